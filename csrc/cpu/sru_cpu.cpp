@@ -1,0 +1,340 @@
+// The SRU recurrence on CPU: one pass over time for each sequence and direction, channels inside,
+// so that a step's rows are contiguous and vectorise. The carry stays wide, in cache, in the output
+// `last` (forward) or `grad_c0` (backward).
+#include "../sru.h"
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+namespace srulight {
+namespace {
+
+using torch::headeronly::BFloat16;
+using torch::headeronly::Half;
+
+// One binary, three instruction sets, chosen by the loader.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) && \
+    !defined(SRU_NO_CLONES)
+#define SRU_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define SRU_CLONES
+#endif
+
+// Inputs of one step; each pointer is a row of channels. A (wide), T (stored).
+template <typename T, typename A>
+struct Rows {
+  const T *candidate, *forget, *reset, *skip;
+  const A *v_f, *v_r, *b_f, *b_r, *mask;
+  A scale;  // of skip
+};
+
+template <typename T, typename A>
+struct GradientRows {
+  T *candidate, *forget, *reset, *skip;
+  A *v_f, *v_r, *b_f, *b_r;  // running sums
+};
+
+template <int64_t activation, typename T, typename A>
+SRU_INLINE void forward_rows(const Rows<T, A>& in, A* __restrict carry, T* __restrict c,
+                             T* __restrict h, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    A state = carry[i];
+    const A out = forward_step<activation, A>(
+        A(in.candidate[i]), A(in.forget[i]) + in.b_f[i], A(in.reset[i]) + in.b_r[i],
+        A(in.skip[i]) * in.scale, in.v_f[i], in.v_r[i], in.mask[i], state);
+    carry[i] = state;
+    c[i] = T(state);
+    h[i] = T(out);
+  }
+}
+
+template <int64_t activation, typename T, typename A>
+SRU_INLINE void backward_rows(const Rows<T, A>& in, const T* __restrict previous,
+                              const T* __restrict c, const T* __restrict grad_h,
+                              A* __restrict carry, const GradientRows<T, A>& out, int64_t n) {
+  T *__restrict candidate = out.candidate, *__restrict forget = out.forget;
+  T *__restrict reset = out.reset, *__restrict skip = out.skip;
+  A *__restrict v_f = out.v_f, *__restrict v_r = out.v_r;
+  A *__restrict b_f = out.b_f, *__restrict b_r = out.b_r;
+  for (int64_t i = 0; i < n; ++i) {
+    A grad_c = carry[i];
+    const A p = A(previous[i]);
+    const StepGradient<A> grad = backward_step<activation, A>(
+        A(in.candidate[i]), A(in.forget[i]) + in.b_f[i], A(in.reset[i]) + in.b_r[i],
+        A(in.skip[i]) * in.scale, in.v_f[i], in.v_r[i], in.mask[i], p, A(c[i]), A(grad_h[i]),
+        grad_c);
+    carry[i] = grad_c;
+    candidate[i] = T(grad.candidate);
+    forget[i] = T(grad.forget);
+    reset[i] = T(grad.reset);
+    skip[i] = T(grad.skip * in.scale);
+    v_f[i] += grad.forget * p;
+    v_r[i] += grad.reset * p;
+    b_f[i] += grad.forget;
+    b_r[i] += grad.reset;
+  }
+}
+
+// target_clones does not apply to templates: one plain function per stored type.
+#define SRU_ROWS(T, A)                                                                          \
+  SRU_CLONES void forward_row(int64_t activation, const Rows<T, A>& in, A* carry, T* c, T* h,   \
+                              int64_t n) {                                                      \
+    if (activation == TANH) return forward_rows<TANH, T, A>(in, carry, c, h, n);                \
+    if (activation == RELU) return forward_rows<RELU, T, A>(in, carry, c, h, n);                \
+    forward_rows<IDENTITY, T, A>(in, carry, c, h, n);                                           \
+  }                                                                                             \
+  SRU_CLONES void backward_row(int64_t activation, const Rows<T, A>& in, const T* previous,     \
+                               const T* c, const T* grad_h, A* carry,                           \
+                               const GradientRows<T, A>& out, int64_t n) {                      \
+    if (activation == TANH)                                                                     \
+      return backward_rows<TANH, T, A>(in, previous, c, grad_h, carry, out, n);                 \
+    if (activation == RELU)                                                                     \
+      return backward_rows<RELU, T, A>(in, previous, c, grad_h, carry, out, n);                 \
+    backward_rows<IDENTITY, T, A>(in, previous, c, grad_h, carry, out, n);                      \
+  }
+SRU_ROWS(float, float)
+SRU_ROWS(double, double)
+SRU_ROWS(BFloat16, float)
+SRU_ROWS(Half, float)
+#undef SRU_ROWS
+
+// Channels that lie side by side; steps, sequences and planes may lie anywhere.
+Tensor with_packed_channels(const Tensor& t) {
+  const int64_t last = t.dim() - 1;
+  return t.size(last) <= 1 || t.stride(last) == 1 ? t : torch::stable::contiguous(t);
+}
+
+template <typename T>
+struct Sequence {
+  T* data = nullptr;
+  int64_t batch = 0, step = 0;
+  T* row(int64_t b, int64_t t) const { return data + b * batch + t * step; }
+};
+
+template <typename T>
+Sequence<const T> reading(const Tensor& t) {
+  return {t.const_data_ptr<T>(), t.stride(0), t.stride(1)};
+}
+template <typename T>
+Sequence<T> writing(Tensor& t) {
+  return {t.mutable_data_ptr<T>(), t.stride(0), t.stride(1)};
+}
+
+// A stretch of one sequence's channels in one direction: what one thread does at a time.
+struct Piece {
+  int64_t b, first, count;  // sequence, first channel, channels
+  bool reversed;
+};
+
+// Sequences and directions are independent; wide layers are cut further while cores are idle.
+template <typename F>
+void for_each_piece(const Sizes& n, const F& work) {
+  const int64_t rows = n.batch * n.directions;
+  if (rows == 0 || n.hidden == 0) return;
+  const int64_t threads = torch::stable::get_num_threads();
+  const int64_t wanted = (threads + rows - 1) / rows;
+  const int64_t width = std::max<int64_t>(64, (n.hidden + wanted - 1) / wanted);
+  const int64_t cuts = (n.hidden + width - 1) / width;
+  torch::stable::parallel_for(0, rows * cuts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t cut = i % cuts, direction = i / cuts % n.directions;
+      const int64_t offset = cut * width;
+      work(Piece{i / cuts / n.directions, direction * n.hidden + offset,
+                 std::min(width, n.hidden - offset), direction == 1});
+    }
+  });
+}
+
+// What forward and backward read alike. Absent inputs become constant rows, which costs nothing
+// beside the recurrence and leaves one loop instead of one for each combination.
+template <typename T, typename A>
+struct Inputs {
+  Sizes n;
+  Tensor u;
+  OptionalTensor x, v, c0, mask, lengths;
+  Tensor b;
+  double scale;
+  std::vector<T> no_skip;
+  std::vector<A> zeros, ones;
+
+  Inputs(const Sizes& sizes, const Tensor& u_in, const OptionalTensor& x_in,
+         const OptionalTensor& v_in, const Tensor& b_in, const OptionalTensor& c0_in,
+         const OptionalTensor& mask_in, const OptionalTensor& lengths_in, double scale_in)
+      : n(sizes), u(with_packed_channels(u_in)), b(torch::stable::contiguous(b_in)),
+        scale(x_in ? scale_in : 1.0), no_skip(n.channels, T(0)), zeros(n.channels, A(0)),
+        ones(n.channels, A(1)) {
+    if (x_in) x = with_packed_channels(*x_in);
+    if (v_in) v = torch::stable::contiguous(*v_in);
+    if (c0_in) c0 = torch::stable::contiguous(*c0_in);
+    if (mask_in) mask = torch::stable::contiguous(*mask_in);
+    if (lengths_in) {
+      lengths = torch::stable::contiguous(*lengths_in);
+      for (int64_t i = 0; i < n.batch; ++i) {
+        STD_TORCH_CHECK(length(i) >= 0 && length(i) <= n.steps, "lengths must be 0 to ", n.steps,
+                        ", got ", length(i));
+      }
+    }
+  }
+
+  Rows<T, A> rows(const Piece& p, int64_t t) const {
+    const T* gates = reading<T>(u).row(p.b, t) + p.first;
+    const int64_t plane = u.stride(2);
+    const A* weights = v ? v->template const_data_ptr<A>() : nullptr;
+    const A* biases = b.template const_data_ptr<A>();
+    return {gates,
+            gates + plane,
+            gates + 2 * plane,
+            n.planes == 4 ? gates + 3 * plane
+                          : (x ? reading<T>(*x).row(p.b, t) : no_skip.data()) + p.first,
+            (weights ? weights : zeros.data()) + p.first,
+            (weights ? weights + n.channels : zeros.data()) + p.first,
+            biases + p.first,
+            biases + n.channels + p.first,
+            (mask ? mask->template const_data_ptr<A>() + p.b * n.channels : ones.data()) + p.first,
+            static_cast<A>(scale)};
+  }
+
+  int64_t length(int64_t b) const {
+    return lengths ? lengths->template const_data_ptr<int64_t>()[b] : n.steps;
+  }
+
+  const A* initial(const Piece& p) const {
+    return (c0 ? c0->template const_data_ptr<A>() + p.b * n.channels : zeros.data()) + p.first;
+  }
+};
+
+template <typename T>
+void clear(const Sequence<T>& s, const Piece& p, int64_t from, int64_t to) {
+  for (int64_t t = from; t < to; ++t) {
+    std::fill_n(s.row(p.b, t) + p.first, p.count, T(0));
+  }
+}
+
+template <typename T, typename A>
+void forward(const Inputs<T, A>& in, int64_t activation, Tensor& h, Tensor& last,
+             OptionalTensor c) {
+  const Sequence<T> out = writing<T>(h);
+  const Sequence<T> states = c ? writing<T>(*c) : Sequence<T>{};
+  for_each_piece(in.n, [&](const Piece& p) {
+    const int64_t length = in.length(p.b);
+    A* carry = last.mutable_data_ptr<A>() + p.b * in.n.channels + p.first;
+    std::copy_n(in.initial(p), p.count, carry);
+    std::vector<T> unsaved(c ? 0 : p.count);
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t t = p.reversed ? length - 1 - i : i;
+      forward_row(activation, in.rows(p, t), carry,
+                  c ? states.row(p.b, t) + p.first : unsaved.data(), out.row(p.b, t) + p.first,
+                  p.count);
+    }
+    clear(out, p, length, in.n.steps);
+    if (c) clear(states, p, length, in.n.steps);
+  });
+}
+
+template <typename T, typename A>
+void backward(const Inputs<T, A>& in, int64_t activation, const Tensor& c, const Tensor& grad_h,
+              const OptionalTensor& grad_last, Tensor& grad_u, OptionalTensor grad_x,
+              Tensor& grad_parameters, Tensor& grad_c0) {
+  const Sequence<const T> states = reading<T>(c), incoming = reading<T>(grad_h);
+  const Sequence<T> gates = writing<T>(grad_u);
+  const Sequence<T> skips = grad_x ? writing<T>(*grad_x) : Sequence<T>{};
+  const int64_t plane = grad_u.stride(2), channels = in.n.channels;
+  for_each_piece(in.n, [&](const Piece& p) {
+    const int64_t length = in.length(p.b);
+    A* carry = grad_c0.mutable_data_ptr<A>() + p.b * channels + p.first;
+    if (grad_last) {
+      std::copy_n(grad_last->const_data_ptr<A>() + p.b * channels + p.first, p.count, carry);
+    } else {
+      std::fill_n(carry, p.count, A(0));
+    }
+    // (B, 4, D): one row a sequence, so that the sum over sequences has one order, whatever the
+    // number of threads.
+    A* sums = grad_parameters.mutable_data_ptr<A>() + p.b * 4 * channels + p.first;
+    for (int64_t i = 0; i < 4; ++i) std::fill_n(sums + i * channels, p.count, A(0));
+    std::vector<T> initial(p.count), unused(p.count);
+    for (int64_t i = 0; i < p.count; ++i) initial[i] = T(in.initial(p)[i]);
+    for (int64_t i = length - 1; i >= 0; --i) {
+      const int64_t t = p.reversed ? length - 1 - i : i;
+      const int64_t before = p.reversed ? t + 1 : t - 1;
+      T* row = gates.row(p.b, t) + p.first;
+      T* skip = unused.data();
+      if (in.n.planes == 4) skip = row + 3 * plane;
+      if (grad_x) skip = skips.row(p.b, t) + p.first;
+      backward_row(activation, in.rows(p, t),
+                   i ? states.row(p.b, before) + p.first : initial.data(),
+                   states.row(p.b, t) + p.first, incoming.row(p.b, t) + p.first, carry,
+                   {row, row + plane, row + 2 * plane, skip, sums, sums + channels,
+                    sums + 2 * channels, sums + 3 * channels},
+                   p.count);
+    }
+    for (int64_t k = 0; k < in.n.planes; ++k) {
+      clear(Sequence<T>{gates.data + k * plane, gates.batch, gates.step}, p, length, in.n.steps);
+    }
+    if (grad_x) clear(skips, p, length, in.n.steps);
+  });
+}
+
+// Calls f with a value of the stored type.
+template <typename F>
+void with_type(torch::headeronly::ScalarType dtype, const F& f) {
+  using torch::headeronly::ScalarType;
+  if (dtype == ScalarType::Float) return f(float());
+  if (dtype == ScalarType::Double) return f(double());
+  if (dtype == ScalarType::BFloat16) return f(BFloat16());
+  if (dtype == ScalarType::Half) return f(Half());
+  STD_TORCH_CHECK(false, "u must be float32, float64, bfloat16 or float16");
+}
+
+std::tuple<Tensor, Tensor, Tensor> sru_cpu(
+    const Tensor& u, const OptionalTensor& x, const OptionalTensor& v, const Tensor& b,
+    const OptionalTensor& c0, const OptionalTensor& mask, const OptionalTensor& lengths,
+    double scale, int64_t activation, bool bidirectional, bool save) {
+  const Sizes n = check_inputs(u, x, v, b, c0, mask, lengths, activation, bidirectional);
+  Tensor h = torch::stable::new_empty(u, {n.batch, n.steps, n.channels});
+  Tensor last = torch::stable::new_empty(u, {n.batch, n.channels}, b.scalar_type());
+  Tensor c = torch::stable::new_empty(u, {save ? n.batch : 0, n.steps, n.channels});
+  with_type(u.scalar_type(), [&](auto zero) {
+    using T = decltype(zero);
+    using A = typename Wide<T>::type;
+    forward<T, A>(Inputs<T, A>(n, u, x, v, b, c0, mask, lengths, scale), activation,
+                         h, last, save ? OptionalTensor(c) : std::nullopt);
+  });
+  return {h, last, c};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward_cpu(
+    const Tensor& u, const OptionalTensor& x, const OptionalTensor& v, const Tensor& b,
+    const OptionalTensor& c0, const OptionalTensor& mask, const OptionalTensor& lengths,
+    const Tensor& c, const Tensor& grad_h, const OptionalTensor& grad_last, double scale,
+    int64_t activation, bool bidirectional) {
+  const Sizes n = check_inputs(u, x, v, b, c0, mask, lengths, activation, bidirectional);
+  const Tensor packed = with_packed_channels(grad_h);
+  OptionalTensor last;
+  if (grad_last) last = torch::stable::contiguous(*grad_last);
+  Tensor grad_u = torch::stable::new_empty(u, {n.batch, n.steps, n.planes, n.channels});
+  Tensor grad_x = torch::stable::new_empty(u, {x ? n.batch : 0, n.steps, n.channels});
+  Tensor grad_c0 = torch::stable::new_empty(u, {n.batch, n.channels}, b.scalar_type());
+  Tensor sums = torch::stable::new_empty(u, {n.batch, 4, n.channels}, b.scalar_type());
+  with_type(u.scalar_type(), [&](auto zero) {
+    using T = decltype(zero);
+    using A = typename Wide<T>::type;
+    backward<T, A>(Inputs<T, A>(n, u, x, v, b, c0, mask, lengths, scale), activation,
+                          c, packed, last, grad_u, x ? OptionalTensor(grad_x) : std::nullopt, sums,
+                          grad_c0);
+  });
+  int64_t over_batch = 0;
+  return {grad_u, grad_x, torch::stable::sum(sums, torch::headeronly::IntHeaderOnlyArrayRef(&over_batch, 1)), grad_c0};
+}
+
+}  // namespace
+}  // namespace srulight
+
+STABLE_TORCH_LIBRARY_IMPL(srulight, CPU, m) {
+  m.impl("sru", TORCH_BOX(&srulight::sru_cpu));
+  m.impl("sru_backward", TORCH_BOX(&srulight::sru_backward_cpu));
+}

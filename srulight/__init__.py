@@ -1,0 +1,26 @@
+"""Train simple recurrent units, and the encoders they are compared with, on sequence tasks."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srulight.checkpoint import load as load
+    from srulight.encoders import CNN as CNN
+    from srulight.encoders import GRU as GRU
+    from srulight.encoders import LSTM as LSTM
+    from srulight.encoders import QRNN as QRNN
+    from srulight.encoders import SRU as SRU
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "load": "srulight.checkpoint",
+    **dict.fromkeys(("CNN", "GRU", "LSTM", "QRNN", "SRU"), "srulight.encoders"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when first used: ``train.py --help`` must not wait for torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'srulight' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

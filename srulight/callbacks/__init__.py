@@ -1,0 +1,7 @@
+"""What happens beside training."""
+
+from srulight.callbacks.epoch_line import EpochLine
+from srulight.callbacks.new_settings import NewSettings
+from srulight.callbacks.throughput import Throughput
+
+__all__ = ["EpochLine", "NewSettings", "Throughput"]

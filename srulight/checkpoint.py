@@ -1,0 +1,71 @@
+"""Loading a trained task from its checkpoint alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srulight.errors import InputError
+from srulight.plugins import load_plugins
+from srulight.tasks.base import DROPPED, METADATA, TASK, Task
+
+CONFIG = "config"
+"""Where a checkpoint of the command line keeps its whole configuration."""
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint without running any code it may hold.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it is not a checkpoint of srulight.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises whatever its unpickler or zip reader does
+        reason = str(error).strip().splitlines()
+        raise InputError(
+            f"{path} is not a checkpoint that loads safely: {reason[0] if reason else error!r}"
+        ) from error
+    if not isinstance(checkpoint, dict) or METADATA not in checkpoint:
+        raise InputError(f"{path} is not a checkpoint of srulight")
+    return checkpoint
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Task:
+    """Loads a trained task, ready to predict; neither data nor configuration are needed.
+
+    Args:
+        path: A checkpoint, ``best.ckpt`` or ``last.ckpt``.
+        device: Where the weights go, "cpu" or "cuda".
+
+    Raises:
+        InputError: If the file is not a checkpoint of srulight, or holds a task that was made in
+            Python with arguments that no file can hold.
+    """
+    load_plugins()
+    checkpoint = read(path)
+    dropped = checkpoint[DROPPED]
+    if dropped:
+        raise InputError(
+            f"{path} was trained from Python with {' and '.join(dropped)} given as code, which no "
+            f"checkpoint holds: use TheTask.load_from_checkpoint(path, {dropped[0]}=...)"
+        )
+    by_name = {f"{task.__module__}.{task.__qualname__}": task for task in _subclasses(Task)}
+    if checkpoint[TASK] not in by_name:
+        raise InputError(f"{path} holds a {checkpoint[TASK]}: import or install it first")
+    task = by_name[checkpoint[TASK]].load_from_checkpoint(
+        path, map_location=device, weights_only=True
+    )
+    return task.eval()
+
+
+def _subclasses(cls: type[Task]) -> Iterator[type[Task]]:
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)

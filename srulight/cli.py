@@ -1,0 +1,74 @@
+"""The front door: answers ``--help`` at once, and hands the rest to the command that was asked for.
+
+Nothing heavy is imported here: torch and Lightning take seconds.
+"""
+
+import sys
+
+from srulight import __version__
+from srulight.errors import InputError
+
+TRAINING = ("fit", "validate", "test")
+
+HELP = """\
+srulight: train simple recurrent units, and the encoders they are compared with, on sequence tasks.
+
+usage: python train.py COMMAND [options]
+
+commands:
+  fit        train, and keep the best and the last checkpoint
+  validate   measure a checkpoint on the validation data
+  test       measure a checkpoint on the test data
+  predict    label sentences of a file or of standard input with a checkpoint
+
+examples:
+  python train.py fit --config configs/quickstart.yaml
+  python train.py fit --config configs/quickstart.yaml --model.encoder=LSTM
+  python train.py fit --config configs/sst.yaml --data.root=FOLDER --data.download=true
+  python train.py fit --config configs/quickstart.yaml --ckpt_path=last       (resume)
+  python train.py test --ckpt_path=best                                       (needs no --config)
+  echo "not dull but charming" | python train.py predict --ckpt_path=best
+
+more:
+  python train.py fit --help                          every option (long)
+  python train.py fit --model.help=TextClassification options of a task
+  python train.py fit --data.help=TextClassificationData
+  python train.py fit --config FILE --print_config    the whole configuration, defaults included
+  python train.py predict --help
+  python train.py --version
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command line.
+
+    Args:
+        args: Arguments to use in place of ``sys.argv``.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+    elif args[0] in ("-V", "--version"):
+        print(f"srulight {__version__}")
+    else:
+        try:
+            _run(args[0], args[1:])
+        except InputError as error:
+            sys.exit(f"error: {error}")
+
+
+def _run(command: str, args: list[str]) -> None:
+    if command in TRAINING:
+        from srulight.commands.training import run
+
+        run(command, args)
+    elif command == "predict":
+        from srulight.commands.predict import run as predict
+
+        predict(args)
+    else:
+        from difflib import get_close_matches
+
+        close = get_close_matches(command, (*TRAINING, "predict"), 1)
+        hint = f"did you mean {close[0]}?" if close else "see python train.py --help"
+        raise InputError(f"there is no command {command!r}; {hint}")

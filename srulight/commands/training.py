@@ -1,0 +1,245 @@
+"""fit, validate and test: Lightning's command line, with what srulight adds to it.
+
+- Every checkpoint carries the whole configuration. ``--ckpt_path`` reads it before all that the
+  user says, so that the user wins; what differs is printed. (Lightning alone lets the checkpoint
+  win over the command line, silently.)
+- ``--ckpt_path=last`` and ``best`` find the newest run.
+- The best and the last checkpoint are kept, and a log of every metric.
+"""
+
+import logging
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.imports import module_available
+
+from srulight.callbacks import EpochLine, NewSettings, Throughput
+from srulight.checkpoint import CONFIG, read
+from srulight.commands.parser import Parser
+from srulight.commands.runs import RUNS, find_checkpoint
+from srulight.errors import InputError
+from srulight.plugins import load_plugins
+from srulight.tasks import Task
+from srulight.tasks.base import METADATA
+
+
+class EmbedConfig(SaveConfigCallback):
+    """Writes the configuration beside the log, and into every checkpoint."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict) -> None:  # type: ignore[type-arg]  # noqa: ANN401
+        dumped = self.parser.dump(self.config, skip_none=False)
+        checkpoint[CONFIG] = yaml.safe_load(dumped)
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI as described above.
+
+    Args:
+        stored: The checkpoint that ``--ckpt_path`` names; None without one.
+        **kwargs: Arguments of LightningCLI.
+    """
+
+    def __init__(self, stored: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        self.stored = stored
+        self.changes: dict[str, tuple[Any, Any]] = {}
+        super().__init__(**kwargs)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Replaces Lightning's rule that the checkpoint wins; prints what the user changed."""
+        if self.stored is None or CONFIG not in self.stored:
+            return
+        dumped = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        now = dumped.get(self.config.get("subcommand"), dumped)
+        before = dict(_flat({k: self.stored[CONFIG].get(k) for k in ("model", "data")}))
+        after = dict(_flat({k: now.get(k) for k in ("model", "data")}))
+        self.changes = {
+            name: (before.get(name), after.get(name))
+            for name in sorted(before.keys() | after.keys())
+            if before.get(name) != after.get(name)
+        }
+        if self.changes:
+            lines = [f"  {name}: {old} -> {new}" for name, (old, new) in self.changes.items()]
+            rank_zero_info("changed since the checkpoint:\n" + "\n".join(lines))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
+        config = self._get(self.config_init, "trainer")
+        if config["logger"] in (None, True):
+            kwargs["logger"] = _loggers(config["default_root_dir"])
+        callbacks: list[Callback] = [Throughput(), NewSettings(self.changes), EpochLine()]
+        if config["logger"] is not False:
+            callbacks.append(LearningRateMonitor("epoch"))
+        if config["enable_progress_bar"] in (None, True):
+            callbacks.append(RichProgressBar(refresh_rate=10))
+        if config["enable_checkpointing"] in (None, True):
+            callbacks += _checkpoints(self.model)
+        kwargs["callbacks"] = (config["callbacks"] or []) + callbacks
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise InputError(f"trainer: {error}") from error
+
+    def after_instantiate_classes(self) -> None:
+        if self.stored is not None:
+            # Words and labels keep the indices that the weights were trained with.
+            pass
+
+    def after_fit(self) -> None:
+        best = [c for c in self.trainer.checkpoint_callbacks if c.best_model_path and c.monitor]  # type: ignore[attr-defined]
+        if not best:
+            return
+        path, score = best[0].best_model_path, best[0].best_model_score  # type: ignore[attr-defined]
+        rank_zero_info(
+            f"best {best[0].monitor}: {score:.4f}\n"  # type: ignore[attr-defined]
+            f"  measure it: python train.py test --ckpt_path={_short(path)}\n"
+            f"  use it:     python train.py predict --ckpt_path={_short(path)}\n"
+            f"  log:        {_short(self.trainer.log_dir or '')}/metrics.csv"
+        )
+
+
+def run(command: str, args: list[str]) -> None:
+    """Runs one of fit, validate and test.
+
+    Args:
+        command: Which.
+        args: What follows it on the command line.
+    """
+    _silence_noise()
+    try:
+        build([command, *args])
+    except ValueError as error:
+        # jsonargparse wraps what a constructor says.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from None
+
+
+def build(args: list[str], run: bool = True) -> TrainingCLI:
+    """Parses a command line, builds what it describes, and does it.
+
+    Args:
+        args: Arguments; begins with the command if ``run``.
+        run: False only builds, for tests and notebooks.
+
+    Returns:
+        The command line, whose ``model``, ``datamodule`` and ``trainer`` are built.
+
+    Raises:
+        InputError: If a checkpoint that is named does not exist or does not load.
+    """
+    load_plugins()
+    command, rest = (args[:1], args[1:]) if run else ([], args)
+    rest, stored = _with_checkpoint(rest)
+    return TrainingCLI(
+        stored=stored,
+        model_class=Task,
+        datamodule_class=LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        parser_class=Parser,
+        parser_kwargs={
+            "prog": "python train.py",
+            # A shortened option would work on the command line and fail in a file.
+            "allow_abbrev": False,
+        },
+        save_config_callback=EmbedConfig,
+        save_config_kwargs={"overwrite": True},
+        trainer_defaults={
+            "default_root_dir": RUNS,
+            "max_epochs": 10,
+            # Batches are sharded by the data module's own sampler.
+            "use_distributed_sampler": False,
+        },
+        seed_everything_default=1,
+        args=command + rest,
+        run=run,
+    )
+
+
+def _with_checkpoint(args: list[str]) -> tuple[list[str], dict[str, Any] | None]:
+    """Resolves ``--ckpt_path`` and puts the configuration it holds before the user's."""
+    place = next((i for i, a in enumerate(args) if a.split("=")[0] == "--ckpt_path"), None)
+    if place is None:
+        return args, None
+    inline = "=" in args[place]
+    if not inline and place + 1 == len(args):
+        return args, None  # the parser says what is missing
+    value = args[place].partition("=")[2] if inline else args[place + 1]
+    others = args[:place] + args[place + (1 if inline else 2) :]
+    path = find_checkpoint(value, others)
+    stored = read(path)
+    args = ["--weights_only=true", *others, f"--ckpt_path={path}"]
+    if CONFIG in stored:
+        keep = ("seed_everything", "model", "data", "trainer")
+        config = {k: v for k, v in stored[CONFIG].items() if k in keep and v is not None}
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+            yaml.safe_dump(config, file)
+        args = [f"--config={file.name}", *args]
+    return args, stored
+
+
+def _loggers(root: str) -> list[Logger]:
+    csv = CSVLogger(root, name="")
+    loggers: list[Logger] = [csv]
+    if module_available("tensorboard"):
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(root, name="", version=csv.version))
+    return loggers
+
+
+def _checkpoints(task: Task) -> list[Callback]:
+    # Two, because Lightning's own save_last is the last one saved, not the latest.
+    monitor, mode = task.monitor
+    best = ModelCheckpoint(
+        filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+    )
+    last = ModelCheckpoint(filename="last", enable_version_counter=False)
+    return [best, last]
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    if isinstance(config, dict):
+        for name, value in config.items():
+            # class_path and init_args are how a configuration is written, not what it says.
+            inner = prefix if name in ("class_path", "init_args") else f"{prefix}{name}."
+            yield from _flat(value, inner)
+    else:
+        yield prefix.removesuffix("."), config
+
+
+def _short(path: str) -> str:
+    absolute = Path(path).absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path)
+
+
+# What Lightning says for its own sake, or of itself, not for the user's.
+_NOISE = re.compile("^(💡|TPU available|`weights_only` was not set)")
+
+
+def _silence_noise() -> None:
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(lambda record: not _NOISE.match(record.getMessage()))
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")

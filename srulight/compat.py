@@ -1,0 +1,107 @@
+"""Modules of the published ``sru`` package, as srulight's."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from srulight.encoders import SRU, Recurrent
+
+if TYPE_CHECKING:
+    import sru
+
+
+class ProjectedSRU(Recurrent):
+    """An SRU behind a linear map of its input, which the published package offers as an option.
+
+    Args:
+        projection: Map without bias from ``input_size`` to the SRU's.
+        encoder: The SRU.
+    """
+
+    def __init__(self, projection: nn.Linear, encoder: SRU) -> None:
+        super().__init__()
+        self.input_size = projection.in_features
+        self.output_size = encoder.output_size
+        self.bidirectional = encoder.bidirectional
+        self.projection = projection
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.encoder(self.projection(x), lengths)
+
+    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.encoder.resume(self.projection(x), state)
+
+
+def from_sru(module: "sru.SRU") -> SRU | ProjectedSRU:
+    """Converts a module of the published package, version 2.6.
+
+    Same outputs and gradients, with these differences of form: batch first; ``lengths`` in place of
+    ``mask_pad`` (padding is on the right); the state is what ``resume`` takes and returns,
+    (L, B, D), that is, the ``c0`` and ``c`` of the package with
+    ``nn_rnn_compatible_return=False``.
+
+    Args:
+        module: An ``sru.SRU``, trained or not.
+
+    Returns:
+        An SRU with copies of the weights, on the same device and in the same dtype and mode; behind
+        a linear map if ``module`` has one (``proj_input_to_hidden_first``).
+
+    Raises:
+        ValueError: If ``module`` has a ``custom_m``, which replaces the matrix product by code of
+            the caller's, or a changed ``scale_x``.
+    """
+    cells = list(module.rnn_lst)
+    first = cells[0]
+    if any(cell.custom_m is not None for cell in cells):
+        raise ValueError("a module with custom_m computes its own gates and cannot be converted")
+    norm = "none"
+    if module.use_layer_norm:
+        norm = "post" if first.normalize_after else "pre"
+    encoder = SRU(
+        first.input_size,
+        module.hidden_size,
+        module.num_layers,
+        bidirectional=module.bidirectional,
+        dropout=module.dropout,
+        input_dropout=module.rnn_dropout,
+        projection_size=module.projection_size,
+        activation=first.activation.replace("none", "identity"),
+        peephole=not first.v1,
+        skip=module.has_skip_term,
+        highway_bias=first.highway_bias,
+        rescale=first.rescale,
+        layer_norm=norm,  # type: ignore[arg-type]
+    )
+    encoder.to(first.weight)
+    for layer, cell in zip(encoder.layers, cells, strict=True):
+        scale = float(layer.scale)  # type: ignore[arg-type]
+        if not math.isclose(scale, cell.scale_x.item(), rel_tol=1e-5):
+            raise ValueError(
+                f"scale_x is expected to be {scale} for a highway_bias of "
+                f"{cell.highway_bias}, got {cell.scale_x.item()}"
+            )
+        # Columns there are (direction, unit, gate), rows here (gate, direction, unit).
+        weight = cell.weight.detach().unflatten(1, (-1, cell.num_matrices))
+        weights = {
+            "weight": weight.permute(2, 1, 0).flatten(0, 1),
+            "bias": cell.bias.detach().reshape(2, -1),
+        }
+        if not cell.v1:
+            weights["peephole"] = cell.weight_c.detach().reshape(2, -1)
+        if cell.weight_proj is not None:
+            weights["projection"] = cell.weight_proj.detach().T
+        if cell.layer_norm is not None:
+            weights |= {f"norm.{k}": w for k, w in cell.layer_norm.state_dict().items()}
+        layer.load_state_dict(weights)
+    encoder.train(module.training)
+    if module.input_to_hidden is None:
+        return encoder
+    source = module.input_to_hidden
+    with torch.device("meta"):
+        projection = nn.Linear(source.in_features, source.out_features, bias=False)
+    projection.load_state_dict({"weight": source.weight.detach().clone()}, assign=True)
+    return ProjectedSRU(projection, encoder)

@@ -1,0 +1,20 @@
+"""Encoders a configuration can name: each class imported here is known by its bare name."""
+
+from srulight.encoders.base import Encoder, EncoderFactory, Recurrent, RecurrentFactory
+from srulight.encoders.cnn import CNN
+from srulight.encoders.gru import GRU
+from srulight.encoders.lstm import LSTM
+from srulight.encoders.qrnn import QRNN
+from srulight.encoders.sru import SRU
+
+__all__ = [
+    "CNN",
+    "GRU",
+    "LSTM",
+    "QRNN",
+    "SRU",
+    "Encoder",
+    "EncoderFactory",
+    "Recurrent",
+    "RecurrentFactory",
+]

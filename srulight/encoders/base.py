@@ -1,0 +1,74 @@
+"""What every encoder promises.
+
+Shapes, here and in all of srulight: B sequences, T steps, F input features, H output features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """Turns each step of a padded batch into a vector that knows its neighbours.
+
+    A step past a sequence's length never changes a step before it, and comes out as zeros.
+
+    Attributes:
+        input_size: Features per input step, F.
+        output_size: Features per output step, H.
+    """
+
+    input_size: int
+    output_size: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encodes a batch.
+
+        Args:
+            x: Steps to encode, (B, T, F).
+            lengths: Real steps in each sequence, (B,) int64, 1 to T; None means all T.
+
+        Returns:
+            Encoded steps, (B, T, H), in the dtype of ``x``.
+        """
+
+
+class Recurrent(Encoder):
+    """An encoder that can stop after any step and carry on later.
+
+    Attributes:
+        bidirectional: Whether the second half of the outputs was read right to left. Such an
+            encoder needs the whole sequence and refuses to resume.
+    """
+
+    bidirectional: bool
+
+    @abstractmethod
+    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Encodes the next steps of sequences that are already under way.
+
+        Args:
+            x: Next steps, (B, T, F).
+            state: What the previous call returned, (L, B, S); None at the start.
+
+        Returns:
+            Encoded steps, (B, T, H), and the state after the last of them, (L, B, S).
+
+        Raises:
+            ValueError: If the encoder is bidirectional.
+        """
+
+
+EncoderFactory = Callable[[int], Encoder]
+"""Builds an encoder for a given ``input_size``. The type a task asks for."""
+
+RecurrentFactory = Callable[[int], Recurrent]
+
+
+def refuse_to_resume(encoder: Recurrent) -> None:
+    """Raises ValueError if ``encoder`` is bidirectional."""
+    if encoder.bidirectional:
+        name = type(encoder).__name__
+        raise ValueError(f"a bidirectional {name} reads the future and cannot resume")

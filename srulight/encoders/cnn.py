@@ -1,0 +1,48 @@
+"""Convolutions of several widths, the baseline without recurrence."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srulight.encoders.base import Encoder
+from srulight.masking import valid_steps
+
+
+class CNN(Encoder):
+    """Convolutions of several widths side by side.
+
+    Kim (2014), Convolutional Neural Networks for Sentence Classification, EMNLP; the maximum over
+    time is the task's pooling. Each step sees the steps around it, and zeros beyond the sentence.
+
+    Args:
+        input_size: Features per input step, F.
+        channels: Features per output step of each width.
+        widths: Steps that each group of convolutions sees.
+
+    Raises:
+        ValueError: If ``widths`` is empty or holds one below 1.
+    """
+
+    def __init__(
+        self, input_size: int, channels: int = 100, widths: tuple[int, ...] = (3, 4, 5)
+    ) -> None:
+        super().__init__()
+        if not widths or min(widths) < 1:
+            raise ValueError(f"widths must be one or more numbers from 1 up, got {list(widths)}")
+        self.input_size = input_size
+        self.output_size = channels * len(widths)
+        self.widths = tuple(widths)
+        self.convolutions = nn.ModuleList(nn.Conv1d(input_size, channels, w) for w in widths)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        valid = None
+        if lengths is not None:
+            valid = valid_steps(lengths, x.size(1)).unsqueeze(-1)  # (B, T, 1)
+            x = x * valid
+        x = x.mT  # (B, F, T)
+        outputs = []
+        for width, convolution in zip(self.widths, self.convolutions, strict=True):
+            padded = F.pad(x, ((width - 1) // 2, width // 2))
+            outputs.append(convolution(padded).relu())
+        y = torch.cat(outputs, dim=1).mT
+        return y if valid is None else y * valid

@@ -1,0 +1,243 @@
+"""Simple recurrent units."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srulight.encoders.base import Recurrent, refuse_to_resume
+from srulight.masking import valid_steps
+from srulight.ops import ACTIVATIONS, sru
+from srulight.ops.extension import load
+
+Activation = Literal["identity", "tanh", "relu"]
+LayerNorm = Literal["none", "pre", "post"]
+
+
+class SRU(Recurrent):
+    """Simple recurrent unit: all steps share one matrix product, and what is left is elementwise.
+
+    Lei et al. (2018), Simple Recurrent Units for Highly Parallelizable Recurrence, EMNLP
+    (arXiv 1709.02755), equations 1 to 4, section 3.2 for the scale of the skip term and the
+    initialisation. Where a layer's input and output differ in size, a fourth matrix makes the skip.
+
+    Args:
+        input_size: Features per input step, F.
+        hidden_size: Units per direction.
+        num_layers: Layers, each reading the one below.
+        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot
+            ``resume``.
+        dropout: Probability of dropping a unit's update in every layer but the last while
+            training, 0 to 1; one draw for a whole sequence. A dropped unit passes the skip on.
+        input_dropout: Probability of zeroing an input feature of a layer's matrix product while
+            training, 0 to 1; one draw for a whole sequence. The skip still sees the whole input.
+        projection_size: Inner size of a factored weight matrix; 0 for a full one. Layers whose
+            input or output is not larger than this keep a full one.
+        activation: Function of the state before the output gate: identity, tanh or relu.
+        peephole: Whether the gates see the last state; False is the cell of the paper's first
+            version (2017), whose state is a linear recurrence.
+        skip: Whether the input is added to the output through the reset gate (highway).
+        highway_bias: First value of the reset gate's bias; below 0 favours the skip.
+        rescale: Whether to scale the skip so that outputs vary as much as inputs at the start.
+        layer_norm: Layer normalisation: none, pre (input of the matrix product) or post (output).
+
+    Raises:
+        ValueError: If a probability is not within 0 to 1, a size is not positive, or an option has
+            no such value.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        projection_size: int = 0,
+        activation: Activation = "identity",
+        peephole: bool = True,
+        skip: bool = True,
+        highway_bias: float = 0.0,
+        rescale: bool = True,
+        layer_norm: LayerNorm = "none",
+    ) -> None:
+        super().__init__()
+        if min(input_size, hidden_size, num_layers) < 1:
+            raise ValueError(
+                "input_size, hidden_size and num_layers must be at least 1, got "
+                f"{input_size}, {hidden_size} and {num_layers}"
+            )
+        load()
+        self.input_size = input_size
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        self.bidirectional = bidirectional
+        self.layers = nn.ModuleList(
+            SRULayer(
+                input_size if i == 0 else self.output_size,
+                hidden_size,
+                bidirectional=bidirectional,
+                dropout=dropout if i < num_layers - 1 else 0.0,
+                input_dropout=input_dropout,
+                projection_size=projection_size,
+                activation=activation,
+                peephole=peephole,
+                skip=skip,
+                highway_bias=highway_bias,
+                rescale=rescale,
+                layer_norm=layer_norm,
+            )
+            for i in range(num_layers)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        for layer in self.layers:
+            x, _ = layer(x, None, lengths)
+        return x
+
+    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        refuse_to_resume(self)
+        states = []
+        for i, layer in enumerate(self.layers):
+            x, last = layer(x, None if state is None else state[i])
+            states.append(last)
+        return x, torch.stack(states)
+
+
+class SRULayer(nn.Module):
+    """One layer of :class:`SRU`; arguments as there.
+
+    Attributes:
+        weight: Matrices of the gates one below the other, (K * D, F or projection size): candidate,
+            forget, reset and, where input and output differ in size, skip.
+        projection: First factor of the weight, (projection size, F), or None.
+        peephole: v of the forget and of the reset gate, (2, D), or None.
+        bias: Biases of the forget and of the reset gate, (2, D).
+        norm: Layer normalisation, or None.
+        scale: Factor of the skip where it is the input itself.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bidirectional: bool,
+        dropout: float,
+        input_dropout: float,
+        projection_size: int,
+        activation: Activation,
+        peephole: bool,
+        skip: bool,
+        highway_bias: float,
+        rescale: bool,
+        layer_norm: LayerNorm,
+    ) -> None:
+        super().__init__()
+        for name, value in (("dropout", dropout), ("input_dropout", input_dropout)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        if layer_norm not in ("none", "pre", "post"):
+            raise ValueError(f"layer_norm must be none, pre or post, got {layer_norm}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be identity, tanh or relu, got {activation}")
+        output_size = hidden_size * (2 if bidirectional else 1)
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.activation = activation
+        self.highway_bias = highway_bias
+        self.skips_input = skip and input_size == output_size
+        self.scale = math.sqrt(1 + 2 * math.exp(highway_bias)) if rescale and skip else 1.0
+        self.num_gates = 4 if skip and input_size != output_size else 3
+        inner = input_size
+        if 0 < projection_size < min(input_size, output_size):
+            inner = projection_size
+            self.projection = nn.Parameter(torch.empty(inner, input_size))
+        else:
+            self.register_parameter("projection", None)
+        self.weight = nn.Parameter(torch.empty(self.num_gates * output_size, inner))
+        self.bias = nn.Parameter(torch.empty(2, output_size))
+        if peephole:
+            self.peephole = nn.Parameter(torch.empty(2, output_size))
+        else:
+            self.register_parameter("peephole", None)
+        self.norm = None
+        self.norm_first = layer_norm == "pre"
+        if layer_norm != "none":
+            self.norm = nn.LayerNorm(input_size if self.norm_first else output_size)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws the weights so that activations keep their variance (section 3.2)."""
+        self.bias.zero_()[1] = self.highway_bias
+        _uniform(self.weight)
+        if self.projection is not None:
+            _uniform(self.projection)
+        gates = self.weight.unflatten(0, (self.num_gates, -1))  # (K, D, inner)
+        # A dropped unit is made up for by its candidate, which alone the mask scales.
+        gates[0] *= math.sqrt(1 - self.dropout)
+        gates *= math.sqrt(1 - self.input_dropout)
+        if self.norm is not None:
+            gates *= 0.1
+        if self.num_gates == 4:
+            gates[3] *= self.scale
+        if self.peephole is not None:
+            # Gate input and peephole term share the variance of 1.
+            gates[1:3] *= math.sqrt(0.5)
+            self.peephole.uniform_(-math.sqrt(1.5), math.sqrt(1.5))
+
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Runs the layer.
+
+        Args:
+            x: Steps, (B, T, F).
+            state: State before the first step, (B, D); None means zeros.
+            lengths: Real steps of each sequence, (B,) int64; None means all T.
+
+        Returns:
+            Outputs, (B, T, D), and the state after the last real step, (B, D).
+        """
+        inner = self.norm(x) if self.norm is not None and self.norm_first else x
+        if self.training and self.input_dropout > 0:
+            inner = inner * _mask(inner[:, 0], self.input_dropout).unsqueeze(1)
+        if self.projection is not None:
+            inner = F.linear(inner, self.projection)
+        u = F.linear(inner, self.weight).unflatten(-1, (self.num_gates, -1))  # (B, T, K, D)
+        mask = None
+        if self.training and self.dropout > 0:
+            mask = _mask(self.bias.new_empty(len(x), self.bias.size(1)), self.dropout)
+        h, last = sru(
+            u,
+            x if self.skips_input else None,
+            self.peephole,
+            self.bias,
+            state,
+            mask,
+            lengths,
+            scale=self.scale,
+            activation=self.activation,
+            bidirectional=self.bidirectional,
+        )
+        if self.norm is not None and not self.norm_first:
+            h = self.norm(h)
+            if lengths is not None:  # the norm turns a zero into its bias
+                h = h * valid_steps(lengths, h.size(1)).unsqueeze(-1)
+        return h, last
+
+
+def _uniform(weight: Tensor) -> None:
+    """Fills (out, in) weights with variance 1 / in."""
+    bound = math.sqrt(3 / weight.size(1))
+    weight.uniform_(-bound, bound)
+
+
+def _mask(like: Tensor, dropout: float) -> Tensor:
+    """Draws zeros with probability ``dropout`` and 1 / (1 - dropout) else, shaped like ``like``."""
+    return torch.empty_like(like).bernoulli_(1 - dropout).div_(1 - dropout)

@@ -1,0 +1,62 @@
+"""Masks made from lengths. True always means a real step."""
+
+import torch
+from torch import Tensor
+
+
+def valid_steps(lengths: Tensor, steps: int) -> Tensor:
+    """Marks the real steps of a padded batch.
+
+    Args:
+        lengths: Real steps in each sequence, (B,) int64.
+        steps: Padded length, T.
+
+    Returns:
+        True where step t is real, (B, T) bool.
+    """
+    return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
+    """Averages the real steps of each sequence.
+
+    Args:
+        x: Steps, (B, T, H); padded steps must be zeros, as encoders return them.
+        lengths: Real steps in each sequence, (B,) int64.
+
+    Returns:
+        Means, (B, H).
+    """
+    return x.sum(dim=1) / lengths.unsqueeze(-1)
+
+
+def masked_max(x: Tensor, lengths: Tensor) -> Tensor:
+    """Takes the largest value of each feature over the real steps of each sequence.
+
+    Args:
+        x: Steps, (B, T, H).
+        lengths: Real steps in each sequence, (B,) int64, at least 1.
+
+    Returns:
+        Maxima, (B, H).
+    """
+    valid = valid_steps(lengths, x.size(1)).unsqueeze(-1)
+    return x.masked_fill(~valid, float("-inf")).amax(dim=1)
+
+
+def last_step(x: Tensor, lengths: Tensor, bidirectional: bool = False) -> Tensor:
+    """Takes the step at which each direction has read the whole sequence.
+
+    Args:
+        x: Steps, (B, T, H).
+        lengths: Real steps in each sequence, (B,) int64, at least 1.
+        bidirectional: Whether the second half of the features was read right to left.
+
+    Returns:
+        The last real step; the second half from the first step if ``bidirectional``; (B, H).
+    """
+    last = x[torch.arange(len(x), device=x.device), lengths - 1]
+    if not bidirectional:
+        return last
+    half = x.size(2) // 2
+    return torch.cat((last[:, :half], x[:, 0, half:]), dim=1)

@@ -1,0 +1,6 @@
+"""The recurrence: reference, compiled kernels, public operator."""
+
+from srulight.ops.reference import ACTIVATIONS
+from srulight.ops.sru import sru
+
+__all__ = ["ACTIVATIONS", "sru"]

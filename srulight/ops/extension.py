@@ -1,0 +1,158 @@
+"""Builds the compiled kernels on first use and loads them.
+
+The only module that touches the library. Two source files and the stable ABI of LibTorch make a
+build of a few seconds that any torch of the same version can load; it is kept in a cache and shared
+by all processes. Where no compiler is found, the operators run on the reference.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+SWITCH = "SRULIGHT_EXTENSION"
+"""Environment variable: ``off`` runs the reference, and builds and loads nothing."""
+
+FLAGS = (
+    "-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall"
+    # What sigmoid's polynomial needs in order to become vector instructions.
+    " -fno-math-errno -fno-trapping-math -ffp-contract=fast"
+    # The oldest torch whose stable ABI the sources use.
+    " -DTORCH_TARGET_VERSION=0x020b000000000000"
+)
+
+_lock = threading.Lock()
+_done = False
+status = "not used yet"
+"""What became of the library, in words, for reports."""
+
+
+class BuildError(RuntimeError):
+    """The library cannot be built here; the message says why and what to do."""
+
+
+def load() -> None:
+    """Loads the kernels once per process, building them if this machine has not yet.
+
+    Warns once, and leaves the operators on the reference, if that cannot be done.
+    """
+    global _done, status
+    if _done:
+        return
+    with _lock:
+        if _done:
+            return
+        if os.environ.get(SWITCH, "").lower() == "off":
+            status = f"off ({SWITCH}=off): the PyTorch reference runs"
+        else:
+            try:
+                library = build()
+                torch.ops.load_library(library)
+                status = f"loaded from {library}"
+            except (BuildError, OSError) as error:
+                status = f"not available: {error}"
+                warnings.warn(
+                    f"SRU runs on the slower PyTorch reference: {error} "
+                    f"Set {SWITCH}=off to accept this silently.",
+                    stacklevel=3,
+                )
+        _done = True
+
+
+def sources() -> Path:
+    """Finds csrc: inside an installed package, or beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "csrc", package.parent / "csrc"):
+        if (folder / "sru.h").is_file():
+            return folder
+    raise BuildError(f"the C++ sources are missing from {package}; install srulight again.")
+
+
+def cache() -> Path:
+    """Gives the folder of built libraries: SRULIGHT_CACHE, or the user's cache folder."""
+    if own := os.environ.get("SRULIGHT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srulight"
+
+
+def _compiler() -> str:
+    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+        if path := shutil.which(name):
+            return path
+    raise BuildError("no C++ compiler was found; install g++ or clang++, or set CXX.")
+
+
+def _ninja() -> str:
+    if path := shutil.which("ninja"):
+        return path
+    import ninja  # its wheel carries the program
+
+    return str(Path(ninja.BIN_DIR) / "ninja")
+
+
+def build() -> Path:
+    """Compiles csrc unless the cache has it.
+
+    The name of the result holds a hash of all that goes into it, so that an upgrade of srulight, of
+    torch or of the compiler builds anew. One process builds, the others wait; a process that dies
+    leaves neither a lock nor half a library.
+
+    Returns:
+        The library's path.
+
+    Raises:
+        BuildError: If there is no compiler, or it fails.
+    """
+    csrc, compiler = sources(), _compiler()
+    files = sorted(path for path in csrc.rglob("*") if path.suffix in (".cpp", ".h"))
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    recipe = [FLAGS, torch.__version__, platform.machine(), compiler, version]
+    digest = hashlib.sha256("\n".join(recipe).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    library = cache() / f"sru-cpu-{digest.hexdigest()[:16]}.so"
+    if library.exists():
+        return library
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(library.with_suffix(".lock")):
+            if not library.exists():
+                _compile(compiler, [f for f in files if f.suffix == ".cpp"], library)
+    except OSError as error:
+        raise BuildError(
+            f"{cache()} cannot be written ({error}); set SRULIGHT_CACHE to a folder that can."
+        ) from error
+    return library
+
+
+def _compile(compiler: str, files: list[Path], library: Path) -> None:
+    print("srulight: building the SRU kernels, once (a few seconds) ...", file=sys.stderr)
+    torch_root = Path(torch.__file__).parent
+    folder = library.with_suffix(".build")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    objects = [f"{i}.o" for i in range(len(files))]
+    rules = [
+        f"rule compile\n command = {compiler} {FLAGS} -isystem {torch_root / 'include'}"
+        " -MD -MF $out.d -c $in -o $out",
+        f"rule link\n command = {compiler} -shared $in -L{torch_root / 'lib'} -ltorch_cpu -lc10"
+        " -o $out",
+        *(f"build {o}: compile {f}" for o, f in zip(objects, files, strict=True)),
+        f"build sru.so: link {' '.join(objects)}",
+    ]
+    (folder / "build.ninja").write_text("\n".join(rules) + "\n")
+    made = subprocess.run([_ninja(), "-C", str(folder)], capture_output=True, text=True)
+    if made.returncode:
+        log = folder / "log.txt"
+        log.write_text(made.stdout + made.stderr)
+        raise BuildError(f"{compiler} failed on the C++ sources; its output is in {log}.")
+    os.replace(folder / "sru.so", library)
+    shutil.rmtree(folder)

@@ -1,0 +1,6 @@
+"""Tasks a configuration can name: each class imported here is known by its bare name."""
+
+from srulight.tasks.base import Task
+from srulight.tasks.text_classification import Prediction, TextClassification
+
+__all__ = ["Prediction", "Task", "TextClassification"]

@@ -1,0 +1,100 @@
+"""What every task shares."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+from srulight.errors import InputError
+
+METADATA = "metadata"
+DROPPED = "hyper_parameters_dropped"
+TASK = "task"
+
+
+class Task(LightningModule, ABC):
+    """A model, its loss and its metrics.
+
+    A task is built in two steps: its constructor keeps settings, and ``build`` makes the modules
+    once it is known what the data know (vocabulary, labels). That knowledge is plain data and
+    travels in every checkpoint, so that a checkpoint is all one needs to predict.
+
+    A task declares no ``__init__`` here: Lightning reloads a checkpoint through any base class
+    only while that base accepts every keyword.
+
+    Attributes:
+        metadata: What the data know; None until the modules are built.
+        monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
+        optimizer_factory: Builds the optimiser from the parameters; Adam with a learning rate of
+            0.001 if None. Set by each task.
+        scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
+            every batch; None for a constant rate. Set by each task.
+    """
+
+    metadata: dict[str, Any] | None = None
+    monitor: ClassVar[tuple[str, str]]
+    optimizer_factory: OptimizerCallable | None
+    scheduler_factory: LRSchedulerCallable | None
+
+    @abstractmethod
+    def build(self, metadata: dict[str, Any]) -> None:
+        """Makes the modules.
+
+        Args:
+            metadata: What the data module's ``metadata`` holds.
+        """
+
+    def warm_start(self, data: LightningDataModule) -> None:  # noqa: B027
+        """Takes first weights from the data module, before training; for tasks that can."""
+
+    def configure_model(self) -> None:
+        if self.metadata is not None or self._trainer is None:
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            raise InputError("a task learns its vocabulary from a data module: pass datamodule=...")
+        self._build(data.metadata)
+        self.warm_start(data)
+
+    def _build(self, metadata: dict[str, Any]) -> None:
+        try:
+            self.build(metadata)
+        except ValueError as error:  # a setting of the encoder's, say
+            raise InputError(str(error)) from error
+        self.metadata = metadata
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[METADATA] = self.metadata
+        checkpoint[TASK] = f"{type(self).__module__}.{type(self).__qualname__}"
+        # Code cannot travel in a file that loads without running code.
+        settings = checkpoint.get("hyper_parameters", {})
+        checkpoint[DROPPED] = [name for name, value in settings.items() if not _is_plain(value)]
+        for name in checkpoint[DROPPED]:
+            del settings[name]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.metadata is None:
+            self._build(checkpoint[METADATA])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        trained = [p for p in self.parameters() if p.requires_grad]
+        build = self.optimizer_factory or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
+        optimizer = build(trained)
+        if self.scheduler_factory is None:
+            return optimizer
+        scheduler = self.scheduler_factory(optimizer)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | bool)

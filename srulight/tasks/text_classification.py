@@ -1,0 +1,194 @@
+"""One label for a whole sentence."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningDataModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from srulight.batch import TextBatch
+from srulight.encoders import SRU, EncoderFactory, Recurrent
+from srulight.errors import InputError
+from srulight.masking import last_step, masked_max, masked_mean
+from srulight.tasks.base import Task
+from srulight.text import Vocabulary, get_tokenizer
+
+Pooling = Literal["auto", "last", "mean", "max"]
+
+
+class Prediction(NamedTuple):
+    """What a classifier makes of a sentence.
+
+    Attributes:
+        label: Name of the most probable class.
+        probability: Its probability, 0 to 1.
+    """
+
+    label: str
+    probability: float
+
+
+class TextClassification(Task):
+    """Embeds the words, encodes them, pools them into one vector, and picks a class.
+
+    Args:
+        embedding_size: Features per word, F.
+        freeze_embedding: Whether word vectors stay as they start: random, or pretrained if the
+            data have ``vectors``.
+        dropout: Probability of zeroing a feature of a word vector, and of the sentence vector,
+            while training, 0 to 1.
+        pooling: How steps become one vector: "last" takes the step at which each direction has
+            read the whole sentence, "mean" and "max" go over all steps, "auto" is "last" for
+            recurrent encoders and "max" for others.
+        encoder: Builds the encoder for ``embedding_size`` features; SRU with 2 layers of 128 units
+            and dropout 0.5 if None.
+        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
+            if None.
+        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch;
+            a constant rate if None.
+    """
+
+    monitor = ("val/accuracy", "max")
+
+    def __init__(
+        self,
+        embedding_size: int = 300,
+        freeze_embedding: bool = False,
+        dropout: float = 0.5,
+        pooling: Pooling = "auto",
+        encoder: EncoderFactory | None = None,
+        optimizer: OptimizerCallable | None = None,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.embedding_size = embedding_size
+        self.freeze_embedding = freeze_embedding
+        self.pooling = pooling
+        self.encoder_factory = encoder or (lambda size: SRU(size, dropout=0.5))
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.dropout = nn.Dropout(dropout)
+
+    def build(self, metadata: dict[str, Any]) -> None:
+        self.vocabulary = Vocabulary(metadata["words"])
+        classes = len(metadata["labels"])
+        self.embedding = nn.Embedding(len(self.vocabulary), self.embedding_size, padding_idx=0)
+        # Unknown words start as Kim (2014) has it, whether or not others are pretrained.
+        nn.init.uniform_(self.embedding.weight, -0.25, 0.25)
+        self.embedding.weight.data[0] = 0
+        self.embedding.weight.requires_grad_(not self.freeze_embedding)
+        self.encoder = self.encoder_factory(self.embedding_size)
+        self.head = nn.Linear(self.encoder.output_size, classes)
+        self.metrics = nn.ModuleDict({"train/loss": MeanMetric()})
+        for stage in ("val", "test"):
+            self.metrics[f"{stage}/loss"] = MeanMetric()
+            # No check of each value: classes come out of the data, which checked them.
+            self.metrics[f"{stage}/accuracy"] = MulticlassAccuracy(
+                classes, average="micro", validate_args=False
+            )
+
+    def warm_start(self, data: LightningDataModule) -> None:
+        vectors: Tensor | None = data.word_vectors  # type: ignore[attr-defined]
+        if vectors is None:
+            return
+        if vectors.size(1) != self.embedding_size:
+            raise InputError(
+                f"the word vectors have {vectors.size(1)} features and embedding_size is "
+                f"{self.embedding_size}: set --model.embedding_size={vectors.size(1)}"
+            )
+        self.embedding.weight.data.copy_(vectors)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Scores sentences.
+
+        Args:
+            tokens: Word indices, (B, T) int64.
+            lengths: Real words per sentence, (B,) int64.
+
+        Returns:
+            Unnormalised log-probabilities, (B, classes).
+        """
+        encoded = self.encoder(self.dropout(self.embedding(tokens)), lengths)
+        return self.head(self.dropout(self._pool(encoded, lengths)))
+
+    def _pool(self, encoded: Tensor, lengths: Tensor) -> Tensor:
+        recurrent = isinstance(self.encoder, Recurrent)
+        pooling = self.pooling
+        if pooling == "auto":
+            pooling = "last" if recurrent else "max"
+        if pooling == "mean":
+            return masked_mean(encoded, lengths)
+        if pooling == "max":
+            return masked_max(encoded, lengths)
+        return last_step(encoded, lengths, recurrent and bool(self.encoder.bidirectional))
+
+    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
+        loss = F.cross_entropy(self(batch.tokens, batch.lengths), batch.labels)
+        self.metrics["train/loss"].update(loss.detach(), len(batch.labels))
+        return loss
+
+    def validation_step(self, batch: TextBatch, batch_idx: int) -> None:
+        self._measure("val", batch)
+
+    def test_step(self, batch: TextBatch, batch_idx: int) -> None:
+        self._measure("test", batch)
+
+    def _measure(self, stage: str, batch: TextBatch) -> None:
+        logits = self(batch.tokens, batch.lengths)
+        loss = F.cross_entropy(logits, batch.labels)
+        self.metrics[f"{stage}/loss"].update(loss, len(batch.labels))
+        self.metrics[f"{stage}/accuracy"].update(logits, batch.labels)
+
+    def on_train_epoch_end(self) -> None:
+        self._report("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def _report(self, stage: str) -> None:
+        for name, metric in self.metrics.items():
+            if name.startswith(stage):
+                self.log(name, metric, prog_bar=True)
+
+    @torch.no_grad()
+    def predict(self, sentences: Sequence[str], batch_size: int = 64) -> list[Prediction]:
+        """Classifies raw sentences.
+
+        Args:
+            sentences: Text, one sentence each; split into words as the training data were.
+            batch_size: Sentences at a time.
+
+        Returns:
+            A prediction for each sentence, in order.
+        """
+        if self.metadata is None:
+            raise RuntimeError("train the task, or load a checkpoint, before predicting")
+        self.eval()
+        tokenize = get_tokenizer(self.metadata["tokenizer"])
+        indices = []
+        for sentence in sentences:
+            text = sentence.lower() if self.metadata["lowercase"] else sentence
+            words = tokenize(text)[: self.metadata["max_length"]]
+            indices.append(torch.tensor(self.vocabulary.encode(words)))
+        predictions = [Prediction("", 0.0)] * len(indices)
+        # Sentences of like length together: less padding.
+        order = sorted(range(len(indices)), key=lambda i: len(indices[i]))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            tokens = pad_sequence([indices[i] for i in chosen], batch_first=True)
+            lengths = torch.tensor([len(indices[i]) for i in chosen])
+            logits = self(tokens.to(self.device), lengths.to(self.device))
+            probabilities, classes = logits.float().softmax(-1).max(-1)
+            for i, c, p in zip(chosen, classes.tolist(), probabilities.tolist(), strict=True):
+                predictions[i] = Prediction(self.metadata["labels"][c], p)
+        return predictions

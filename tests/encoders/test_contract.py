@@ -1,0 +1,94 @@
+"""Every encoder keeps the promises of srulight.encoders.base."""
+
+import inspect
+from functools import partial
+
+import pytest
+import torch
+
+from srulight import encoders
+from srulight.encoders import CNN, QRNN, SRU, Encoder, EncoderFactory, Recurrent
+
+B, T, F = 3, 7, 5
+
+EXPORTED = [
+    c
+    for c in vars(encoders).values()
+    if inspect.isclass(c) and issubclass(c, Encoder) and not inspect.isabstract(c)
+]
+RECURRENT = [c for c in EXPORTED if issubclass(c, Recurrent)]
+VARIANTS: dict[str, EncoderFactory] = {
+    **{c.__name__: c for c in EXPORTED},
+    **{f"{c.__name__} both ways": partial(c, bidirectional=True) for c in RECURRENT},
+    **{f"{c.__name__} as wide as its input": partial(c, hidden_size=F) for c in RECURRENT},
+    "SRU pre": partial(SRU, layer_norm="pre", projection_size=3),
+    "SRU post": partial(SRU, layer_norm="post", activation="tanh", hidden_size=F),
+    "SRU 2017": partial(SRU, peephole=False, skip=False),
+    "QRNN 3": partial(QRNN, kernel_size=3),
+    "QRNN 2 highway": partial(QRNN, kernel_size=2, highway=True, hidden_size=F),
+    "QRNN 3 both ways": partial(QRNN, kernel_size=3, highway=True, bidirectional=True),
+    "CNN 1": partial(CNN, widths=(1,)),
+}
+every = pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS.keys())
+
+
+@every
+def test_shape(make: EncoderFactory) -> None:
+    encoder = make(F)
+    assert encoder.input_size == F
+    assert encoder(torch.randn(B, T, F)).shape == (B, T, encoder.output_size)
+
+
+@every
+def test_padding_changes_nothing(make: EncoderFactory) -> None:
+    encoder = make(F).eval()
+    x, lengths = torch.randn(B, T, F), torch.tensor([7, 4, 1])
+    y = encoder(x, lengths)
+    for b, n in enumerate(lengths.tolist()):
+        torch.testing.assert_close(y[b, :n], encoder(x[b : b + 1, :n])[0])
+        assert not y[b, n:].any()
+
+
+@every
+def test_padding_gets_no_gradient(make: EncoderFactory) -> None:
+    x = torch.randn(B, T, F, requires_grad=True)
+    make(F).eval()(x, torch.tensor([7, 4, 1])).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad[0].any()
+    assert not x.grad[1, 4:].any()
+    assert not x.grad[2, 1:].any()
+
+
+@every
+def test_keeps_the_dtype(make: EncoderFactory) -> None:
+    for dtype in (torch.float64, torch.bfloat16):
+        y = make(F).to(dtype)(torch.randn(B, T, F, dtype=dtype), torch.tensor([7, 4, 1]))
+        assert y.dtype == dtype
+
+
+@every
+def test_every_parameter_learns(make: EncoderFactory) -> None:
+    encoder = make(F)
+    encoder(torch.randn(B, T, F)).square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+
+
+@every
+def test_any_split_equals_one_pass(make: EncoderFactory) -> None:
+    encoder = make(F).eval()
+    x = torch.randn(B, T, F)
+    if not isinstance(encoder, Recurrent):
+        pytest.skip("not recurrent")
+    if encoder.bidirectional:
+        with pytest.raises(ValueError, match="cannot resume"):
+            encoder.resume(x)
+        return
+    whole = encoder(x)
+    for pieces in ([3, 4], [1] * T, [6, 1]):
+        state, outputs = None, []
+        for piece in x.split(pieces, dim=1):
+            y, state = encoder.resume(piece, state)
+            outputs.append(y)
+        torch.testing.assert_close(torch.cat(outputs, dim=1), whole)

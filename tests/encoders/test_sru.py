@@ -1,0 +1,57 @@
+"""What only SRU promises."""
+
+import pytest
+import torch
+from torch.export import Dim
+
+from srulight import SRU
+
+
+def test_has_the_parameters_of_the_paper() -> None:
+    # Table 1 of the paper: 2 layers of 128 on 300 features are 204 thousand parameters with a
+    # classifier of two classes.
+    encoder = SRU(300, hidden_size=128, num_layers=2)
+    assert sum(p.numel() for p in encoder.parameters()) + 2 * 128 + 2 == 204_034
+
+
+def test_compiles_whole() -> None:
+    encoder = SRU(6, hidden_size=6, num_layers=3, dropout=0.5).eval()
+    compiled = torch.compile(encoder, fullgraph=True, dynamic=True, backend="aot_eager")
+    for batch, steps in ((3, 4), (2, 9)):
+        x = torch.randn(batch, steps, 6)
+        lengths = torch.randint(1, steps + 1, (batch,))
+        torch.testing.assert_close(compiled(x, lengths), encoder(x, lengths))
+
+
+def test_exports_with_any_batch_and_length() -> None:
+    encoder = SRU(5, hidden_size=4, bidirectional=True).eval()
+    program = torch.export.export(
+        encoder, (torch.randn(3, 7, 5),), dynamic_shapes={"x": {0: Dim("batch"), 1: Dim("steps")}}
+    )
+    x = torch.randn(4, 9, 5)
+    torch.testing.assert_close(program.module()(x), encoder(x))
+
+
+def test_one_mask_serves_a_whole_sequence() -> None:
+    encoder = SRU(4, hidden_size=4, num_layers=2, dropout=0.5)
+    encoder.layers[1] = torch.nn.Module()
+    y, _ = encoder.layers[0](torch.ones(50, 6, 4))
+    # The input is all ones, so what passes on is the factor of the skip.
+    passed_on = torch.isclose(y, torch.tensor(encoder.layers[0].scale))
+    assert torch.equal(passed_on.all(1), passed_on.any(1))
+    assert 0.3 < passed_on.float().mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"input_dropout": -0.1}, "input_dropout must be at least 0"),
+        ({"hidden_size": 0}, "must be at least 1, got 5, 0 and 2"),
+        ({"layer_norm": "both"}, "layer_norm must be none, pre or post, got both"),
+        ({"activation": "selu"}, "activation must be identity, tanh or relu, got selu"),
+    ],
+)
+def test_says_what_is_wrong(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SRU(5, **options)  # type: ignore[arg-type]

@@ -1,0 +1,266 @@
+"""The kernels equal the reference, and the reference equals the paper."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from srulight.ops import extension, reference, sru
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "no skip": {"skip": "none"},
+    "fourth gate": {"skip": "gate"},
+    "no peephole": {"peephole": False},
+    "tanh": {"activation": "tanh"},
+    "relu": {"activation": "relu", "skip": "gate"},
+    "mask": {"mask": True},
+    "initial state": {"initial": True},
+    "lengths": {"lengths": True},
+    "two ways": {"bidirectional": True},
+    "all": {
+        "activation": "tanh",
+        "mask": True,
+        "initial": True,
+        "lengths": True,
+        "bidirectional": True,
+    },
+    "all with fourth gate": {
+        "skip": "gate",
+        "mask": True,
+        "initial": True,
+        "lengths": True,
+        "bidirectional": True,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _nan_in_fresh_memory() -> Iterator[None]:
+    """Makes a kernel that leaves a place unwritten show it."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def make(
+    dtype: torch.dtype,
+    batch: int = 3,
+    steps: int = 7,
+    channels: int = 10,
+    *,
+    skip: str = "input",
+    peephole: bool = True,
+    mask: bool = False,
+    initial: bool = False,
+    lengths: bool = False,
+    activation: str = "identity",
+    bidirectional: bool = False,
+) -> list[Any]:
+    """Draws arguments of the operator, in its order."""
+    accumulate = reference.wide(dtype)
+
+    def leaf(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        return torch.randn(*shape, dtype=dtype, requires_grad=True)
+
+    return [
+        leaf(batch, steps, 4 if skip == "gate" else 3, channels),
+        leaf(batch, steps, channels) if skip == "input" else None,
+        leaf(2, channels, dtype=accumulate) if peephole else None,
+        leaf(2, channels, dtype=accumulate),
+        leaf(batch, channels, dtype=accumulate) if initial else None,
+        torch.randint(0, 2, (batch, channels)).to(accumulate) * 2 if mask else None,
+        torch.tensor([steps, max(steps - 3, 1), 1][:batch]) if lengths else None,
+        1.3 if skip == "input" else 1.0,
+        reference.ACTIVATIONS.index(activation),
+        bidirectional,
+        True,
+    ]
+
+
+def gradients(h: Tensor, last: Tensor, arguments: list[Any]) -> list[Tensor]:
+    leaves = [a for a in arguments if isinstance(a, Tensor) and a.requires_grad]
+    generator = torch.Generator().manual_seed(1)
+    seeds = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in (h, last)]
+    return list(torch.autograd.grad([h, last], leaves, seeds))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_kernel_equals_reference(dtype: torch.dtype, options: dict[str, Any]) -> None:
+    extension.load()
+    assert extension.status.startswith("loaded")
+    arguments = make(dtype, **options)
+    h, last, _ = torch.ops.srulight.sru(*arguments)
+    expected_h, expected_last, _ = reference.sru(*arguments)
+    close: dict[str, Any] = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    torch.testing.assert_close(h, expected_h, **close)
+    torch.testing.assert_close(last, expected_last, **close)
+    close = {"rtol": 5 * TOLERANCE[dtype], "atol": 5 * TOLERANCE[dtype]}
+    for got, expected in zip(
+        gradients(h, last, arguments),
+        gradients(expected_h, expected_last, arguments),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected, **close)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_reference_backward_is_the_derivative(options: dict[str, Any]) -> None:
+    arguments = make(torch.float64, **options)
+    h, last, c = reference.sru(*arguments)
+    inputs = arguments[:7]
+    seeds = [torch.randn_like(h), torch.randn_like(last)]
+    got = reference.sru_backward(*[*inputs, c.detach(), *seeds, *arguments[7:10]])
+    leaves = [a for a in inputs if isinstance(a, Tensor) and a.requires_grad]
+    expected = list(torch.autograd.grad([h, last], leaves, seeds))
+    named = [got[0], got[1], got[2][:2], got[2][2:], got[3]]
+    for wanted, leaf in zip(named, inputs[:5], strict=True):
+        if leaf is not None:
+            torch.testing.assert_close(wanted, expected.pop(0))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_gradcheck(options: dict[str, Any]) -> None:
+    arguments = make(torch.float64, batch=2, steps=3, channels=4, **options)
+    torch.use_deterministic_algorithms(False)
+    assert torch.autograd.gradcheck(lambda *a: torch.ops.srulight.sru(*a)[:2], arguments)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_opcheck(options: dict[str, Any]) -> None:
+    torch.library.opcheck(torch.ops.srulight.sru.default, tuple(make(torch.float32, **options)))
+
+
+def test_one_channel_worked_by_hand() -> None:
+    # One channel, two steps. u = candidate, forget, reset; v = 1, -1; b = 0, 0.5; x = 1, 2.
+    u = torch.tensor([[1.0, 0.0, -0.5], [3.0, 1.0, 0.0]], dtype=torch.float64).reshape(1, 2, 3, 1)
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64).reshape(1, 2, 1)
+    v = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    b = torch.tensor([[0.0], [0.5]], dtype=torch.float64)
+    h, last = sru(u, x, v, b, scale=2.0)
+    # Step 1: c0 = 0, f = sigmoid(0) = 1/2, r = sigmoid(-1/2 + 1/2) = 1/2,
+    #         c1 = 1/2 * 1 = 1/2, h1 = 1/2 * 1/2 + 1/2 * 2 = 1.25.
+    # Step 2: f = sigmoid(1 + 1/2), r = sigmoid(-1/2 + 1/2) = 1/2,
+    #         c2 = f / 2 + (1 - f) * 3, h2 = c2 / 2 + 4 / 2.
+    f = 1 / (1 + math.exp(-1.5))
+    c2 = f / 2 + 3 * (1 - f)
+    expected = torch.tensor([1.25, c2 / 2 + 2], dtype=torch.float64)
+    torch.testing.assert_close(h.flatten(), expected)
+    torch.testing.assert_close(last.item(), c2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "channels"), [(2, 0, 4), (0, 3, 4), (1, 1, 1), (1, 5, 333)]
+)
+def test_odd_sizes(batch: int, steps: int, channels: int) -> None:
+    arguments = make(torch.float32, batch, steps, channels, initial=True)
+    h, last, _ = torch.ops.srulight.sru(*arguments)
+    expected_h, expected_last, _ = reference.sru(*arguments)
+    torch.testing.assert_close(h, expected_h, rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(last, expected_last, rtol=2e-6, atol=2e-6)
+    h.sum().backward()
+
+
+def test_inputs_may_lie_anywhere() -> None:
+    u = torch.randn(7, 3, 10, 3)  # time first, gates innermost, as the published package has them
+    x = torch.randn(7, 3, 10)
+    v, b = torch.randn(2, 10), torch.randn(2, 10)
+    got = sru(u.permute(1, 0, 3, 2), x.transpose(0, 1), v, b)
+    expected = sru(u.permute(1, 0, 3, 2).contiguous(), x.transpose(0, 1).contiguous(), v, b)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    strided = torch.randn(3, 14, 3, 10)[:, ::2]  # channels side by side, steps apart: no copy
+    got = sru(strided, None, v, b)
+    torch.testing.assert_close(got, sru(strided.contiguous(), None, v, b), rtol=0, atol=0)
+
+
+def test_number_of_threads_changes_nothing() -> None:
+    arguments = make(torch.float32, batch=5, channels=200, bidirectional=True)
+    results = []
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        h, last, _ = torch.ops.srulight.sru(*arguments)
+        results.append([h, last, *gradients(h, last, arguments)])
+    torch.set_num_threads(before)
+    for one, other in itertools.pairwise(results):
+        for a, b in zip(one, other, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_extreme_inputs_stay_finite() -> None:
+    u = torch.tensor([1e4, -1e4, 88.0, -88.0, 0.0]).repeat(1, 4, 3, 1).requires_grad_()
+    h, last = sru(u, None, None, torch.zeros(2, 5), activation="tanh")
+    h.sum().backward()
+    assert u.grad is not None
+    assert torch.isfinite(torch.cat((h.flatten(), last.flatten(), u.grad.flatten()))).all()
+
+
+def test_nan_comes_through() -> None:
+    u = torch.zeros(1, 3, 3, 20)
+    u[0, 1, :, 7] = torch.nan
+    h, _ = sru(u, None, None, torch.zeros(2, 20))
+    assert h[0, 1:, 7].isnan().all()
+    assert not h[0, 0].isnan().any()
+
+
+def test_inference_saves_nothing() -> None:
+    arguments = make(torch.float32)
+    arguments[-1] = False
+    with torch.no_grad():
+        assert torch.ops.srulight.sru(*arguments)[2].numel() == 0
+
+
+def test_compiles_whole_with_dynamic_shapes() -> None:
+    v, b = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4)
+    weight = torch.randn(12, 4)
+
+    def layer(x: Tensor) -> Tensor:
+        u = torch.nn.functional.linear(x, weight).unflatten(-1, (3, 4))
+        return sru(u, x, v, b)[0].square().sum()
+
+    torch.use_deterministic_algorithms(False)
+    extension.load()
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for batch, steps in ((2, 5), (3, 8)):
+        x = torch.randn(batch, steps, 4)
+        got, expected = compiled(x), layer(x)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(torch.autograd.grad(got, v), torch.autograd.grad(expected, v))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("u", torch.randn(2, 3, 12), "u must be 4-D"),
+        ("u", torch.randn(2, 3, 5, 4), "3 or 4 gates, got 5"),
+        ("x", torch.randn(2, 9, 4), r"x must have shape \(2, 3, 4\), got \(2, 9, 4\)"),
+        ("v", torch.randn(2, 5), r"v must have shape \(2, 4\), got \(2, 5\)"),
+        ("b", torch.randn(8), r"b must have shape \(2, 4\), got \(8\)"),
+        ("c0", torch.randn(3, 4), r"c0 must have shape \(2, 4\), got \(3, 4\)"),
+        ("lengths", torch.tensor([3, 4]), "lengths must be 0 to 3, got 4"),
+        ("lengths", torch.tensor([3, 2], dtype=torch.int32), "lengths has the wrong dtype"),
+    ],
+)
+def test_says_what_is_wrong(name: str, value: Tensor, message: str) -> None:
+    given: dict[str, Any] = {
+        "u": torch.randn(2, 3, 3, 4),
+        "x": None,
+        "v": None,
+        "b": torch.zeros(2, 4),
+    }
+    with pytest.raises(RuntimeError, match=message):
+        sru(**{**given, name: value})
+
+
+def test_work_is_linear_in_time() -> None:
+    # Operations, not seconds: eight times the steps must not need more than eight times the events.
+    with torch.autograd.profiler.profile() as profile:
+        h, _ = sru(torch.randn(1, 4000, 3, 8, requires_grad=True), None, None, torch.zeros(2, 8))
+        h.sum().backward()
+    assert sum(e.count for e in profile.key_averages()) < 100
