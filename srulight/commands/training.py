@@ -82,20 +82,35 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
-        if config["logger"] in (None, True):
-            kwargs["logger"] = _loggers(config["default_root_dir"])
-        callbacks: list[Callback] = [Throughput(), NewSettings(self.changes), EpochLine()]
-        if config["logger"] is not False:
-            callbacks.append(LearningRateMonitor("epoch"))
+        callbacks: list[Callback] = []
         if config["enable_progress_bar"] in (None, True):
             callbacks.append(RichProgressBar(refresh_rate=10))
-        if config["enable_checkpointing"] in (None, True):
-            callbacks += _checkpoints(self.model)
+        if self.subcommand in ("validate", "test"):
+            # A measurement is printed; it is no run with a folder of its own.
+            kwargs |= {"logger": False, "enable_checkpointing": False}
+            self.save_config_callback = None
+        else:
+            callbacks += [Throughput(), NewSettings(self.changes), EpochLine()]
+            if config["logger"] in (None, True):
+                kwargs["logger"] = _loggers(config["default_root_dir"])
+            if config["logger"] is not False:
+                callbacks.append(LearningRateMonitor("epoch"))
+            if config["enable_checkpointing"] in (None, True):
+                callbacks += _checkpoints(self.model, self._resumed_folder())
         kwargs["callbacks"] = (config["callbacks"] or []) + callbacks
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
+
+    def _resumed_folder(self) -> Path | None:
+        """Finds where the run that is resumed keeps its checkpoints: it goes on keeping them there.
+
+        Elsewhere its best score would be forgotten, and the first new epoch would be the best.
+        """
+        if self.stored is None:
+            return None
+        return Path(self._get(self.config_init, "ckpt_path")).parent
 
     def after_instantiate_classes(self) -> None:
         if self.stored is not None:
@@ -208,13 +223,13 @@ def _loggers(root: str) -> list[Logger]:
     return loggers
 
 
-def _checkpoints(task: Task) -> list[Callback]:
+def _checkpoints(task: Task, folder: Path | None) -> list[Callback]:
     # Two, because Lightning's own save_last is the last one saved, not the latest.
     monitor, mode = task.monitor
     best = ModelCheckpoint(
-        filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+        folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
     )
-    last = ModelCheckpoint(filename="last", enable_version_counter=False)
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
     return [best, last]
 
 

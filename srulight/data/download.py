@@ -1,0 +1,99 @@
+"""Files from the network: checked, and in place only when whole."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import rich.console
+import rich.progress
+
+from srulight.errors import InputError
+
+_TIMEOUT = 30  # Seconds without an answer.
+
+
+class Source(NamedTuple):
+    """Where a file comes from.
+
+    Attributes:
+        url: Its address.
+        sha256: Checksum of its bytes, in hexadecimal.
+    """
+
+    url: str
+    sha256: str
+
+
+def _part(target: Path) -> Path:
+    """Names a temporary file beside the target, so that replacing it is atomic.
+
+    Two runs that share a folder must not write into the same one.
+    """
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+def download(source: Source, target: Path) -> None:
+    """Downloads one file; the target appears only if the checksum is right.
+
+    Args:
+        source: Where the file comes from.
+        target: Where it goes; its folder is made if missing.
+
+    Raises:
+        InputError: If the network fails or the checksum is wrong.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(target)
+    try:
+        with urllib.request.urlopen(source.url, timeout=_TIMEOUT) as response, part.open("wb") as f:
+            size = int(response.headers.get("Content-Length", 0))
+            with rich.progress.wrap_file(
+                response, size, description=source.url, console=rich.console.Console(stderr=True)
+            ) as shown:
+                shutil.copyfileobj(shown, f)
+        with part.open("rb") as f:
+            found = hashlib.file_digest(f, "sha256").hexdigest()
+        if found != source.sha256:
+            raise InputError(
+                f"{source.url} is not the file expected: sha256 {source.sha256} expected, got "
+                f"{found}; nothing was kept"
+            )
+        os.replace(part, target)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
+        raise InputError(
+            f"{source.url} could not be downloaded ({e}); fetch it by hand, put it in "
+            f"{target.parent.absolute()} and unset --data.download"
+        ) from e
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def download_zip(source: Source, members: Mapping[str, Path]) -> None:
+    """Downloads an archive and unpacks some of its files; the archive is not kept.
+
+    Args:
+        source: Where the archive comes from.
+        members: Names inside the archive and the file each becomes. Where a file goes is ours to
+            say: nothing in the archive can write elsewhere.
+
+    Raises:
+        InputError: If the network fails or the checksum is wrong.
+    """
+    folder = next(iter(members.values())).parent
+    archive = _part(folder / source.url.rsplit("/", 1)[-1])
+    try:
+        download(source, archive)
+        with zipfile.ZipFile(archive) as opened:
+            for member, target in members.items():
+                part = _part(target)
+                part.write_bytes(opened.read(member))
+                os.replace(part, target)
+    finally:
+        archive.unlink(missing_ok=True)

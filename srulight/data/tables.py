@@ -1,0 +1,132 @@
+"""Sentences in tables: TSV, CSV or JSON lines."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from srulight.data.corpus import Corpus, Example, Splits
+from srulight.data.files import hold_out, numbered_lines, read_text
+from srulight.errors import InputError
+
+
+class _Row(NamedTuple):
+    place: str  # file:line
+    text: str
+    label: str
+
+
+class Tables(Corpus):
+    """Your own data: raw sentences and the names of their classes, in two columns.
+
+    A name ending in ``.tsv`` or ``.csv`` is a table whose first row names the columns; one ending
+    in ``.jsonl`` has one JSON object a line. All are UTF-8. The classes are the labels of the
+    training file in alphabetical order.
+
+    Args:
+        train: Name of the training file, inside ``root``.
+        val: Name of the validation file; if None, a fixed tenth of the training rows is held out.
+        test: Name of the test file; if None, there is nothing to test on.
+        text: Column of the sentence.
+        label: Column of the label.
+    """
+
+    def __init__(
+        self,
+        train: str = "train.tsv",
+        val: str | None = "val.tsv",
+        test: str | None = None,
+        text: str = "text",
+        label: str = "label",
+    ) -> None:
+        self.train = train
+        self.val = val
+        self.test = test
+        self.text = text
+        self.label = label
+
+    def fetch(self, root: Path) -> None:
+        """Does nothing: the files are the user's own."""
+
+    def read(self, root: Path) -> Splits:
+        rows = self._rows(root / self.train)
+        labels = sorted({row.label for row in rows})
+        train = _examples(rows, labels)
+        if self.val is None:
+            train, val = hold_out(train)
+        else:
+            val = _examples(self._rows(root / self.val), labels)
+        test = [] if self.test is None else _examples(self._rows(root / self.test), labels)
+        return Splits(train, val, test, labels, is_tokenized=False)
+
+    def _rows(self, path: Path) -> list[_Row]:
+        readers = {".tsv": _delimited, ".csv": _delimited, ".jsonl": _json_lines}
+        if path.suffix not in readers:
+            raise InputError(f"{path}: expected a name ending in {', '.join(readers)}")
+        rows = []
+        for place, row in readers[path.suffix](path):
+            for column in (self.text, self.label):
+                if column not in row:
+                    raise InputError(
+                        f"{place}: no column {column!r}; there are {', '.join(row)}: "
+                        "set --data.corpus.text and --data.corpus.label"
+                    )
+                # Labels are often numbers in JSON.
+                if not isinstance(row[column], str | int):
+                    raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
+            text, label = str(row[self.text]), str(row[self.label])
+            if not label:
+                raise InputError(f"{place}: the label is empty")
+            rows.append(_Row(place, text, label))
+        if not rows:
+            raise InputError(f"{path} has a header but no rows")
+        return rows
+
+
+def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
+    indices = {label: i for i, label in enumerate(labels)}
+    for row in rows:
+        if row.label not in indices:
+            raise InputError(
+                f"{row.place}: label {row.label!r} is not in the training file, which has "
+                f"{', '.join(labels)}"
+            )
+    return [Example(row.text, indices[row.label]) for row in rows]
+
+
+def _read(path: Path) -> str:
+    return read_text(path, "utf-8", "set --data.root to its folder, or the corpus's file names")
+
+
+def _delimited(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    lines = io.StringIO(_read(path), newline="")
+    # A quote in a TSV file is a quote: such files are written without escapes.
+    if path.suffix == ".tsv":
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, strict=True)
+    try:
+        header = next(reader)
+        for row in reader:
+            place = f"{path}:{reader.line_num}"
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise InputError(f"{place}: expected {len(header)} columns, got {len(row)}")
+            yield place, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    for number, line in numbered_lines(_read(path)):
+        place = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{place}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{place}: expected a JSON object, got {line[:60]!r}")
+        yield place, row

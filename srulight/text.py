@@ -1,0 +1,124 @@
+"""From raw text to token indices."""
+
+import contextlib
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from srulight.errors import InputError
+
+PAD = "<pad>"
+UNKNOWN = "<unk>"
+
+# torchtext prepares these; all but the first need a package of their own.
+_TORCHTEXT = ("basic_english", "moses", "spacy", "toktok", "revtok", "subword")
+
+# The conventions of the Penn Treebank, which most English corpora and word vectors follow. The
+# first alternative that fits wins, so the special cases come before words and words before the
+# rest. Text that is already split this way must come out unchanged: a clitic, an escape (\/) or a
+# bracket's name (-lrb-) that stands alone is a token.
+_ENGLISH = re.compile(
+    r"""
+      n't(?!\w) | '(?:s|re|ve|ll|d|m)(?!\w)           # clitics: is|n't, it|'s
+    | -[lr]rb-                                        # a bracket, spelt out
+    | \.{2,} | -{2,} | `` | '' | [?!]{2,} | (?:\\\*)+ # marks that stand together
+    | (?:mr|mrs|ms|dr|st|jr|vs|etc|bros|inc|co|sept)\.   # abbreviations keep their dot
+    | (?:[^\W\d_]\.){2,} | (?<!\S)[b-hj-z]\.          # and so do initials: e.t.
+    | '\d\ds?(?!\w) | '(?:em|n'|n|til|cause)(?!\w)     # years and words cut short: '70s, 'em
+    | \d+(?:[.,:]\d+)+(?![\w/\\-])                    # numbers: 2,500
+    | can(?=not\b) | \w+?(?=n't(?!\w))                # can|not, is|n't
+    | \w+(?:&\w+)*(?:(?:-(?!-)|\\?/|\.(?=\w)|'(?!(?:s|re|ve|ll|d|m)(?!\w))(?=\w))\w+)*
+    | \\?/ | \S                                       # any other sign stands alone
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _english(text: str) -> list[str]:
+    return _ENGLISH.findall(text.replace("\u2019", "'"))  # the typographic apostrophe
+
+
+def get_tokenizer(name: str) -> Callable[[str], list[str]]:
+    """Finds a function that splits text into words.
+
+    Args:
+        name: ``english`` (punctuation and clitics apart, as in the Penn Treebank), ``space``
+            (at white space), or a tokenizer of torchtext: ``basic_english``, ``moses``,
+            ``spacy``, ``toktok``, ``revtok``, ``subword``.
+
+    Returns:
+        The function; it keeps upper and lower case unless the tokenizer itself does not.
+
+    Raises:
+        InputError: If there is no such tokenizer, or the package it needs is missing.
+    """
+    if name == "english":
+        return _english
+    if name == "space":
+        return str.split
+    if name not in _TORCHTEXT:
+        known = ", ".join(("english", "space", *_TORCHTEXT))
+        raise InputError(f"tokenizer must be one of {known}; got {name!r}")
+    from torchtext.data.utils import get_tokenizer as torchtext_tokenizer
+
+    try:
+        # torchtext prints its advice before it raises; ours is in the error.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return torchtext_tokenizer(name)
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"tokenizer {name!r} needs something that is not installed ({error}); "
+            "install it or use tokenizer 'english'"
+        ) from error
+
+
+class Vocabulary:
+    """The words a model knows, each with its index.
+
+    Args:
+        words: Every word once, in the order of the indices; the first two are ``<pad>``, which
+            fills short sentences, and ``<unk>``, which stands for any word not in the list.
+
+    Raises:
+        ValueError: If the list does not begin with the two.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        if self.words[:2] != [PAD, UNKNOWN]:
+            raise ValueError(f"words must begin with {PAD}, {UNKNOWN}, got {self.words[:2]}")
+        # A text that spells out "<pad>" must not make padding in the middle of a sentence.
+        self._indices = {word: i for i, word in enumerate(self.words) if i > 1}
+
+    @classmethod
+    def from_counts(
+        cls, counts: Counter[str], min_count: int = 1, max_size: int | None = None
+    ) -> "Vocabulary":
+        """Keeps the frequent words, the most frequent first and equals in alphabetical order.
+
+        Args:
+            counts: How often each word occurs.
+            min_count: Occurrences a word needs to be kept.
+            max_size: Words kept at most, ``<pad>`` and ``<unk>`` not counted; no limit if None.
+        """
+        from torchtext.vocab import Vocab
+
+        vocab = Vocab(counts, max_size=max_size, min_freq=min_count, specials=[PAD, UNKNOWN])
+        return cls(vocab.itos)
+
+    def __len__(self) -> int:
+        """Counts the words, ``<pad>`` and ``<unk>`` among them."""
+        return len(self.words)
+
+    def encode(self, tokens: Sequence[str]) -> list[int]:
+        """Looks words up.
+
+        Args:
+            tokens: Words of one sentence.
+
+        Returns:
+            Their indices, 1 for an unknown word. A sentence without words is one unknown word,
+            because encoders need at least one step.
+        """
+        return [self._indices.get(token, 1) for token in tokens] or [1]

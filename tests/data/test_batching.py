@@ -1,0 +1,121 @@
+"""Batches hold neighbours in length, every example once, in an order that repeats."""
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from srulight.data.batching import BucketBatchSampler
+
+LENGTHS = torch.randint(1, 40, (1003,), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_example_is_used_once_over_all_ranks(shuffle: bool, world_size: int) -> None:
+    ranks = [
+        list(BucketBatchSampler(LENGTHS, 16, shuffle, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert sorted(i for batches in ranks for batch in batches for i in batch) == list(range(1003))
+    assert len({len(batches) for batches in ranks}) == 1
+    assert {len(batch) for batches in ranks for batch in batches} <= {15, 16}
+
+
+def test_length_is_the_number_of_batches() -> None:
+    sampler = BucketBatchSampler(LENGTHS, 16, shuffle=True)
+    assert len(sampler) == len(list(sampler)) == 63
+
+
+def test_evaluation_goes_from_short_to_long() -> None:
+    batches = BucketBatchSampler(torch.tensor([3, 1, 2, 1]), 2, shuffle=False)
+    assert list(batches) == [[1, 3], [2, 0]]
+
+
+def test_training_batches_hold_similar_lengths() -> None:
+    batches = list(BucketBatchSampler(LENGTHS, 16, shuffle=True))
+    padded = sum(len(batch) * int(LENGTHS[batch].max()) for batch in batches)
+    assert padded < 1.1 * LENGTHS.sum()
+
+
+def test_training_batches_do_not_come_in_the_order_of_length() -> None:
+    lengths = LENGTHS[:160]
+    longest = [int(lengths[b].max()) for b in BucketBatchSampler(lengths, 16, shuffle=True)]
+    assert longest != sorted(longest)
+
+
+def test_training_batches_group_other_examples_every_epoch() -> None:
+    sampler = BucketBatchSampler(torch.arange(1, 1001), 4, shuffle=True)
+    first = {frozenset(batch) for batch in sampler}
+    sampler.set_epoch(1)
+    assert len(first & {frozenset(batch) for batch in sampler}) < 25
+
+
+def test_seed_and_epoch_alone_decide_the_order() -> None:
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        sampler = BucketBatchSampler(LENGTHS, 16, shuffle=True, seed=seed)
+        sampler.set_epoch(epoch)
+        torch.rand(3)
+        return list(sampler)
+
+    assert order(1, 5) == order(1, 5)
+    assert order(1, 5) != order(1, 6)
+    assert order(1, 5) != order(2, 5)
+
+
+def test_ranks_have_similar_lengths_at_each_step() -> None:
+    ranks = [
+        BucketBatchSampler(LENGTHS, 16, shuffle=True, rank=rank, world_size=2) for rank in (0, 1)
+    ]
+    gaps = [abs(LENGTHS[a].max() - LENGTHS[b].max()) for a, b in zip(*ranks, strict=True)]
+    assert max(gaps) <= 3
+
+
+def test_more_ranks_than_examples_share_them() -> None:
+    ranks = [
+        list(BucketBatchSampler(torch.tensor([4, 2]), 8, shuffle=True, rank=r, world_size=3))
+        for r in range(3)
+    ]
+    assert all(len(batches) == 1 and len(batches[0]) == 1 for batches in ranks)
+
+
+def test_no_examples_and_empty_batches_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one example"):
+        BucketBatchSampler(torch.tensor([]), 8, shuffle=True)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        BucketBatchSampler(LENGTHS, 0, shuffle=True)
+
+
+class _Recorder(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(1, 1)
+        self.seen: list[list[float]] = [[], []]
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        self.seen[self.current_epoch] += batch.tolist()
+        return self.net(batch[:, None]).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def test_a_trainer_changes_the_order_every_epoch() -> None:
+    data = torch.arange(24.0)
+    sampler = BucketBatchSampler(torch.ones(24), 4, shuffle=True)
+    module = _Recorder()
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(module, DataLoader(data, batch_sampler=sampler))  # type: ignore[arg-type]
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        assert module.seen[epoch] == [float(i) for batch in sampler for i in batch]
+    assert module.seen[0] != module.seen[1]

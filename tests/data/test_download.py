@@ -1,0 +1,120 @@
+"""Downloads arrive whole and checked, or not at all."""
+
+import functools
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srulight.data import FlatFiles, Grammar, StanfordTrees, Tables, flat_files, stanford_trees
+from srulight.data.download import Source, download, download_zip
+from srulight.errors import InputError
+
+
+def source(path: Path) -> Source:
+    return Source(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "served").mkdir()
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served")
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_a_file_comes_over_http_with_its_progress_shown(
+    tmp_path: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "served" / "a").write_text("content")
+    known = source(tmp_path / "served" / "a")
+    download(Source(f"{server}/a", known.sha256), tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "content"
+    shown = capsys.readouterr()
+    assert "7/7 bytes" in shown.err
+    assert shown.out == ""
+
+
+def test_a_page_that_is_gone_is_one_sentence(tmp_path: Path, server: str) -> None:
+    with pytest.raises(InputError, match=r"/gone could not be downloaded \(HTTP Error 404"):
+        download(Source(f"{server}/gone", ""), tmp_path / "target")
+
+
+def test_a_file_arrives_under_its_name_alone(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.write_text("content")
+    download(source(origin), tmp_path / "new" / "target")
+    assert (tmp_path / "new" / "target").read_text() == "content"
+    assert files(tmp_path / "new") == {"target"}
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.write_text("changed")
+    with pytest.raises(InputError, match=r"sha256 0000 expected, got [0-9a-f]{64}"):
+        download(Source(origin.as_uri(), "0000"), tmp_path / "new" / "target")
+    assert files(tmp_path / "new") == set()
+
+
+def test_no_network_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    # Port 9 of this machine: nothing listens there.
+    with pytest.raises(InputError, match=r"could not be downloaded .* by hand"):
+        download(Source("http://127.0.0.1:9/x", ""), tmp_path / "target")
+    assert files(tmp_path) == set()
+
+
+def test_an_archive_gives_the_members_named_and_no_other(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("in/wanted", "yes")
+        opened.writestr("../evil", "no")
+    download_zip(source(archive), {"in/wanted": tmp_path / "new" / "wanted.txt"})
+    assert (tmp_path / "new" / "wanted.txt").read_text() == "yes"
+    assert files(tmp_path / "new") == {"wanted.txt"}
+    assert files(tmp_path) == {"a.zip", "new"}
+
+
+def test_trees_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in ("train", "dev", "test"):
+            opened.writestr(f"trees/{name}.txt", "(3 fun)")
+    monkeypatch.setattr(stanford_trees, "_SOURCE", source(archive))
+    root = tmp_path / "root"
+    StanfordTrees().fetch(root)
+    assert files(root) == {"train.txt", "dev.txt", "test.txt"}
+    assert StanfordTrees().read(root).train == [("fun", 1)]
+    archive.unlink()
+    StanfordTrees().fetch(root)
+
+
+def test_flat_files_fetch_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = tmp_path / "origin"
+    origin.write_text("0 from afar")
+    monkeypatch.setattr(flat_files, "_SOURCES", {"a": source(origin), "b": source(origin)})
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a").write_text("0 at home")
+    FlatFiles("a", ["x"], test="b").fetch(root)
+    assert (root / "a").read_text() == "0 at home"
+    assert (root / "b").read_text() == "0 from afar"
+
+
+def test_corpora_without_a_source_fetch_nothing(tmp_path: Path) -> None:
+    Grammar().fetch(tmp_path)
+    Tables().fetch(tmp_path)
+    assert files(tmp_path) == set()
