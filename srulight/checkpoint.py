@@ -56,7 +56,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Task:
             f"{path} was trained from Python with {' and '.join(dropped)} given as code, which no "
             f"checkpoint holds: use TheTask.load_from_checkpoint(path, {dropped[0]}=...)"
         )
-    by_name = {f"{task.__module__}.{task.__qualname__}": task for task in _subclasses(Task)}
+    by_name = {f"{task.__module__}.{task.__qualname__}": task for task in _subclasses(Task)}  # type: ignore[type-abstract]
     if checkpoint[TASK] not in by_name:
         raise InputError(f"{path} holds a {checkpoint[TASK]}: import or install it first")
     task = by_name[checkpoint[TASK]].load_from_checkpoint(

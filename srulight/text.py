@@ -10,6 +10,7 @@ from srulight.errors import InputError
 
 PAD = "<pad>"
 UNKNOWN = "<unk>"
+UNKNOWN_INDEX = 1
 
 # torchtext prepares these; all but the first need a package of their own.
 _TORCHTEXT = ("basic_english", "moses", "spacy", "toktok", "revtok", "subword")
@@ -121,4 +122,4 @@ class Vocabulary:
             Their indices, 1 for an unknown word. A sentence without words is one unknown word,
             because encoders need at least one step.
         """
-        return [self._indices.get(token, 1) for token in tokens] or [1]
+        return [self._indices.get(token, UNKNOWN_INDEX) for token in tokens] or [UNKNOWN_INDEX]

@@ -91,7 +91,8 @@ def _class(paths: list[str]) -> type | None:
 
 
 def _concrete(base: type) -> Iterator[str]:
-    for cls in base.__subclasses__():
+    subclasses: list[type] = base.__subclasses__()
+    for cls in subclasses:
         if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
             yield cls.__name__
         yield from _concrete(cls)

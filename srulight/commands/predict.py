@@ -15,7 +15,7 @@ from srulight.errors import InputError
 
 def predict(
     ckpt_path: str,
-    input: str = "-",  # noqa: A002
+    input: str = "-",
     output: str = "-",
     device: str = "cpu",
     batch_size: int = 64,
@@ -36,10 +36,8 @@ def predict(
     lines = []
     for start in track(pieces, "predicting", console=Console(stderr=True), transient=True):
         piece = sentences[start : start + batch_size * 16]
-        for sentence, (label, probability) in zip(
-            piece, task.predict(piece, batch_size), strict=True
-        ):
-            lines.append(f"{label}\t{probability:.4f}\t{sentence}\n")
+        for sentence, prediction in zip(piece, task.predict(piece, batch_size), strict=True):
+            lines.append("\t".join([*map(_text, prediction), sentence]) + "\n")
     if output == "-":
         sys.stdout.writelines(lines)
     else:
@@ -47,6 +45,10 @@ def predict(
         unfinished = Path(f"{output}.part")
         unfinished.write_text("".join(lines), encoding="utf-8")
         os.replace(unfinished, output)
+
+
+def _text(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _read(path: str) -> list[str]:
@@ -59,7 +61,9 @@ def _read(path: str) -> list[str]:
         try:
             sentences.append(line.decode("utf-8").strip())
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}:{number}: expected UTF-8, got byte {line[error.start]:#x}") from error
+            raise InputError(
+                f"{path}:{number}: expected UTF-8, got byte {line[error.start]:#x}"
+            ) from error
     return sentences
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import Callback, LightningDataModule, Trainer
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import (
     ArgsType,
@@ -25,14 +26,14 @@ from lightning.pytorch.cli import (
     SaveConfigCallback,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_info
 from lightning_utilities.core.imports import module_available
 
 from srulight.callbacks import EpochLine, NewSettings, Throughput
 from srulight.checkpoint import CONFIG, read
 from srulight.commands.parser import Parser
 from srulight.commands.runs import RUNS, find_checkpoint
+from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.plugins import load_plugins
 from srulight.tasks import Task
@@ -61,7 +62,8 @@ class TrainingCLI(LightningCLI):
         super().__init__(**kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        self.config = parser.parse_args(args)
+        # Without Lightning's warning that args are given although sys.argv has some too.
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
 
     def _parse_ckpt_path(self) -> None:
         """Replaces Lightning's rule that the checkpoint wins; prints what the user changed."""
@@ -115,7 +117,7 @@ class TrainingCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         if self.stored is not None:
             # Words and labels keep the indices that the weights were trained with.
-            pass
+            self.datamodule.use_metadata(self.stored[METADATA])
 
     def after_fit(self) -> None:
         best = [c for c in self.trainer.checkpoint_callbacks if c.best_model_path and c.monitor]  # type: ignore[attr-defined]
@@ -167,7 +169,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
     return TrainingCLI(
         stored=stored,
         model_class=Task,
-        datamodule_class=LightningDataModule,
+        datamodule_class=TaskData,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
@@ -255,6 +257,12 @@ _NOISE = re.compile("^(💡|TPU available|`weights_only` was not set)")
 def _silence_noise() -> None:
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(lambda record: not _NOISE.match(record.getMessage()))
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    for message in (
+        "LeafSpec.*is deprecated",  # inside Lightning, with torch 2.13
+        "does not have many workers",  # batches come from memory
+        "smaller than the logging interval",
+        # A resumed run keeps its checkpoints where they are; a measured one needs no callbacks.
+        "Checkpoint directory .* exists and is not empty",
+        "callbacks used to create the checkpoint need to be provided",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{message}")

@@ -1,5 +1,6 @@
 """Data modules, and the corpora they read."""
 
+from srulight.data.base import TaskData
 from srulight.data.corpus import Corpus
 from srulight.data.flat_files import FlatFiles
 from srulight.data.grammar import Grammar
@@ -7,4 +8,12 @@ from srulight.data.stanford_trees import StanfordTrees
 from srulight.data.tables import Tables
 from srulight.data.text_classification import TextClassificationData
 
-__all__ = ["Corpus", "FlatFiles", "Grammar", "StanfordTrees", "Tables", "TextClassificationData"]
+__all__ = [
+    "Corpus",
+    "FlatFiles",
+    "Grammar",
+    "StanfordTrees",
+    "Tables",
+    "TaskData",
+    "TextClassificationData",
+]

@@ -93,7 +93,7 @@ class FlatFiles(Corpus):
             train, val = hold_out(train)
         else:
             val = self._examples(root / self.val)
-        return Splits(train, val, test, self.labels, is_tokenized=True)
+        return Splits(train, val, test, self.labels, is_tokenized=False)
 
     def _examples(self, path: Path) -> list[Example]:
         download = ", or --data.download=true" if path.name in _SOURCES else ""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from srulight.batch import TextBatch
+from srulight.data.base import TaskData
 from srulight.data.batching import BucketBatchSampler
 from srulight.data.corpus import Corpus
 from srulight.data.grammar import Grammar
@@ -56,7 +56,7 @@ def _only(batches: list[TextBatch]) -> TextBatch:
     return batch
 
 
-class TextClassificationData(LightningDataModule):
+class TextClassificationData(TaskData):
     """Sentences with one label each, in batches of similar length.
 
     Args:
@@ -66,8 +66,8 @@ class TextClassificationData(LightningDataModule):
         download: Download the files that are missing, if the corpus knows where they are.
         batch_size: Training sentences per step and process, at most.
         eval_batch_size: Validation and test sentences per step and process, at most.
-        tokenizer: How raw text is split into words, in ``Tables`` and in prediction: ``english``,
-            ``space`` or a tokenizer of torchtext. Corpora that are split already stay as they are.
+        tokenizer: How raw text is split into words, in training and in prediction: ``english``,
+            ``space`` or a tokenizer of torchtext. The words of trees stay as they are.
         lowercase: Turn words into lower case.
         max_length: Words kept of a longer sentence, from its beginning.
         min_count: Times that a word must occur in training to be in the vocabulary.
@@ -121,17 +121,20 @@ class TextClassificationData(LightningDataModule):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a task must know to read text as this module does, as plain data, after ``setup``.
+        """What a task must know to read text as this module does.
 
         ``words`` (the vocabulary, in order), ``labels`` (names of the classes, in order),
         ``tokenizer``, ``lowercase`` and ``max_length``.
-
-        Raises:
-            RuntimeError: Before ``setup``.
         """
         if not self._metadata:
             raise RuntimeError("call setup before asking for metadata")
         return self._metadata
+
+    def use_metadata(self, metadata: dict[str, Any]) -> None:
+        self._metadata = metadata
+        self.tokenizer = metadata["tokenizer"]
+        self.lowercase = metadata["lowercase"]
+        self.max_length = metadata["max_length"]
 
     @property
     def word_vectors(self) -> Tensor | None:
@@ -151,9 +154,15 @@ class TextClassificationData(LightningDataModule):
         Args:
             stage: Not used: a vocabulary with vectors depends on all the splits.
         """
-        if self._metadata:
+        if self._sentences:
             return
         splits = self.corpus.read(self.root)
+        given = self._metadata
+        if given and splits.labels != given["labels"]:
+            raise InputError(
+                f"the checkpoint tells {', '.join(given['labels'])} apart, and the data "
+                f"{', '.join(splits.labels)}"
+            )
         examples = {"train": splits.train, "val": splits.val, "test": splits.test}
         # The corpus may be split already, but prediction will need this one: better to fail now.
         tokenize = get_tokenizer(self.tokenizer)
@@ -165,11 +174,7 @@ class TextClassificationData(LightningDataModule):
         }
         self._cut(chain.from_iterable(words.values()))
 
-        counts = Counter(chain.from_iterable(words["train"]))
-        vocabulary = Vocabulary.from_counts(counts, self.min_count, self.max_size)
-        if self.vectors is not None:
-            others = set(chain.from_iterable(words["val"] + words["test"]))
-            vocabulary = self._read_vectors(vocabulary, others, Path(self.vectors).expanduser())
+        vocabulary = Vocabulary(given["words"]) if given else self._new_vocabulary(words)
         for name, split in examples.items():
             encoded = [vocabulary.encode(sentence) for sentence in words[name]]
             self._sentences[name] = _Sentences(encoded, [e.label for e in split])
@@ -180,6 +185,14 @@ class TextClassificationData(LightningDataModule):
             "lowercase": self.lowercase,
             "max_length": self.max_length,
         }
+
+    def _new_vocabulary(self, words: dict[str, list[list[str]]]) -> Vocabulary:
+        counts = Counter(chain.from_iterable(words["train"]))
+        vocabulary = Vocabulary.from_counts(counts, self.min_count, self.max_size)
+        if self.vectors is None:
+            return vocabulary
+        others = set(chain.from_iterable(words["val"] + words["test"]))
+        return self._read_vectors(vocabulary, others, Path(self.vectors).expanduser())
 
     def _cut(self, sentences: Iterable[list[str]]) -> None:
         """Shortens in place what is longer than ``max_length``, and says how many were."""

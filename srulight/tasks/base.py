@@ -1,6 +1,8 @@
 """What every task shares."""
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -47,7 +49,19 @@ class Task(LightningModule, ABC):
             metadata: What the data module's ``metadata`` holds.
         """
 
-    def warm_start(self, data: LightningDataModule) -> None:  # noqa: B027
+    @abstractmethod
+    def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Any]:
+        """Answers raw input.
+
+        Args:
+            inputs: Raw text, treated as the training data were.
+            batch_size: Inputs at a time.
+
+        Returns:
+            A named tuple for each input, in order.
+        """
+
+    def warm_start(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
 
     def configure_model(self) -> None:
@@ -71,9 +85,10 @@ class Task(LightningModule, ABC):
         checkpoint[TASK] = f"{type(self).__module__}.{type(self).__qualname__}"
         # Code cannot travel in a file that loads without running code.
         settings = checkpoint.get("hyper_parameters", {})
-        checkpoint[DROPPED] = [name for name, value in settings.items() if not _is_plain(value)]
-        for name in checkpoint[DROPPED]:
+        for name in [name for name, value in settings.items() if not _is_plain(value)]:
             del settings[name]
+        arguments = inspect.signature(type(self)).parameters
+        checkpoint[DROPPED] = [name for name in arguments if name not in settings]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.metadata is None:
@@ -81,7 +96,9 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [p for p in self.parameters() if p.requires_grad]
-        build = self.optimizer_factory or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
+        build = self.optimizer_factory or (
+            lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True)
+        )
         optimizer = build(trained)
         if self.scheduler_factory is None:
             return optimizer

@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from srulight.batch import TextBatch
@@ -17,7 +17,7 @@ from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.errors import InputError
 from srulight.masking import last_step, masked_max, masked_mean
 from srulight.tasks.base import Task
-from srulight.text import Vocabulary, get_tokenizer
+from srulight.text import UNKNOWN_INDEX, Vocabulary, get_tokenizer
 
 Pooling = Literal["auto", "last", "mean", "max"]
 
@@ -43,6 +43,8 @@ class TextClassification(Task):
             data have ``vectors``.
         dropout: Probability of zeroing a feature of a word vector, and of the sentence vector,
             while training, 0 to 1.
+        word_dropout: Probability of reading a word as unknown while training, 0 to 1; it also
+            teaches the model what to make of unknown words.
         pooling: How steps become one vector: "last" takes the step at which each direction has
             read the whole sentence, "mean" and "max" go over all steps, "auto" is "last" for
             recurrent encoders and "max" for others.
@@ -61,6 +63,7 @@ class TextClassification(Task):
         embedding_size: int = 300,
         freeze_embedding: bool = False,
         dropout: float = 0.5,
+        word_dropout: float = 0.0,
         pooling: Pooling = "auto",
         encoder: EncoderFactory | None = None,
         optimizer: OptimizerCallable | None = None,
@@ -70,6 +73,7 @@ class TextClassification(Task):
         self.save_hyperparameters()
         self.embedding_size = embedding_size
         self.freeze_embedding = freeze_embedding
+        self.word_dropout = word_dropout
         self.pooling = pooling
         self.encoder_factory = encoder or (lambda size: SRU(size, dropout=0.5))
         self.optimizer_factory = optimizer
@@ -86,13 +90,9 @@ class TextClassification(Task):
         self.embedding.weight.requires_grad_(not self.freeze_embedding)
         self.encoder = self.encoder_factory(self.embedding_size)
         self.head = nn.Linear(self.encoder.output_size, classes)
-        self.metrics = nn.ModuleDict({"train/loss": MeanMetric()})
-        for stage in ("val", "test"):
-            self.metrics[f"{stage}/loss"] = MeanMetric()
-            # No check of each value: classes come out of the data, which checked them.
-            self.metrics[f"{stage}/accuracy"] = MulticlassAccuracy(
-                classes, average="micro", validate_args=False
-            )
+        self.train_loss = MeanMetric()
+        self.val_metrics = _metrics("val/", classes)
+        self.test_metrics = _metrics("test/", classes)
 
     def warm_start(self, data: LightningDataModule) -> None:
         vectors: Tensor | None = data.word_vectors  # type: ignore[attr-defined]
@@ -115,6 +115,9 @@ class TextClassification(Task):
         Returns:
             Unnormalised log-probabilities, (B, classes).
         """
+        if self.training and self.word_dropout > 0:
+            dropped = torch.rand_like(tokens, dtype=torch.float) < self.word_dropout
+            tokens = tokens.masked_fill(dropped & (tokens != 0), UNKNOWN_INDEX)
         encoded = self.encoder(self.dropout(self.embedding(tokens)), lengths)
         return self.head(self.dropout(self._pool(encoded, lengths)))
 
@@ -131,52 +134,37 @@ class TextClassification(Task):
 
     def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
         loss = F.cross_entropy(self(batch.tokens, batch.lengths), batch.labels)
-        self.metrics["train/loss"].update(loss.detach(), len(batch.labels))
+        self.train_loss.update(loss.detach(), len(batch.labels))
         return loss
 
-    def validation_step(self, batch: TextBatch, batch_idx: int) -> None:
-        self._measure("val", batch)
-
-    def test_step(self, batch: TextBatch, batch_idx: int) -> None:
-        self._measure("test", batch)
-
-    def _measure(self, stage: str, batch: TextBatch) -> None:
-        logits = self(batch.tokens, batch.lengths)
-        loss = F.cross_entropy(logits, batch.labels)
-        self.metrics[f"{stage}/loss"].update(loss, len(batch.labels))
-        self.metrics[f"{stage}/accuracy"].update(logits, batch.labels)
-
     def on_train_epoch_end(self) -> None:
-        self._report("train")
+        self.log("train/loss", self.train_loss, prog_bar=True)
+
+    def validation_step(self, batch: TextBatch, batch_idx: int) -> None:
+        self._measure(self.val_metrics, batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._report("val")
+        self.log_dict(self.val_metrics, prog_bar=True)
+
+    def test_step(self, batch: TextBatch, batch_idx: int) -> None:
+        self._measure(self.test_metrics, batch)
 
     def on_test_epoch_end(self) -> None:
-        self._report("test")
+        self.log_dict(self.test_metrics)
 
-    def _report(self, stage: str) -> None:
-        for name, metric in self.metrics.items():
-            if name.startswith(stage):
-                self.log(name, metric, prog_bar=True)
+    def _measure(self, metrics: MetricCollection, batch: TextBatch) -> None:
+        logits = self(batch.tokens, batch.lengths)
+        metrics["loss"].update(F.cross_entropy(logits, batch.labels), len(batch.labels))
+        metrics["accuracy"].update(logits, batch.labels)
 
     @torch.no_grad()
-    def predict(self, sentences: Sequence[str], batch_size: int = 64) -> list[Prediction]:
-        """Classifies raw sentences.
-
-        Args:
-            sentences: Text, one sentence each; split into words as the training data were.
-            batch_size: Sentences at a time.
-
-        Returns:
-            A prediction for each sentence, in order.
-        """
+    def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
         if self.metadata is None:
             raise RuntimeError("train the task, or load a checkpoint, before predicting")
         self.eval()
         tokenize = get_tokenizer(self.metadata["tokenizer"])
         indices = []
-        for sentence in sentences:
+        for sentence in inputs:
             text = sentence.lower() if self.metadata["lowercase"] else sentence
             words = tokenize(text)[: self.metadata["max_length"]]
             indices.append(torch.tensor(self.vocabulary.encode(words)))
@@ -192,3 +180,10 @@ class TextClassification(Task):
             for i, c, p in zip(chosen, classes.tolist(), probabilities.tolist(), strict=True):
                 predictions[i] = Prediction(self.metadata["labels"][c], p)
         return predictions
+
+
+def _metrics(prefix: str, classes: int) -> MetricCollection:
+    # No check of each value: classes come out of the data, which checked them.
+    accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+    metrics: dict[str, Metric | MetricCollection] = {"loss": MeanMetric(), "accuracy": accuracy}
+    return MetricCollection(metrics, prefix=prefix, compute_groups=False)

@@ -24,7 +24,7 @@ def test_a_line_is_a_label_and_a_sentence(tmp_path: Path) -> None:
     assert splits.val == [("no", 0)]
     assert splits.test == [("yes", 1)]
     assert splits.labels == LABELS
-    assert splits.is_tokenized
+    assert not splits.is_tokenized
 
 
 def test_a_sentence_without_words_is_kept(tmp_path: Path) -> None:

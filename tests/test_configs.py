@@ -1,0 +1,60 @@
+"""Every configuration in configs/ builds, and the command line can change it."""
+
+from pathlib import Path
+
+import pytest
+
+from srulight.commands.training import TrainingCLI, build
+from srulight.encoders import CNN, LSTM, SRU, Encoder
+
+FOLDER = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+PRESETS = sorted((FOLDER / "encoders").glob("*.yaml"))
+QUIET = ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
+
+
+def built(*args: str) -> TrainingCLI:
+    return build([*args, *QUIET], run=False)
+
+
+def encoder(cli: TrainingCLI) -> Encoder:
+    factory = cli.model.encoder_factory
+    assert callable(factory)
+    return factory(300)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_builds(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+    assert isinstance(encoder(built(f"--config={path}")), SRU)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
+def test_a_preset_takes_the_place_of_the_encoder(path: Path) -> None:
+    made = encoder(built(f"--config={FOLDER / 'sst.yaml'}", f"--model.encoder={path}"))
+    assert type(made).__name__.lower() == path.stem.split("_")[0]
+
+
+def test_encoder_by_short_name() -> None:
+    cli = built(
+        f"--config={FOLDER / 'sst.yaml'}", "--model.encoder=LSTM", "--model.encoder.num_layers=3"
+    )
+    made = encoder(cli)
+    assert isinstance(made, LSTM)
+    assert made.lstm.num_layers == 3
+
+
+def test_encoder_by_import_path() -> None:
+    cli = built(f"--config={FOLDER / 'sst.yaml'}", "--model.encoder=srulight.encoders.cnn.CNN")
+    assert isinstance(encoder(cli), CNN)
+
+
+def test_the_settings_of_the_paper() -> None:
+    for name in ("sst", "sst_fine", "trec", "mr", "subj", "cr", "mpqa"):
+        cli = built(f"--config={FOLDER / name}.yaml")
+        made = encoder(cli)
+        assert isinstance(made, SRU)
+        assert (len(made.layers), made.output_size, cli.model.embedding_size) == (2, 128, 300)
+        assert made.layers[0].dropout == cli.model.dropout.p == 0.5
+        assert cli.datamodule.batch_size == 32
+        assert cli.model.configure_optimizers.__self__.optimizer_factory is not None

@@ -1,0 +1,83 @@
+"""Imports point down only, and nothing heavy loads before it is asked for."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import srulight
+
+ROOT = Path(srulight.__file__).parent
+DOWN = {"errors", "batch", "masking", "text"}
+MAY_IMPORT = {
+    "cli": {"commands", "errors"},
+    "commands": {"callbacks", "checkpoint", "data", "plugins", "tasks", "errors"},
+    "checkpoint": {"plugins", "tasks", "errors"},
+    "plugins": {"data", "encoders", "tasks"},
+    "compat": {"encoders"},
+    "callbacks": set(),
+    "tasks": {"encoders", "layers", *DOWN},
+    "data": DOWN,
+    "encoders": {"ops", "masking"},
+    "layers": {"masking"},
+    "ops": {"masking"},
+    "text": {"errors"},
+    "masking": set(),
+    "batch": set(),
+    "errors": set(),
+}
+
+
+def parts(path: Path) -> tuple[str, ...]:
+    return path.relative_to(ROOT).with_suffix("").parts
+
+
+def imported(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return [name for name in names if name.startswith("srulight.")]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: "/".join(parts(p)))
+def test_imports_point_down(path: Path) -> None:
+    own = parts(path)[0]
+    if own == "__init__":
+        return
+    for name in imported(path):
+        layer = name.split(".")[1]
+        if layer != own:
+            assert layer in MAY_IMPORT[own], f"{own} must not import {name}"
+        elif own == "tasks" and parts(path)[-1] != "__init__":
+            assert name == "srulight.tasks.base", f"{path.name} must not import {name}"
+
+
+def test_only_the_extension_touches_the_library() -> None:
+    users = [path.name for path in ROOT.rglob("*.py") if "load_library" in path.read_text()]
+    assert users == ["extension.py"]
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from srulight.cli import main; main(['--help']); print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.endswith("False\n")
+    assert "usage: python train.py COMMAND" in out.stdout
+
+
+def test_imports_without_optional_packages() -> None:
+    code = """
+import sys
+for name in ("tensorboard", "sru"):
+    sys.modules[name] = None
+import srulight.commands.training, srulight.compat
+print(srulight.SRU(4)(__import__("torch").zeros(1, 2, 4)).shape)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "torch.Size([1, 2, 128])" in out.stdout, out.stderr
