@@ -47,8 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 every = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 
 
-@pytest.fixture(scope="module")
-def published() -> ModuleType:
+def import_published() -> ModuleType:
     """Imports the package without the half minute of compilation it starts at import.
 
     Its compiled forward is for inference alone; what trains, and what is compared here, is Python.
@@ -63,6 +62,11 @@ def published() -> ModuleType:
         sru = pytest.importorskip("sru", reason="pip install --no-deps sru==2.6.0")
     patch.undo()
     return sru
+
+
+@pytest.fixture(scope="module")
+def published() -> ModuleType:
+    return import_published()
 
 
 def build(sru: ModuleType, options: dict[str, Any]) -> Any:  # noqa: ANN401
