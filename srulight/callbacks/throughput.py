@@ -36,5 +36,5 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seconds = time.perf_counter() - self._start - self._validating
-        rate = self._samples * trainer.world_size / seconds
-        pl_module.log("train/samples_per_second", rate, rank_zero_only=True)
+        rate = self._samples / seconds  # of this process; the sum over processes is logged
+        pl_module.log("train/samples_per_second", rate, sync_dist=True, reduce_fx="sum")

@@ -1,6 +1,7 @@
 """Finding the checkpoints of earlier runs."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -9,6 +10,43 @@ from srulight.errors import InputError
 
 RUNS = "runs"
 """Folder of all runs, unless a configuration says otherwise."""
+
+
+def files_first(args: Sequence[str]) -> list[str]:
+    """Moves ``--config`` options before the others, so that what is said by hand wins over files.
+
+    Args:
+        args: Arguments of a command.
+    """
+    files: list[str] = []
+    others: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        if arg in ("-c", "--config"):
+            files += [arg, *islice(rest, 1)]
+        elif arg.startswith("--config="):
+            files.append(arg)
+        else:
+            others.append(arg)
+    return files + others
+
+
+def with_packaged_configs(args: Sequence[str]) -> list[str]:
+    """Points ``configs/...`` to the files in the installed package where there is no such file.
+
+    Args:
+        args: Arguments of a command.
+    """
+    packaged = Path(__file__).parents[1]
+
+    def resolve(arg: str) -> str:
+        option, equals, value = arg.rpartition("=")
+        here, there = Path(value), packaged / value
+        if value.startswith("configs/") and not here.exists() and there.is_file():
+            return f"{option}{equals}{there}"
+        return arg
+
+    return [resolve(arg) for arg in args]
 
 
 def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:

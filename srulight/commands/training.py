@@ -7,9 +7,10 @@
 - The best and the last checkpoint are kept, and a log of every metric.
 """
 
+import json
 import logging
 import re
-import tempfile
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ from lightning_utilities.core.imports import module_available
 from srulight.callbacks import EpochLine, NewSettings, Throughput
 from srulight.checkpoint import CONFIG, read
 from srulight.commands.parser import Parser
-from srulight.commands.runs import RUNS, find_checkpoint
+from srulight.commands.runs import RUNS, files_first, find_checkpoint, with_packaged_configs
 from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.plugins import load_plugins
@@ -124,10 +125,11 @@ class TrainingCLI(LightningCLI):
         if not best:
             return
         path, score = best[0].best_model_path, best[0].best_model_score  # type: ignore[attr-defined]
+        program = "python train.py" if sys.argv[0].endswith(".py") else "srulight"
         rank_zero_info(
             f"best {best[0].monitor}: {score:.4f}\n"  # type: ignore[attr-defined]
-            f"  measure it: python train.py test --ckpt_path={_short(path)}\n"
-            f"  use it:     python train.py predict --ckpt_path={_short(path)}\n"
+            f"  measure it: {program} test --ckpt_path={_short(path)}\n"
+            f"  use it:     {program} predict --ckpt_path={_short(path)}\n"
             f"  log:        {_short(self.trainer.log_dir or '')}/metrics.csv"
         )
 
@@ -165,7 +167,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
     """
     load_plugins()
     command, rest = (args[:1], args[1:]) if run else ([], args)
-    rest, stored = _with_checkpoint(rest)
+    rest, stored = _with_checkpoint(files_first(with_packaged_configs(rest)))
     return TrainingCLI(
         stored=stored,
         model_class=Task,
@@ -209,9 +211,7 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], dict[str, Any] | None]
     if CONFIG in stored:
         keep = ("seed_everything", "model", "data", "trainer")
         config = {k: v for k, v in stored[CONFIG].items() if k in keep and v is not None}
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
-            yaml.safe_dump(config, file)
-        args = [f"--config={file.name}", *args]
+        args = [f"--config={json.dumps(config)}", *args]
     return args, stored
 
 
