@@ -8,7 +8,9 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
+#include <deque>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace srulight {
@@ -23,6 +25,15 @@ using torch::headeronly::Half;
 #define SRU_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define SRU_CLONES
+#endif
+
+// No row that a loop writes overlaps another; there are too many to check that at run time.
+#if defined(__clang__)
+#define SRU_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define SRU_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define SRU_INDEPENDENT
 #endif
 
 // Inputs of one step; each pointer is a row of channels. A (wide), T (stored).
@@ -40,8 +51,9 @@ struct GradientRows {
 };
 
 template <int64_t activation, typename T, typename A>
-SRU_INLINE void forward_rows(const Rows<T, A>& in, A* __restrict carry, T* __restrict c,
-                             T* __restrict h, int64_t n) {
+SRU_INLINE void forward_rows(const Rows<T, A>& rows, A* carry, T* c, T* h, int64_t n) {
+  const Rows<T, A> in = rows;
+  SRU_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) {
     A state = carry[i];
     const A out = forward_step<activation, A>(
@@ -54,13 +66,12 @@ SRU_INLINE void forward_rows(const Rows<T, A>& in, A* __restrict carry, T* __res
 }
 
 template <int64_t activation, typename T, typename A>
-SRU_INLINE void backward_rows(const Rows<T, A>& in, const T* __restrict previous,
-                              const T* __restrict c, const T* __restrict grad_h,
-                              A* __restrict carry, const GradientRows<T, A>& out, int64_t n) {
-  T *__restrict candidate = out.candidate, *__restrict forget = out.forget;
-  T *__restrict reset = out.reset, *__restrict skip = out.skip;
-  A *__restrict v_f = out.v_f, *__restrict v_r = out.v_r;
-  A *__restrict b_f = out.b_f, *__restrict b_r = out.b_r;
+SRU_INLINE void backward_rows(const Rows<T, A>& rows, const T* previous, const T* c,
+                              const T* grad_h, A* carry, const GradientRows<T, A>& gradients,
+                              int64_t n) {
+  const Rows<T, A> in = rows;
+  const GradientRows<T, A> out = gradients;
+  SRU_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) {
     A grad_c = carry[i];
     const A p = A(previous[i]);
@@ -69,14 +80,14 @@ SRU_INLINE void backward_rows(const Rows<T, A>& in, const T* __restrict previous
         A(in.skip[i]) * in.scale, in.v_f[i], in.v_r[i], in.mask[i], p, A(c[i]), A(grad_h[i]),
         grad_c);
     carry[i] = grad_c;
-    candidate[i] = T(grad.candidate);
-    forget[i] = T(grad.forget);
-    reset[i] = T(grad.reset);
-    skip[i] = T(grad.skip * in.scale);
-    v_f[i] += grad.forget * p;
-    v_r[i] += grad.reset * p;
-    b_f[i] += grad.forget;
-    b_r[i] += grad.reset;
+    out.candidate[i] = T(grad.candidate);
+    out.forget[i] = T(grad.forget);
+    out.reset[i] = T(grad.reset);
+    out.skip[i] = T(grad.skip * in.scale);
+    out.v_f[i] += grad.forget * p;
+    out.v_r[i] += grad.reset * p;
+    out.b_f[i] += grad.forget;
+    out.b_r[i] += grad.reset;
   }
 }
 
@@ -153,59 +164,68 @@ void for_each_piece(const Sizes& n, const F& work) {
 // What forward and backward read alike. Absent inputs become constant rows, which costs nothing
 // beside the recurrence and leaves one loop instead of one for each combination.
 template <typename T, typename A>
-struct Inputs {
-  Sizes n;
-  Tensor u;
-  OptionalTensor x, v, c0, mask, lengths;
-  Tensor b;
-  double scale;
-  std::vector<T> no_skip;
-  std::vector<A> zeros, ones;
-
-  Inputs(const Sizes& sizes, const Tensor& u_in, const OptionalTensor& x_in,
-         const OptionalTensor& v_in, const Tensor& b_in, const OptionalTensor& c0_in,
-         const OptionalTensor& mask_in, const OptionalTensor& lengths_in, double scale_in)
-      : n(sizes), u(with_packed_channels(u_in)), b(torch::stable::contiguous(b_in)),
-        scale(x_in ? scale_in : 1.0), no_skip(n.channels, T(0)), zeros(n.channels, A(0)),
-        ones(n.channels, A(1)) {
-    if (x_in) x = with_packed_channels(*x_in);
-    if (v_in) v = torch::stable::contiguous(*v_in);
-    if (c0_in) c0 = torch::stable::contiguous(*c0_in);
-    if (mask_in) mask = torch::stable::contiguous(*mask_in);
-    if (lengths_in) {
-      lengths = torch::stable::contiguous(*lengths_in);
-      for (int64_t i = 0; i < n.batch; ++i) {
-        STD_TORCH_CHECK(length(i) >= 0 && length(i) <= n.steps, "lengths must be 0 to ", n.steps,
-                        ", got ", length(i));
-      }
+class Inputs {
+ public:
+  Inputs(const Sizes& n, const Tensor& u, const OptionalTensor& x, const OptionalTensor& v,
+         const Tensor& b, const OptionalTensor& c0, const OptionalTensor& mask,
+         const OptionalTensor& lengths, double scale)
+      : n(n), scale_(x ? scale : 1.0), no_skip_(n.channels, T(0)), zeros_(2 * n.channels, A(0)),
+        ones_(n.channels, A(1)) {
+    // Pointers and strides are looked up once: through the stable ABI each is a call.
+    const Tensor& gates = keep(with_packed_channels(u));
+    gates_ = reading<T>(gates);
+    plane_ = gates.stride(2);
+    skips_ = {no_skip_.data(), 0, 0};
+    if (n.planes == 4) skips_ = {gates_.data + 3 * plane_, gates_.batch, gates_.step};
+    if (x) skips_ = reading<T>(keep(with_packed_channels(*x)));
+    weights_ = v ? packed<A>(*v) : zeros_.data();
+    biases_ = packed<A>(b);
+    if (c0) c0_ = packed<A>(*c0);
+    if (mask) mask_ = packed<A>(*mask);
+    if (lengths) lengths_ = packed<int64_t>(*lengths);
+    for (int64_t i = 0; i < n.batch; ++i) {
+      STD_TORCH_CHECK(length(i) >= 0 && length(i) <= n.steps, "lengths must be 0 to ", n.steps,
+                      ", got ", length(i));
     }
   }
 
   Rows<T, A> rows(const Piece& p, int64_t t) const {
-    const T* gates = reading<T>(u).row(p.b, t) + p.first;
-    const int64_t plane = u.stride(2);
-    const A* weights = v ? v->template const_data_ptr<A>() : nullptr;
-    const A* biases = b.template const_data_ptr<A>();
+    const T* gates = gates_.row(p.b, t) + p.first;
     return {gates,
-            gates + plane,
-            gates + 2 * plane,
-            n.planes == 4 ? gates + 3 * plane
-                          : (x ? reading<T>(*x).row(p.b, t) : no_skip.data()) + p.first,
-            (weights ? weights : zeros.data()) + p.first,
-            (weights ? weights + n.channels : zeros.data()) + p.first,
-            biases + p.first,
-            biases + n.channels + p.first,
-            (mask ? mask->template const_data_ptr<A>() + p.b * n.channels : ones.data()) + p.first,
-            static_cast<A>(scale)};
+            gates + plane_,
+            gates + 2 * plane_,
+            skips_.row(p.b, t) + p.first,
+            weights_ + p.first,
+            weights_ + n.channels + p.first,
+            biases_ + p.first,
+            biases_ + n.channels + p.first,
+            (mask_ ? mask_ + p.b * n.channels : ones_.data()) + p.first,
+            static_cast<A>(scale_)};
   }
 
-  int64_t length(int64_t b) const {
-    return lengths ? lengths->template const_data_ptr<int64_t>()[b] : n.steps;
-  }
+  int64_t length(int64_t b) const { return lengths_ ? lengths_[b] : n.steps; }
 
   const A* initial(const Piece& p) const {
-    return (c0 ? c0->template const_data_ptr<A>() + p.b * n.channels : zeros.data()) + p.first;
+    return (c0_ ? c0_ + p.b * n.channels : zeros_.data()) + p.first;
   }
+
+  const Sizes n;
+
+ private:
+  const Tensor& keep(Tensor t) { return kept_.emplace_back(std::move(t)); }
+  template <typename V>
+  const V* packed(const Tensor& t) {
+    return keep(torch::stable::contiguous(t)).template const_data_ptr<V>();
+  }
+
+  std::deque<Tensor> kept_;  // what the pointers point into; its elements never move
+  Sequence<const T> gates_, skips_;
+  int64_t plane_;
+  const A *weights_, *biases_, *c0_ = nullptr, *mask_ = nullptr;
+  const int64_t* lengths_ = nullptr;
+  const double scale_;
+  const std::vector<T> no_skip_;
+  const std::vector<A> zeros_, ones_;
 };
 
 template <typename T>
@@ -219,10 +239,11 @@ template <typename T, typename A>
 void forward(const Inputs<T, A>& in, int64_t activation, Tensor& h, Tensor& last,
              OptionalTensor c) {
   const Sequence<T> out = writing<T>(h);
+  A* const carries = last.mutable_data_ptr<A>();
   const Sequence<T> states = c ? writing<T>(*c) : Sequence<T>{};
   for_each_piece(in.n, [&](const Piece& p) {
     const int64_t length = in.length(p.b);
-    A* carry = last.mutable_data_ptr<A>() + p.b * in.n.channels + p.first;
+    A* carry = carries + p.b * in.n.channels + p.first;
     std::copy_n(in.initial(p), p.count, carry);
     std::vector<T> unsaved(c ? 0 : p.count);
     for (int64_t i = 0; i < length; ++i) {
@@ -244,17 +265,20 @@ void backward(const Inputs<T, A>& in, int64_t activation, const Tensor& c, const
   const Sequence<T> gates = writing<T>(grad_u);
   const Sequence<T> skips = grad_x ? writing<T>(*grad_x) : Sequence<T>{};
   const int64_t plane = grad_u.stride(2), channels = in.n.channels;
+  A* const carries = grad_c0.mutable_data_ptr<A>();
+  A* const all_sums = grad_parameters.mutable_data_ptr<A>();
+  const A* last = grad_last ? grad_last->const_data_ptr<A>() : nullptr;
   for_each_piece(in.n, [&](const Piece& p) {
     const int64_t length = in.length(p.b);
-    A* carry = grad_c0.mutable_data_ptr<A>() + p.b * channels + p.first;
-    if (grad_last) {
-      std::copy_n(grad_last->const_data_ptr<A>() + p.b * channels + p.first, p.count, carry);
+    A* carry = carries + p.b * channels + p.first;
+    if (last) {
+      std::copy_n(last + p.b * channels + p.first, p.count, carry);
     } else {
       std::fill_n(carry, p.count, A(0));
     }
     // (B, 4, D): one row a sequence, so that the sum over sequences has one order, whatever the
     // number of threads.
-    A* sums = grad_parameters.mutable_data_ptr<A>() + p.b * 4 * channels + p.first;
+    A* sums = all_sums + p.b * 4 * channels + p.first;
     for (int64_t i = 0; i < 4; ++i) std::fill_n(sums + i * channels, p.count, A(0));
     std::vector<T> initial(p.count), unused(p.count);
     for (int64_t i = 0; i < p.count; ++i) initial[i] = T(in.initial(p)[i]);

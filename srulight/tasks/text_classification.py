@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from srulight.batch import TextBatch
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.errors import InputError
+from srulight.layers import Dropout
 from srulight.masking import last_step, masked_max, masked_mean
 from srulight.tasks.base import Task
 from srulight.text import UNKNOWN_INDEX, Vocabulary, get_tokenizer
@@ -78,7 +79,7 @@ class TextClassification(Task):
         self.encoder_factory = encoder or (lambda size: SRU(size, dropout=0.5))
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def build(self, metadata: dict[str, Any]) -> None:
         self.vocabulary = Vocabulary(metadata["words"])

@@ -1,0 +1,5 @@
+"""What several tasks share."""
+
+from srulight.layers.dropout import Dropout
+
+__all__ = ["Dropout"]
