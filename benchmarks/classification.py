@@ -5,7 +5,8 @@
 
     python benchmarks/classification.py --config configs/sst_sentences.yaml --root DIR
 ``--rounds`` above 1 the encoders take turns, so that a busy moment of the machine does not fall on
-one of them alone; the time is the median over all epochs but each run's first.
+one of them alone; the time is the median over all epochs but each run's first. Options not listed
+below go to train.py.
 """
 
 import argparse
@@ -68,8 +69,8 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=1, help="runs of each encoder, seeds 1, 2, ..."
     )
-    parser.add_argument("--options", nargs="*", default=[], help="further options of train.py fit")
-    args = parser.parse_args()
+    args, options = parser.parse_known_args()
+    args.options = options
     seconds: dict[str, list[float]] = {name: [] for name in args.encoders}
     val: dict[str, list[float]] = {name: [] for name in args.encoders}
     test: dict[str, list[float]] = {name: [] for name in args.encoders}
