@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ENCODERS = ("sru", "lstm", "gru", "qrnn", "qrnn_highway", "cnn")
+ENCODERS = ("sru", "lstm", "gru", "qrnn", "qrnn_highway", "cnn", "bag_of_words")
 
 
 def train(encoder: str, seed: int, args: argparse.Namespace) -> tuple[list[float], float, float]:

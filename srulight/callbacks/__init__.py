@@ -1,7 +1,8 @@
 """What happens beside training."""
 
+from srulight.callbacks.curves import Curves
 from srulight.callbacks.epoch_line import EpochLine
 from srulight.callbacks.new_settings import NewSettings
 from srulight.callbacks.throughput import Throughput
 
-__all__ = ["EpochLine", "NewSettings", "Throughput"]
+__all__ = ["Curves", "EpochLine", "NewSettings", "Throughput"]

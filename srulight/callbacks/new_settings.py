@@ -3,6 +3,7 @@
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from torch.optim.lr_scheduler import LRScheduler
 
 PREFIX = "model.optimizer."
 
@@ -32,7 +33,6 @@ class NewSettings(Callback):
                     group["initial_lr"] = self.settings["lr"]
         if "lr" in self.settings:
             for config in trainer.lr_scheduler_configs:
-                if hasattr(config.scheduler, "base_lrs"):
-                    config.scheduler.base_lrs = [self.settings["lr"]] * len(
-                        config.scheduler.base_lrs
-                    )
+                scheduler = config.scheduler
+                if isinstance(scheduler, LRScheduler):
+                    scheduler.base_lrs = [self.settings["lr"]] * len(scheduler.base_lrs)

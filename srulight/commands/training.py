@@ -30,7 +30,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_info
 from lightning_utilities.core.imports import module_available
 
-from srulight.callbacks import EpochLine, NewSettings, Throughput
+from srulight.callbacks import Curves, EpochLine, NewSettings, Throughput
 from srulight.checkpoint import CONFIG, read
 from srulight.commands.parser import Parser
 from srulight.commands.runs import RUNS, files_first, find_checkpoint, with_packaged_configs
@@ -93,7 +93,7 @@ class TrainingCLI(LightningCLI):
             kwargs |= {"logger": False, "enable_checkpointing": False}
             self.save_config_callback = None
         else:
-            callbacks += [Throughput(), NewSettings(self.changes), EpochLine()]
+            callbacks += [Throughput(), NewSettings(self.changes), EpochLine(), Curves()]
             if config["logger"] in (None, True):
                 kwargs["logger"] = _loggers(config["default_root_dir"])
             if config["logger"] is not False:

@@ -1,0 +1,55 @@
+"""A picture of how a run went."""
+
+import csv
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from lightning_utilities.core.imports import module_available
+
+
+class Curves(Callback):
+    """Draws each validation metric, and the training metric of its name, over the epochs.
+
+    Into ``curves.png`` beside the log, when a run ends; only if matplotlib is installed.
+    """
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logs = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+        if not logs or not trainer.is_global_zero or not module_available("matplotlib"):
+            return
+        logs[0].save()
+        log = Path(logs[0].log_dir) / "metrics.csv"
+        if log.is_file():
+            draw(log, log.with_name("curves.png"))
+
+
+def draw(log: Path, picture: Path) -> None:
+    """Draws a log.
+
+    Args:
+        log: A ``metrics.csv`` with a column ``epoch`` and columns such as ``val/loss``.
+        picture: File to write.
+    """
+    from matplotlib.figure import Figure
+
+    with log.open() as file:
+        rows = list(csv.DictReader(file))
+    names = sorted(
+        {name.removeprefix("val/") for name in rows[0] if name.startswith("val/")} if rows else ()
+    )
+    if not names:
+        return
+    figure = Figure(figsize=(4 * len(names), 3), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for stage in ("train", "val"):
+            points = [
+                (int(row["epoch"]), float(row[key]))
+                for row in rows
+                if row.get(key := f"{stage}/{name}")
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=stage)
+        axes.set(title=name, xlabel="epoch")
+        axes.legend()
+    figure.savefig(picture, dpi=120)
