@@ -174,7 +174,8 @@ def test_inputs_may_lie_anywhere() -> None:
     got = sru(u.permute(1, 0, 3, 2), x.transpose(0, 1), v, b)
     expected = sru(u.permute(1, 0, 3, 2).contiguous(), x.transpose(0, 1).contiguous(), v, b)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    strided = torch.randn(3, 14, 3, 10)[:, ::2]  # channels side by side, steps apart: no copy
+    # Channels side by side, steps and gates apart: no copy.
+    strided = torch.randn(3, 14, 6, 10)[:, ::2, ::2]
     got = sru(strided, None, v, b)
     torch.testing.assert_close(got, sru(strided.contiguous(), None, v, b), rtol=0, atol=0)
 
