@@ -28,10 +28,11 @@ def train(encoder: str, seed: int, args: argparse.Namespace) -> tuple[list[float
     Returns:
         Seconds of each epoch, best validation accuracy, test accuracy of that checkpoint.
     """
+    preset = ROOT / "configs" / "encoders" / f"{encoder}.yaml"
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, str(ROOT / "train.py"), "fit", f"--config={args.config}",
-            f"--model.encoder={ROOT / 'configs' / 'encoders' / encoder}.yaml",
+            f"--model.encoder={preset if preset.exists() else encoder}",
             f"--trainer.max_epochs={args.epochs}", f"--trainer.default_root_dir={folder}",
             f"--seed_everything={seed}", f"--data.seed={seed}",
             "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
@@ -63,7 +64,10 @@ def main() -> None:
     parser.add_argument("--config", default=ROOT / "configs" / "quickstart.yaml", type=Path)
     parser.add_argument("--root", help="folder of the data")
     parser.add_argument(
-        "--encoders", nargs="+", default=ENCODERS, help="presets of configs/encoders"
+        "--encoders",
+        nargs="+",
+        default=ENCODERS,
+        help="presets of configs/encoders (their settings), or class names (the configuration's)",
     )
     parser.add_argument("--epochs", type=int, default=4, help="epochs of each run")
     parser.add_argument(
