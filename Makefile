@@ -21,10 +21,11 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py
 
-# torch goes first and alone: a package that asks for "torch" then finds it there.
+# torch goes first and alone: a package that asks for "torch" then finds it there. TORCH_INDEX=URL
+# takes it from another index, such as PyTorch's own for the CPU build.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) torch
+	$(INSTALL) torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(INSTALL) --editable .
 	touch $@
 
