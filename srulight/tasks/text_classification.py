@@ -96,7 +96,8 @@ class TextClassification(Task):
         self.test_metrics = _metrics("test/", classes)
 
     def warm_start(self, data: LightningDataModule) -> None:
-        vectors: Tensor | None = data.word_vectors  # type: ignore[attr-defined]
+        # Data modules of other packages need not know word vectors.
+        vectors: Tensor | None = getattr(data, "word_vectors", None)
         if vectors is None:
             return
         if vectors.size(1) != self.embedding_size:
