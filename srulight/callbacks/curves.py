@@ -51,5 +51,6 @@ def draw(log: Path, picture: Path) -> None:
             if points:
                 axes.plot(*zip(*points, strict=True), marker=".", label=stage)
         axes.set(title=name, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
     figure.savefig(picture, dpi=120)
