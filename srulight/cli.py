@@ -47,7 +47,7 @@ def main(args: list[str] | None = None) -> None:
         args: Arguments to use in place of ``sys.argv``.
     """
     # On a machine that others use too, OpenMP threads that spin while they wait for each other make
-    # small steps a hundred times slower. Spinning for a moment only costs nothing when alone.
+    # small steps many times slower. Spinning for a moment only costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):

@@ -17,6 +17,19 @@ def valid_steps(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
 
 
+def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Sets what lies past each sequence's length to zero.
+
+    Args:
+        x: Steps, (B, T, F).
+        lengths: Real steps in each sequence, (B,) int64.
+
+    Returns:
+        The same steps, (B, T, F), zeros where padded.
+    """
+    return x * valid_steps(lengths, x.size(1)).unsqueeze(-1)
+
+
 def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
     """Averages the real steps of each sequence.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder
@@ -58,4 +59,4 @@ def test_the_settings_of_the_paper() -> None:
         assert (len(made.layers), made.output_size, cli.model.embedding_size) == (2, 128, 300)
         assert made.layers[0].dropout == cli.model.dropout.p == 0.5
         assert cli.datamodule.batch_size == 32
-        assert cli.model.configure_optimizers.__self__.optimizer_factory is not None
+        assert cli.model.optimizer_factory([torch.zeros(1)]).defaults["lr"] == 0.001

@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,13 @@ from srulight.tasks.base import METADATA
 class EmbedConfig(SaveConfigCallback):
     """Writes the configuration beside the log, and into every checkpoint."""
 
+    @cached_property
+    def plain(self) -> Any:  # noqa: ANN401
+        """The configuration as plain data; it does not change while a run saves many times."""
+        return yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict) -> None:  # type: ignore[type-arg]  # noqa: ANN401
-        dumped = self.parser.dump(self.config, skip_none=False)
-        checkpoint[CONFIG] = yaml.safe_load(dumped)
+        checkpoint[CONFIG] = self.plain
 
 
 class TrainingCLI(LightningCLI):

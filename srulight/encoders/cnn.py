@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Encoder
-from srulight.masking import valid_steps
+from srulight.masking import zero_padding
 
 
 class CNN(Encoder):
@@ -35,14 +35,12 @@ class CNN(Encoder):
         self.convolutions = nn.ModuleList(nn.Conv1d(input_size, channels, w) for w in widths)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        valid = None
         if lengths is not None:
-            valid = valid_steps(lengths, x.size(1)).unsqueeze(-1)  # (B, T, 1)
-            x = x * valid
+            x = zero_padding(x, lengths)
         x = x.mT  # (B, F, T)
         outputs = []
         for width, convolution in zip(self.widths, self.convolutions, strict=True):
             padded = F.pad(x, ((width - 1) // 2, width // 2))
             outputs.append(convolution(padded).relu())
         y = torch.cat(outputs, dim=1).mT
-        return y if valid is None else y * valid
+        return y if lengths is None else zero_padding(y, lengths)

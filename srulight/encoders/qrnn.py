@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, refuse_to_resume
-from srulight.masking import valid_steps
+from srulight.masking import zero_padding
 from srulight.ops import sru
 from srulight.ops.extension import load
 
@@ -64,7 +64,7 @@ class QRNN(Recurrent):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         if lengths is not None:
-            x = x * valid_steps(lengths, x.size(1)).unsqueeze(-1)
+            x = zero_padding(x, lengths)
         for i, layer in enumerate(self.layers):
             x = self._drop(x, i)
             x, _ = layer(x, self._nothing(x), None, lengths)

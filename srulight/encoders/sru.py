@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, refuse_to_resume
-from srulight.masking import valid_steps
+from srulight.masking import zero_padding
 from srulight.ops import ACTIVATIONS, sru
 from srulight.ops.extension import load
 
@@ -228,7 +228,7 @@ class SRULayer(nn.Module):
         if self.norm is not None and not self.norm_first:
             h = self.norm(h)
             if lengths is not None:  # the norm turns a zero into its bias
-                h = h * valid_steps(lengths, h.size(1)).unsqueeze(-1)
+                h = zero_padding(h, lengths)
         return h, last
 
 
