@@ -27,36 +27,49 @@ void expect(const char* name, const OptionalTensor& t, std::initializer_list<int
     ++i;
   }
   STD_TORCH_CHECK(same, name, " must have shape ", expected, "), got ", shape(*t));
-  STD_TORCH_CHECK(t->scalar_type() == dtype, name, " has the wrong dtype: x is in that of u, ",
-                  "v, b, c0 and mask are float32 for half types and else in that of u, lengths ",
-                  "are int64");
+  STD_TORCH_CHECK(t->scalar_type() == dtype, name, " has the wrong dtype: x, weight and skip are ",
+                  "in that of u, v, b, c0 and mask are float32 for half types and else in that of ",
+                  "u, lengths are int64");
 }
 
 }  // namespace
 
-Sizes check_inputs(const Tensor& u, const OptionalTensor& x, const OptionalTensor& v,
-                   const Tensor& b, const OptionalTensor& c0, const OptionalTensor& mask,
-                   const OptionalTensor& lengths, int64_t activation, bool bidirectional) {
+Sizes check(int64_t batch, int64_t steps, int64_t planes, int64_t channels,
+            torch::headeronly::ScalarType dtype, const Arguments& a) {
   using torch::headeronly::ScalarType;
-  STD_TORCH_CHECK(u.dim() == 4, "u must be 4-D (batch, time, gate, channel), got ", shape(u));
-  const Sizes n{u.size(0), u.size(1), u.size(2), u.size(3),
-                bidirectional ? 2 : 1, u.size(3) / (bidirectional ? 2 : 1)};
-  STD_TORCH_CHECK(n.planes == 3 || n.planes == 4, "u must have 3 or 4 gates, got ", n.planes);
-  STD_TORCH_CHECK(n.channels % n.directions == 0,
-                  "a bidirectional u must have an even number of channels, got ", n.channels);
-  STD_TORCH_CHECK(!(x && n.planes == 4), "x and a fourth gate are both skip inputs: give one");
-  STD_TORCH_CHECK(activation >= IDENTITY && activation <= RELU,
-                  "activation must be 0 (identity), 1 (tanh) or 2 (relu), got ", activation);
-  const ScalarType narrow = u.scalar_type();
+  const Sizes n{batch, steps, planes, channels, a.bidirectional ? 2 : 1,
+                channels / (a.bidirectional ? 2 : 1)};
+  STD_TORCH_CHECK(planes == 3 || planes == 4, "u must have 3 or 4 gates, got ", planes);
+  STD_TORCH_CHECK(channels % n.directions == 0,
+                  "a bidirectional u must have an even number of channels, got ", channels);
+  STD_TORCH_CHECK(!(a.skip && planes == 4), "skip and a fourth gate are both skips: give one");
+  STD_TORCH_CHECK(a.activation >= IDENTITY && a.activation <= RELU,
+                  "activation must be 0 (identity), 1 (tanh) or 2 (relu), got ", a.activation);
   const ScalarType wide =
-      narrow == ScalarType::BFloat16 || narrow == ScalarType::Half ? ScalarType::Float : narrow;
-  expect("x", x, {n.batch, n.steps, n.channels}, narrow);
-  expect("v", v, {2, n.channels}, wide);
-  expect("b", b, {2, n.channels}, wide);
-  expect("c0", c0, {n.batch, n.channels}, wide);
-  expect("mask", mask, {n.batch, n.channels}, wide);
-  expect("lengths", lengths, {n.batch}, ScalarType::Long);
+      dtype == ScalarType::BFloat16 || dtype == ScalarType::Half ? ScalarType::Float : dtype;
+  expect("skip", a.skip, {batch, steps, channels}, dtype);
+  expect("v", a.v, {2, channels}, wide);
+  expect("b", a.b, {2, channels}, wide);
+  expect("c0", a.c0, {batch, channels}, wide);
+  expect("mask", a.mask, {batch, channels}, wide);
+  expect("lengths", a.lengths, {batch}, ScalarType::Long);
   return n;
+}
+
+Sizes check(const Tensor& u, const Arguments& a) {
+  STD_TORCH_CHECK(u.dim() == 4, "u must be 4-D (batch, time, gate, channel), got ", shape(u));
+  return check(u.size(0), u.size(1), u.size(2), u.size(3), u.scalar_type(), a);
+}
+
+Sizes check(const Tensor& x, const Tensor& weight, const Arguments& a) {
+  STD_TORCH_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", shape(x));
+  STD_TORCH_CHECK(weight.dim() == 2 && a.b.dim() == 2 && a.b.size(1) > 0 &&
+                      weight.size(0) % a.b.size(1) == 0 && weight.size(1) == x.size(2),
+                  "weight must have shape (gates * channels, ", x.size(2), "), got ",
+                  shape(weight), ", where b (2, channels) is ", shape(a.b));
+  expect("weight", weight, {weight.size(0), weight.size(1)}, x.scalar_type());
+  const int64_t channels = a.b.size(1);
+  return check(x.size(0), x.size(1), weight.size(0) / channels, channels, x.scalar_type(), a);
 }
 
 }  // namespace srulight

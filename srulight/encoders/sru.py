@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, refuse_to_resume
 from srulight.masking import zero_padding
-from srulight.ops import ACTIVATIONS, sru
+from srulight.ops import ACTIVATIONS, sru_layer
 from srulight.ops.extension import load
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -209,12 +209,12 @@ class SRULayer(nn.Module):
             inner = inner * _mask(inner[:, 0], self.input_dropout).unsqueeze(1)
         if self.projection is not None:
             inner = F.linear(inner, self.projection)
-        u = F.linear(inner, self.weight).unflatten(-1, (self.num_gates, -1))  # (B, T, K, D)
         mask = None
         if self.training and self.dropout > 0:
             mask = _mask(self.bias.new_empty(len(x), self.bias.size(1)), self.dropout)
-        h, last = sru(
-            u,
+        h, last = sru_layer(
+            inner,
+            self.weight,
             x if self.skips_input else None,
             self.peephole,
             self.bias,

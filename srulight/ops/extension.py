@@ -22,12 +22,19 @@ SWITCH = "SRULIGHT_EXTENSION"
 """Environment variable: ``off`` runs the reference, and builds and loads nothing."""
 
 FLAGS = (
-    "-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall"
-    # What sigmoid's polynomial needs in order to become vector instructions.
+    "-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall -Wno-maybe-uninitialized"
     " -fno-math-errno -fno-trapping-math -ffp-contract=fast"
     # The oldest torch whose stable ABI the sources use.
     " -DTORCH_TARGET_VERSION=0x020b000000000000"
 )
+
+LEVELS = {"baseline": ""}
+"""Instruction sets that the kernels are compiled for, with their flags; the best one is chosen
+when the library runs."""
+if platform.machine() in ("x86_64", "AMD64"):
+    LEVELS["avx2"] = "-mavx2 -mfma -mf16c"
+    LEVELS["avx512"] = f"{LEVELS['avx2']} -mavx512f -mavx512bw -mavx512dq -mavx512vl"
+    LEVELS["avx512_bf16"] = f"{LEVELS['avx512']} -mavx512bf16"
 
 _lock = threading.Lock()
 _done = False
@@ -114,7 +121,7 @@ def build() -> Path:
     csrc, compiler = sources(), _compiler()
     files = sorted(path for path in csrc.rglob("*") if path.suffix in (".cpp", ".h"))
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    recipe = [FLAGS, torch.__version__, platform.machine(), compiler, version]
+    recipe = [FLAGS, str(LEVELS), torch.__version__, platform.machine(), compiler, version]
     digest = hashlib.sha256("\n".join(recipe).encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -139,15 +146,21 @@ def _compile(compiler: str, files: list[Path], library: Path) -> None:
     folder = library.with_suffix(".build")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    objects = [f"{i}.o" for i in range(len(files))]
     rules = [
-        f"rule compile\n command = {compiler} {FLAGS} -isystem {torch_root / 'include'}"
-        " -MD -MF $out.d -c $in -o $out",
+        f"rule compile\n command = {compiler} {FLAGS} $level -isystem {torch_root / 'include'}"
+        " -c $in -o $out",
         f"rule link\n command = {compiler} -shared $in -L{torch_root / 'lib'} -ltorch_cpu -lc10"
         " -o $out",
-        *(f"build {o}: compile {f}" for o, f in zip(objects, files, strict=True)),
-        f"build sru.so: link {' '.join(objects)}",
     ]
+    objects = []
+    for file in files:
+        levels = LEVELS if file.name == "kernels.cpp" else {"": ""}
+        for level, flags in levels.items():
+            objects.append(f"{file.stem}{level}.o")
+            rules.append(
+                f"build {objects[-1]}: compile {file}\n level = -DSRU_LEVEL={level} {flags}"
+            )
+    rules.append(f"build sru.so: link {' '.join(objects)}")
     (folder / "build.ninja").write_text("\n".join(rules) + "\n")
     made = subprocess.run([_ninja(), "-C", str(folder)], capture_output=True, text=True)
     if made.returncode:

@@ -116,7 +116,7 @@ def test_reference_backward_is_the_derivative(options: dict[str, Any]) -> None:
     h, last, c = reference.sru(*arguments)
     inputs = arguments[:7]
     seeds = [torch.randn_like(h), torch.randn_like(last)]
-    got = reference.sru_backward(*[*inputs, c.detach(), *seeds, *arguments[7:10]])
+    got = reference.sru_backward(*[*inputs[:4], *inputs[5:], c.detach(), *seeds, *arguments[7:10]])
     leaves = [a for a in inputs if isinstance(a, Tensor) and a.requires_grad]
     expected = list(torch.autograd.grad([h, last], leaves, seeds))
     named = [got[0], got[1], got[2][:2], got[2][2:], got[3]]
@@ -240,7 +240,7 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
     [
         ("u", torch.randn(2, 3, 12), "u must be 4-D"),
         ("u", torch.randn(2, 3, 5, 4), "3 or 4 gates, got 5"),
-        ("x", torch.randn(2, 9, 4), r"x must have shape \(2, 3, 4\), got \(2, 9, 4\)"),
+        ("skip", torch.randn(2, 9, 4), r"skip must have shape \(2, 3, 4\), got \(2, 9, 4\)"),
         ("v", torch.randn(2, 5), r"v must have shape \(2, 4\), got \(2, 5\)"),
         ("b", torch.randn(8), r"b must have shape \(2, 4\), got \(8\)"),
         ("c0", torch.randn(3, 4), r"c0 must have shape \(2, 4\), got \(3, 4\)"),
@@ -251,7 +251,7 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
 def test_says_what_is_wrong(name: str, value: Tensor, message: str) -> None:
     given: dict[str, Any] = {
         "u": torch.randn(2, 3, 3, 4),
-        "x": None,
+        "skip": None,
         "v": None,
         "b": torch.zeros(2, 4),
     }

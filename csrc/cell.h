@@ -1,0 +1,83 @@
+// One step of the SRU cell, as every backend computes it. Needs nothing of torch.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define SRU_INLINE __host__ __device__ __forceinline__
+#else
+#define SRU_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace srulight {
+
+enum Activation : int64_t { IDENTITY = 0, TANH = 1, RELU = 2 };
+
+// A state is saved before every so many steps; backward computes those in between again.
+constexpr int64_t CHECKPOINT_STEPS = 16;
+
+// V is a number or a vector of numbers; a backend gives the functions of its own V.
+template <typename V>
+SRU_INLINE V sigmoid(V x);
+template <typename V>
+SRU_INLINE V hyperbolic_tangent(V x);
+
+template <>
+SRU_INLINE double sigmoid(double x) {
+  return 1.0 / (1.0 + exp(-x));
+}
+template <>
+SRU_INLINE double hyperbolic_tangent(double x) {
+  return tanh(x);
+}
+
+template <int64_t activation, typename V>
+SRU_INLINE V activate(V c) {
+  if constexpr (activation == TANH) return hyperbolic_tangent(c);
+  if constexpr (activation == RELU) return c < V{} ? V{} : c;
+  return c;
+}
+
+// The derivative of g(c), from c and g.
+template <int64_t activation, typename V>
+SRU_INLINE V slope(V c, V g) {
+  if constexpr (activation == TANH) return 1 - g * g;
+  if constexpr (activation == RELU) return c > V{} ? V{} + 1 : V{};
+  return V{} + 1;
+}
+
+// Lei et al. (2018), equations 1 to 4, in the form that needs the fewest operations. The inputs of
+// the gates come with their bias, the skip is scaled.
+template <typename V>
+SRU_INLINE V next_state(V candidate, V f, V c) {
+  return (c - candidate) * f + candidate;
+}
+template <int64_t activation, typename V>
+SRU_INLINE V output(V c, V skip, V r_masked) {
+  return (activate<activation>(c) - skip) * r_masked + skip;
+}
+
+template <typename V>
+struct StepGradient {
+  V candidate, forget, reset, skip;
+};
+
+// Transpose of a step. `previous` and `c` are the states before and after it, f and r its gates;
+// `grad_c` is the gradient that reaches c from later steps, and leaves as that of `previous`.
+template <int64_t activation, typename V>
+SRU_INLINE StepGradient<V> transposed_step(V candidate, V f, V r, V skip, V v_f, V v_r, V mask,
+                                           V previous, V c, V grad_h, V& grad_c) {
+  const V g = activate<activation>(c);
+  const V through = grad_h * (mask * r);  // what h hands on to g(c)
+  StepGradient<V> grad;
+  grad.reset = through * (g - skip) * (1 - r);
+  const V total = through * slope<activation>(c, g) + grad_c;
+  grad.candidate = total - total * f;
+  grad.forget = grad.candidate * (previous - candidate) * f;
+  grad.skip = grad_h - through;
+  grad_c = total * f + (grad.forget * v_f + grad.reset * v_r);
+  return grad;
+}
+
+}  // namespace srulight
