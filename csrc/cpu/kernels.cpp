@@ -9,12 +9,24 @@ namespace srulight {
 namespace SRU_LEVEL {
 namespace {
 
+// Rows lie apart, so that the processor does not guess the next one; it is told this many ahead.
+constexpr int64_t AHEAD = 2;
+
 // Calls f(first channel, how many) for each vector of channels.
 template <int lanes, typename F>
 SRU_INLINE void for_each_vector(int64_t channels, const F& f) {
   int64_t i = 0;
   for (; i + lanes <= channels; i += lanes) f(i, All{});
   if (i < channels) f(i, static_cast<int>(channels - i));
+}
+
+template <typename T>
+SRU_INLINE void fetch(const T* p) {
+  __builtin_prefetch(p, 0, 3);
+}
+template <typename T>
+SRU_INLINE void fetch_to_write(T* p) {
+  __builtin_prefetch(p, 1, 3);
 }
 
 template <typename A>
@@ -33,7 +45,16 @@ void forward(const Forward<T>& in) {
     const T *candidates = in.candidate[t], *forgets = in.forget[t], *resets = in.reset[t];
     const T* skips = in.skip.data ? in.skip[t] : nullptr;
     T* h = in.h[t];
+    const int64_t next = t + AHEAD < in.steps ? t + AHEAD : t;
+    const T *next_candidates = in.candidate[next], *next_forgets = in.forget[next];
+    const T *next_resets = in.reset[next], *next_skips = in.skip.data ? in.skip[next] : nullptr;
+    T* next_h = in.h[next];
     for_each_vector<VectorOf<A>::lanes>(in.channels, [&](int64_t i, auto count) {
+      fetch(next_candidates + i);
+      fetch(next_forgets + i);
+      fetch(next_resets + i);
+      if (next_skips) fetch(next_skips + i);
+      fetch_to_write(next_h + i);
       V c = load(in.c + i, count);
       V f = load(forgets + i, count) + load(in.b_f + i, count);
       V r = load(resets + i, count) + load(in.b_r + i, count);
@@ -68,7 +89,11 @@ void backward(const Backward<T>& in) {
     for (int64_t j = 0; j < steps; ++j) {
       const T *candidate = in.candidate[begin + j], *forget = in.forget[begin + j];
       A *before = states + j * channels, *after = before + channels, *fs = forgets + j * channels;
+      const int64_t next = begin + (j + AHEAD < steps ? j + AHEAD : j);
+      const T *next_candidate = in.candidate[next], *next_forget = in.forget[next];
       for_each_vector<lanes>(channels, [&](int64_t i, auto count) {
+        fetch(next_candidate + i);
+        fetch(next_forget + i);
         const V c = load(before + i, count);
         V f = load(forget + i, count) + load(in.b_f + i, count);
         if (in.v_f) f = f + load(in.v_f + i, count) * c;
@@ -85,7 +110,20 @@ void backward(const Backward<T>& in) {
       T *grad_reset = in.grad_reset[t];
       T* grad_skip = in.grad_skip.data ? in.grad_skip[t] : nullptr;
       const A *before = states + j * channels, *fs = forgets + j * channels;
+      const int64_t next = t < AHEAD ? t : t - AHEAD;
+      const T *next_reset = in.reset[next], *next_grad_h = in.grad_h[next];
+      const T* next_skip = in.skip.data ? in.skip[next] : nullptr;
+      T *next_grad_candidate = in.grad_candidate[next], *next_grad_forget = in.grad_forget[next];
+      T *next_grad_reset = in.grad_reset[next];
+      T* next_grad_skip = grad_skip ? in.grad_skip[next] : nullptr;
       for_each_vector<lanes>(channels, [&](int64_t i, auto count) {
+        fetch(next_reset + i);
+        fetch(next_grad_h + i);
+        if (next_skip) fetch(next_skip + i);
+        fetch_to_write(next_grad_candidate + i);
+        fetch_to_write(next_grad_forget + i);
+        fetch_to_write(next_grad_reset + i);
+        if (next_grad_skip) fetch_to_write(next_grad_skip + i);
         const V previous = load(before + i, count), c = load(before + channels + i, count);
         V v_f{}, v_r{}, skip{}, mask = V{} + 1;
         V r = load(reset + i, count) + load(in.b_r + i, count);

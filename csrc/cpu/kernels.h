@@ -59,6 +59,12 @@ struct Backward : Stretch<T> {
 
 constexpr int64_t scratch_size(int64_t channels) { return (2 * CHECKPOINT_STEPS + 1) * channels; }
 
+// With the kernels of this processor's instruction set.
+template <typename T>
+void run(const Forward<T>& work, int64_t activation);
+template <typename T>
+void run(const Backward<T>& work, int64_t activation);
+
 #define SRU_DECLARE_LEVEL(level)                           \
   namespace level {                                        \
   template <typename T>                                    \

@@ -1,4 +1,4 @@
-"""The SRU recurrence as PyTorch operators.
+"""The SRU recurrence as a PyTorch operator.
 
 Registered here: schemas, the reference as the kernel of every device, fake and autograd formulas.
 The compiled library only adds faster kernels under the same names, so that a program exported or
@@ -8,71 +8,39 @@ compiled with one runs with the other.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from srulight.ops import extension, reference
 from srulight.ops.reference import ACTIVATIONS, CHECKPOINT_STEPS, wide
 
-_STATE = "Tensor? v, Tensor b, Tensor? c0"
-_MASKS = "Tensor? mask, Tensor? lengths"
-_OPTIONS = "float scale, int activation, bool bidirectional"
+STATE = "Tensor? v, Tensor b, Tensor? c0"
+MASKS = "Tensor? mask, Tensor? lengths"
+OPTIONS = "float scale, int activation, bool bidirectional"
 
 torch.library.define(
     "srulight::sru",
-    f"(Tensor u, Tensor? skip, {_STATE}, {_MASKS}, {_OPTIONS}, bool save)"
+    f"(Tensor u, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, bool save)"
     " -> (Tensor h, Tensor last, Tensor c)",
 )
 torch.library.define(
     "srulight::sru_backward",
-    f"(Tensor u, Tensor? skip, Tensor? v, Tensor b, {_MASKS}, Tensor c, Tensor grad_h,"
-    f" Tensor? grad_last, {_OPTIONS})"
+    f"(Tensor u, Tensor? skip, Tensor? v, Tensor b, {MASKS}, Tensor c, Tensor grad_h,"
+    f" Tensor? grad_last, {OPTIONS})"
     " -> (Tensor grad_u, Tensor grad_skip, Tensor grad_parameters, Tensor grad_c0)",
 )
-torch.library.define(
-    "srulight::sru_layer",
-    f"(Tensor x, Tensor weight, Tensor? skip, {_STATE}, {_MASKS}, {_OPTIONS}, bool save)"
-    " -> (Tensor h, Tensor last, Tensor u, Tensor c)",
-)
-torch.library.define(
-    "srulight::sru_step",
-    f"(Tensor x, Tensor weight, Tensor? skip, {_STATE}, float scale, int activation)"
-    " -> (Tensor h, Tensor last)",
-)
-
-
-def _layer(
-    x: Tensor, weight: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor, *options: Any  # noqa: ANN401
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    u = F.linear(x, weight).unflatten(-1, (-1, b.size(1)))
-    h, last, c = torch.ops.srulight.sru(u, skip, v, b, *options)
-    return h, last, u if options[-1] else u.new_empty(0, *u.shape[1:]), c
-
-
-def _step(
-    x: Tensor, weight: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor,
-    c0: Tensor | None, scale: float, activation: int,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _layer(x, weight, skip, v, b, c0, None, None, scale, activation, False, False)[:2]
-
-
-for name, kernel in (
-    ("sru", reference.sru),
-    ("sru_backward", reference.sru_backward),
-    ("sru_layer", _layer),
-    ("sru_step", _step),
-):
-    torch.library.impl(f"srulight::{name}", "CompositeExplicitAutograd", kernel)
+torch.library.impl("srulight::sru", "CompositeExplicitAutograd", reference.sru)
+torch.library.impl("srulight::sru_backward", "CompositeExplicitAutograd", reference.sru_backward)
 
 
 def _fake(u: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
     batch, steps, _planes, channels = u.shape
-    return _fake_outputs(u, batch, steps, channels, arguments[-1])
+    return fake_outputs(u, batch, steps, channels, arguments[-1])
 
 
-def _fake_outputs(
+def fake_outputs(
     like: Tensor, batch: int, steps: int, channels: int, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Makes h, last and c of the right sizes and types."""
     dtype = wide(like.dtype)
     saved = (batch, (steps + CHECKPOINT_STEPS - 1) // CHECKPOINT_STEPS) if save else (0, 0)
     return (
@@ -94,22 +62,8 @@ def _fake_backward(
     )
 
 
-def _fake_layer(
-    x: Tensor, weight: Tensor, _skip: Tensor | None, _v: Tensor | None, b: Tensor, *options: Any  # noqa: ANN401
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    (batch, steps, _), channels, save = x.shape, b.size(1), options[-1]
-    h, last, c = _fake_outputs(x, batch, steps, channels, save)
-    u = x.new_empty(batch if save else 0, steps, weight.size(0) // channels, channels)
-    return h, last, u, c
-
-
-def _fake_step(
-    x: Tensor, _weight: Tensor, _skip: Tensor | None, _v: Tensor | None, b: Tensor, *_: object
-) -> tuple[Tensor, Tensor]:
-    return _fake_outputs(x, x.size(0), x.size(1), b.size(1), False)[:2]
-
-
-def _keep(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
+def keep(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
+    """Keeps for :func:`recurrence_backward`: u, skip, v, b, mask, lengths, c, and what follows."""
     ctx.scale, ctx.activation, ctx.bidirectional, ctx.save = options
     ctx.save_for_backward(*tensors)
     ctx.set_materialize_grads(False)
@@ -118,16 +72,10 @@ def _keep(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None: 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
     u, skip, v, b, c0, mask, lengths, *options = inputs
     ctx.has_c0 = c0 is not None
-    _keep(ctx, tuple(options), u, skip, v, b, mask, lengths, output[2])
+    keep(ctx, tuple(options), u, skip, v, b, mask, lengths, output[2])
 
 
-def _setup_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
-    x, weight, skip, v, b, c0, mask, lengths, *options = inputs
-    ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
-    _keep(ctx, tuple(options), output[2], skip, v, b, mask, lengths, output[3], x, weight)
-
-
-def _recurrence_backward(
+def recurrence_backward(
     ctx: Any,  # noqa: ANN401
     grad_h: Tensor | None,
     grad_last: Tensor | None,
@@ -162,49 +110,28 @@ def _backward(
     grad_last: Tensor | None,
     _c: None,
 ) -> tuple[Tensor | None, ...]:
-    return (*_recurrence_backward(ctx, grad_h, grad_last), *(None,) * 6)
-
-
-def _backward_layer(
-    ctx: Any,  # noqa: ANN401
-    grad_h: Tensor | None,
-    grad_last: Tensor | None,
-    _u: None,
-    _c: None,
-) -> tuple[Tensor | None, ...]:
-    grad_u, grad_skip, *others = _recurrence_backward(ctx, grad_h, grad_last)
-    x, weight = ctx.saved_tensors[7:]
-    rows = grad_u.view(-1, weight.size(0))
-    grad_x = grad_weight = None
-    if ctx.skips_input and grad_skip is not None:
-        # One product adds to what came through the skip; a sum of its own would cost a pass.
-        grad_x, grad_skip = grad_skip.view(-1, x.size(2)).addmm_(rows, weight).view_as(x), None
-    elif ctx.needs_input_grad[0]:
-        grad_x = (rows @ weight).view_as(x)
-    if ctx.needs_input_grad[1]:
-        grad_weight = rows.t() @ x.reshape(-1, x.size(2))
-    return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
+    return (*recurrence_backward(ctx, grad_h, grad_last), *(None,) * 6)
 
 
 torch.library.register_fake("srulight::sru", _fake)
 torch.library.register_fake("srulight::sru_backward", _fake_backward)
-torch.library.register_fake("srulight::sru_layer", _fake_layer)
-torch.library.register_fake("srulight::sru_step", _fake_step)
 torch.library.register_autograd("srulight::sru", _backward, setup_context=_setup)
-torch.library.register_autograd("srulight::sru_layer", _backward_layer, setup_context=_setup_layer)
 
 
-def _widened(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
+def widened(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
+    """Casts to the type of states and sums."""
     return [None if t is None else t.to(wide(dtype)) for t in tensors]
 
 
-def _needs_gradient(*tensors: Tensor | None) -> bool:
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Says whether something must be saved for backward; never in an exported program."""
     if torch.compiler.is_exporting():
         return False
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def _load() -> None:
+def load() -> None:
+    """Loads the compiled library, unless a compiler is looking."""
     if not torch.compiler.is_compiling():
         extension.load()
 
@@ -256,56 +183,11 @@ def sru(
     Raises:
         RuntimeError: If a shape or dtype does not fit; the message names it.
     """
-    _load()
-    v, bias, c0, mask = _widened(u.dtype, v, b, c0, mask)
+    load()
+    v, bias, c0, mask = widened(u.dtype, v, b, c0, mask)
     skip = None if skip is None else skip.to(u.dtype)
     h, last, _ = torch.ops.srulight.sru(
         u, skip, v, bias, c0, mask, lengths,
-        scale, ACTIVATIONS.index(activation), bidirectional, _needs_gradient(u, skip, v, bias, c0),
+        scale, ACTIVATIONS.index(activation), bidirectional, needs_gradient(u, skip, v, bias, c0),
     )  # fmt: skip
-    return h, last
-
-
-def sru_layer(
-    x: Tensor,
-    weight: Tensor,
-    skip: Tensor | None,
-    v: Tensor | None,
-    b: Tensor,
-    c0: Tensor | None = None,
-    mask: Tensor | None = None,
-    lengths: Tensor | None = None,
-    *,
-    scale: float = 1.0,
-    activation: str = "identity",
-    bidirectional: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Runs a whole SRU layer: :func:`sru` of the matrix product of all steps.
-
-    Under ``torch.autocast`` the product and what is stored are in its dtype, states and sums in
-    float32. One step without gradients takes a shorter way.
-
-    Args: as :func:`sru`, and
-        x: Inputs of the product, (B, T, F).
-        weight: Matrices of the gates one below the other, (K * D, F).
-
-    Returns:
-        Outputs, (B, T, D) in the dtype of the product, and the states after the last real steps.
-    """
-    _load()
-    dtype = x.dtype
-    if torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(x.device.type)
-    inputs = x.to(dtype)
-    if skip is not None:
-        skip = inputs if skip is x else skip.to(dtype)
-    weight = weight.to(dtype)
-    v, bias, c0, mask = _widened(dtype, v, b, c0, mask)
-    save = _needs_gradient(inputs, weight, skip, v, bias, c0)
-    code = ACTIVATIONS.index(activation)
-    if x.size(1) == 1 and not save and mask is None and lengths is None and not bidirectional:
-        return torch.ops.srulight.sru_step(inputs, weight, skip, v, bias, c0, scale, code)
-    h, last, _, _ = torch.ops.srulight.sru_layer(
-        inputs, weight, skip, v, bias, c0, mask, lengths, scale, code, bidirectional, save
-    )
     return h, last

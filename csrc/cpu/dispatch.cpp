@@ -1,0 +1,78 @@
+// Chooses the kernels of the best instruction set that the processor has.
+#include "kernels.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace srulight {
+namespace {
+
+enum Level { BASELINE, AVX2, AVX512, AVX512_BF16 };
+constexpr const char* NAMES[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
+
+Level best_level() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx512 && __builtin_cpu_supports("avx512bf16")) return AVX512_BF16;
+  if (avx512) return AVX512;
+  if (avx2) return AVX2;
+#endif
+  return BASELINE;
+}
+
+// SRULIGHT_CPU=avx2, or another name, lowers it, to see what another processor would do.
+Level level() {
+  static const Level chosen = [] {
+    const char* asked = std::getenv("SRULIGHT_CPU");
+    const Level best = best_level();
+    for (int i = BASELINE; asked && i < best; ++i) {
+      if (std::strcmp(asked, NAMES[i]) == 0) return static_cast<Level>(i);
+    }
+    return best;
+  }();
+  return chosen;
+}
+
+}  // namespace
+
+#if defined(__x86_64__)
+#define SRU_AT_LEVEL(call)                                \
+  switch (level()) {                                      \
+    case AVX512_BF16: return avx512_bf16::call;           \
+    case AVX512: return avx512::call;                     \
+    case AVX2: return avx2::call;                         \
+    default: return baseline::call;                       \
+  }
+#else
+#define SRU_AT_LEVEL(call) return baseline::call
+#endif
+template <typename T>
+void run(const Forward<T>& work, int64_t activation) {
+  SRU_AT_LEVEL(forward(work, activation));
+}
+template <typename T>
+void run(const Backward<T>& work, int64_t activation) {
+  SRU_AT_LEVEL(backward(work, activation));
+}
+#undef SRU_AT_LEVEL
+
+#define SRU_FOR_TYPE(T)                                  \
+  template void run<T>(const Forward<T>&, int64_t);      \
+  template void run<T>(const Backward<T>&, int64_t);
+SRU_FOR_TYPE(float)
+SRU_FOR_TYPE(double)
+SRU_FOR_TYPE(torch::headeronly::BFloat16)
+SRU_FOR_TYPE(torch::headeronly::Half)
+#undef SRU_FOR_TYPE
+
+}  // namespace srulight
+
+// For reports and tests.
+extern "C" __attribute__((visibility("default"))) const char* srulight_cpu_level() {
+  return srulight::NAMES[srulight::level()];
+}
