@@ -1,15 +1,14 @@
-"""A whole SRU layer as PyTorch operators: the matrix product of all steps, and the recurrence."""
+"""A whole SRU layer: the matrix product of all steps, and the recurrence."""
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from srulight.ops.product import linear, linear_plus
 from srulight.ops.reference import ACTIVATIONS
 from srulight.ops.sru import (
-    MASKS,
-    OPTIONS,
     STATE,
     fake_outputs,
     keep,
@@ -20,53 +19,20 @@ from srulight.ops.sru import (
 )
 
 torch.library.define(
-    "srulight::sru_layer",
-    f"(Tensor x, Tensor weight, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, bool save)"
-    " -> (Tensor h, Tensor last, Tensor u, Tensor c)",
-)
-torch.library.define(
     "srulight::sru_step",
     f"(Tensor x, Tensor weight, Tensor? skip, {STATE}, float scale, int activation)"
     " -> (Tensor h, Tensor last)",
 )
 
 
-def _layer(
-    x: Tensor,
-    weight: Tensor,
-    skip: Tensor | None,
-    v: Tensor | None,
-    b: Tensor,
-    *options: Any,  # noqa: ANN401
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    u = linear(x, weight).unflatten(-1, (-1, b.size(1)))
-    h, last, c = torch.ops.srulight.sru(u, skip, v, b, *options)
-    return h, last, u if options[-1] else u.new_empty(0, *u.shape[1:]), c
-
-
 def _step(
     x: Tensor, weight: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor,
     c0: Tensor | None, scale: float, activation: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _layer(x, weight, skip, v, b, c0, None, None, scale, activation, False, False)[:2]
-
-
-torch.library.impl("srulight::sru_layer", "CompositeExplicitAutograd", _layer)
-torch.library.impl("srulight::sru_step", "CompositeExplicitAutograd", _step)
-
-
-def _fake_layer(
-    x: Tensor,
-    weight: Tensor,
-    _skip: Tensor | None,
-    _v: Tensor | None,
-    b: Tensor,
-    *options: Any,  # noqa: ANN401
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    (batch, steps, _), channels, save = x.shape, b.size(1), options[-1]
-    h, last, c = fake_outputs(x, batch, steps, channels, save)
-    u = x.new_empty(batch if save else 0, steps, weight.size(0) // channels, channels)
-    return h, last, u, c
+    u = _gates(F.linear(x, weight), b)
+    options = (scale, activation, False, False)
+    h, last, _ = torch.ops.srulight.sru(u, skip, v, b, c0, None, None, *options)
+    return h, last
 
 
 def _fake_step(
@@ -75,36 +41,45 @@ def _fake_step(
     return fake_outputs(x, x.size(0), x.size(1), b.size(1), False)[:2]
 
 
-def _setup_layer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
-    x, weight, skip, v, b, c0, mask, lengths, *options = inputs
-    ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
-    keep(ctx, tuple(options), output[2], skip, v, b, mask, lengths, output[3], x, weight)
-
-
-def _backward_layer(
-    ctx: Any,  # noqa: ANN401
-    grad_h: Tensor | None,
-    grad_last: Tensor | None,
-    _u: None,
-    _c: None,
-) -> tuple[Tensor | None, ...]:
-    grad_u, grad_skip, *others = recurrence_backward(ctx, grad_h, grad_last)
-    x, weight = ctx.saved_tensors[7:]
-    rows = grad_u.view(-1, weight.size(0))
-    grad_x = grad_weight = None
-    if ctx.skips_input and grad_skip is not None:
-        through_skip = grad_skip.view(-1, x.size(2))
-        grad_x, grad_skip = linear_plus(rows, weight.t(), through_skip).view_as(x), None
-    elif ctx.needs_input_grad[0]:
-        grad_x = linear(rows, weight.t()).view_as(x)
-    if ctx.needs_input_grad[1]:
-        grad_weight = rows.t() @ x.reshape(-1, x.size(2))
-    return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
-
-
-torch.library.register_fake("srulight::sru_layer", _fake_layer)
+torch.library.impl("srulight::sru_step", "CompositeExplicitAutograd", _step)
 torch.library.register_fake("srulight::sru_step", _fake_step)
-torch.library.register_autograd("srulight::sru_layer", _backward_layer, setup_context=_setup_layer)
+
+
+def _gates(product: Tensor, b: Tensor) -> Tensor:
+    """Views (B, T, K * D) as (B, T, K, D)."""
+    return product.unflatten(-1, (product.size(-1) // b.size(1), b.size(1)))
+
+
+class _Layer(torch.autograd.Function):
+    """Product and recurrence in one node: their gradients meet in one product, without a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        skip, v, b, c0, mask, lengths, *options = rest
+        ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
+        u = _gates(linear(x, weight), b)
+        h, last, c = torch.ops.srulight.sru(u, *rest)
+        keep(ctx, tuple(options), u, skip, v, b, mask, lengths, c, x, weight)
+        return h, last
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401
+        grad_h: Tensor | None,
+        grad_last: Tensor | None,
+    ) -> tuple[Tensor | None, ...]:
+        grad_u, grad_skip, *others = recurrence_backward(ctx, grad_h, grad_last)
+        x, weight = ctx.saved_tensors[7:]
+        rows = grad_u.view(-1, weight.size(0))
+        grad_x = grad_weight = None
+        if ctx.skips_input:
+            through_skip = grad_skip.view(-1, x.size(2))
+            grad_x, grad_skip = linear_plus(rows, weight.t(), through_skip).view_as(x), None
+        elif ctx.needs_input_grad[0]:
+            grad_x = linear(rows, weight.t()).view_as(x)
+        if ctx.needs_input_grad[1]:
+            grad_weight = rows.t() @ x.reshape(-1, x.size(2))
+        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
 
 
 def sru_layer(
@@ -132,8 +107,14 @@ def sru_layer(
 
     Returns:
         Outputs, (B, T, D) in the dtype of the product, and the states after the last real steps.
+
+    Raises:
+        RuntimeError: If a shape or dtype does not fit; the message names it.
     """
     load()
+    if x.dim() != 3 or x.size(2) != weight.size(1):
+        expected = f"(batch, time, {weight.size(1)})"
+        raise RuntimeError(f"x must have shape {expected}, got {tuple(x.shape)}")
     dtype = x.dtype
     if torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(x.device.type)
@@ -146,7 +127,10 @@ def sru_layer(
     code = ACTIVATIONS.index(activation)
     if x.size(1) == 1 and not save and mask is None and lengths is None and not bidirectional:
         return torch.ops.srulight.sru_step(inputs, weight, skip, v, bias, c0, scale, code)
-    h, last, _, _ = torch.ops.srulight.sru_layer(
-        inputs, weight, skip, v, bias, c0, mask, lengths, scale, code, bidirectional, save
-    )
+    rest = (skip, v, bias, c0, mask, lengths, scale, code, bidirectional, save)
+    if save and not torch.compiler.is_compiling():
+        return _Layer.apply(inputs, weight, *rest)
+    # A compiler chooses its products itself.
+    product = F.linear if torch.compiler.is_compiling() else linear
+    h, last, _ = torch.ops.srulight.sru(_gates(product(inputs, weight), bias), *rest)
     return h, last

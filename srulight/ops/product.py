@@ -21,12 +21,15 @@ def _onednn_is_faster() -> bool:
     return amd and torch.backends.mkldnn.is_available()
 
 
-def _by_onednn(x: Tensor) -> bool:
+# Multiplications below which oneDNN takes longer to set up a product than it saves.
+_SMALL = 10_000_000
+
+
+def _by_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
-        type(x) is Tensor  # not the stand-in of a compiler, which knows the usual products better
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
         and x.dtype == torch.float32
-        and x.numel() > 0
+        and x.numel() * weight.size(0) > _SMALL
         and _onednn_is_faster()
         and bool(torch.backends.mkldnn.enabled)
     )
@@ -34,13 +37,13 @@ def _by_onednn(x: Tensor) -> bool:
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Multiplies (..., F) by the transpose of a (N, F) weight; no gradients."""
-    if _by_onednn(x):
+    if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     return F.linear(x, weight)
 
 
 def linear_plus(x: Tensor, weight: Tensor, other: Tensor) -> Tensor:
     """Adds :func:`linear` of (M, F) to ``other``, (M, N), which is lost; a sum costs a pass."""
-    if _by_onednn(x):
+    if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, "add")
     return other.addmm_(x, weight.t())
