@@ -62,9 +62,9 @@ void forward(const Forward<T>& in) {
         f = f + load(in.v_f + i, count) * c;
         r = r + load(in.v_r + i, count) * c;
       }
-      r = sigmoid(r);
+      r = gate<T>(r);
       if (in.mask) r = r * load(in.mask + i, count);
-      c = next_state(V(load(candidates + i, count)), sigmoid(f), c);
+      c = next_state(V(load(candidates + i, count)), gate<T>(f), c);
       store(in.c + i, c, count);
       V skip{};
       if (skips) skip = load(skips + i, count) * in.scale;
@@ -97,7 +97,7 @@ void backward(const Backward<T>& in) {
         const V c = load(before + i, count);
         V f = load(forget + i, count) + load(in.b_f + i, count);
         if (in.v_f) f = f + load(in.v_f + i, count) * c;
-        f = sigmoid(f);
+        f = gate<T>(f);
         store(fs + i, f, count);
         store(after + i, next_state(V(load(candidate + i, count)), f, c), count);
       });
@@ -136,7 +136,7 @@ void backward(const Backward<T>& in) {
         if (skips) skip = load(skips + i, count) * in.scale;
         V grad_c = load(in.grad_c + i, count);
         const StepGradient<V> grad = transposed_step<activation>(
-            V(load(candidate + i, count)), V(load(fs + i, count)), sigmoid(r), skip, v_f, v_r,
+            V(load(candidate + i, count)), V(load(fs + i, count)), gate<T>(r), skip, v_f, v_r,
             mask, previous, c, V(load(grad_h + i, count)), grad_c);
         store(in.grad_c + i, grad_c, count);
         store(grad_candidate + i, grad.candidate, count);

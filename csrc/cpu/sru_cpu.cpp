@@ -1,11 +1,10 @@
-// The operators on CPU. The carry stays wide, in cache, in the output `last` (forward) or `grad_c0`
-// (backward).
+// The operators on CPU. The carry stays wide, and in cache.
 #include "inputs.h"
 
 #include <torch/csrc/stable/library.h>
 
 #include <array>
-#include <memory>
+#include <new>
 #include <tuple>
 
 namespace srulight {
@@ -26,6 +25,21 @@ struct Outputs {
             wide, {save ? n.batch : 0, save ? chunks(n.steps) : 0, n.channels})) {}
 };
 
+// What a thread writes at every step lies on lines of its own, and not beside those of another:
+// processors fetch lines in pairs.
+template <typename A>
+struct Scratch {
+  explicit Scratch(int64_t size)
+      : data(static_cast<A*>(::operator new(size * sizeof(A), ALIGNMENT))) {}
+  ~Scratch() { ::operator delete(data, ALIGNMENT); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  A* const data;
+
+ private:
+  static constexpr std::align_val_t ALIGNMENT{128};
+};
+
 template <typename T>
 void forward(const Inputs<T>& in, const Gates<const T>& gates, Outputs& out) {
   using A = Wide<T>;
@@ -34,7 +48,8 @@ void forward(const Inputs<T>& in, const Gates<const T>& gates, Outputs& out) {
   A* const saved = out.c.size(0) > 0 ? out.c.mutable_data_ptr<A>() : nullptr;
   const int64_t channels = in.n.channels, saves = chunks(in.n.steps);
   in.for_each_piece([&](const Piece& p) {
-    A* const c = last + p.sequence * channels + p.first;
+    const Scratch<A> scratch(p.channels);
+    A* const c = scratch.data;
     in.copy_initial_state(p, c);
     Forward<T> work{in.stretch(gates, p), h.rows(p), c, {}};
     if (saved) {
@@ -45,6 +60,7 @@ void forward(const Inputs<T>& in, const Gates<const T>& gates, Outputs& out) {
       }
     }
     run(work, in.activation);
+    std::copy_n(c, p.channels, last + p.sequence * channels + p.first);
     h.clear_padding(p);
   });
 }
@@ -66,17 +82,15 @@ void backward(const Inputs<T>& in, const Tensor& u, const Tensor& c, const Tenso
   A* const sums = grad_parameters.mutable_data_ptr<A>();
   const int64_t channels = in.n.channels, saves = chunks(in.n.steps);
   in.for_each_piece([&](const Piece& p) {
-    A* const carry = carries + p.sequence * channels + p.first;
+    const Scratch<A> scratch(scratch_size(p.channels) + 5 * p.channels);
+    A* const carry = scratch.data;
     if (last) {
       std::copy_n(last + p.sequence * channels + p.first, p.channels, carry);
     } else {
       std::fill_n(carry, p.channels, A(0));
     }
-    // (B, 4, D): one row a sequence, so that the sum over sequences has one order, whatever the
-    // number of threads.
-    A* const sum = sums + p.sequence * 4 * channels + p.first;
-    for (int64_t i = 0; i < 4; ++i) std::fill_n(sum + i * channels, p.channels, A(0));
-    const std::unique_ptr<A[]> scratch(new A[scratch_size(p.channels)]);
+    A* const sum = carry + p.channels;
+    std::fill_n(sum, 4 * p.channels, A(0));
     run(Backward<T>{in.stretch(gates, p),
                     {saved + p.sequence * saves * channels + p.first, channels},
                     incoming.rows(p),
@@ -86,11 +100,18 @@ void backward(const Inputs<T>& in, const Tensor& u, const Tensor& c, const Tenso
                     grads[2].rows(p),
                     skip.rows(p),
                     sum,
-                    sum + channels,
-                    sum + 2 * channels,
-                    sum + 3 * channels,
-                    scratch.get()},
+                    sum + p.channels,
+                    sum + 2 * p.channels,
+                    sum + 3 * p.channels,
+                    sum + 4 * p.channels},
         in.activation);
+    std::copy_n(carry, p.channels, carries + p.sequence * channels + p.first);
+    // (B, 4, D): one row a sequence, so that the sum over sequences has one order, whatever the
+    // number of threads.
+    for (int64_t i = 0; i < 4; ++i) {
+      std::copy_n(sum + i * p.channels, p.channels,
+                  sums + (p.sequence * 4 + i) * channels + p.first);
+    }
     for (int64_t k = 0; k < in.n.planes; ++k) grads[k].clear_padding(p);
     if (grad_skip) skip.clear_padding(p);
   });

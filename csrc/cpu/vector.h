@@ -179,9 +179,12 @@ SRU_INLINE void store(Half* p, Floats v, Count count) {
 }
 
 // ---- functions ----
+//
+// `exact` is to a float's precision; else to 13 bits, enough for gates of numbers stored in 8 or 11.
 
-// 2^y for -126 <= y <= 126: y = n + r with n whole and 0 <= r <= 1, and for 2^r the polynomial of
-// degree 5 with the smallest relative error, 7.5e-8 (Remez).
+// 2^y for clamped y: y = n + r with n whole and 0 <= r <= 1, and for 2^r the polynomial of degree 5
+// with the smallest relative error, 7.5e-8, or of degree 3, 7.5e-5 (Remez).
+template <bool exact>
 SRU_INLINE Floats power_of_two(Floats y) {
 #if defined(__AVX512DQ__)
   const Floats r = _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -190,11 +193,18 @@ SRU_INLINE Floats power_of_two(Floats y) {
   const Floats shifted = (y - 0.5f) + 12582912.f;
   const Floats r = y - (shifted - 12582912.f);
 #endif
-  Floats p = r * 1.87757667e-3f + 8.98934009e-3f;
-  p = p * r + 5.58263181e-2f;
-  p = p * r + 2.40153617e-1f;
-  p = p * r + 6.93153073e-1f;
-  p = p * r + 9.99999925e-1f;
+  Floats p;
+  if constexpr (exact) {
+    p = r * 1.87757667e-3f + 8.98934009e-3f;
+    p = p * r + 5.58263181e-2f;
+    p = p * r + 2.40153617e-1f;
+    p = p * r + 6.93153073e-1f;
+    p = p * r + 9.99999925e-1f;
+  } else {
+    p = r * 7.80245227e-2f + 2.26067155e-1f;
+    p = p * r + 6.95833541e-1f;
+    p = p * r + 9.99925219e-1f;
+  }
 #if defined(__AVX512DQ__)
   return _mm512_scalef_ps(p, y);  // takes the whole part of y itself
 #else
@@ -202,36 +212,49 @@ SRU_INLINE Floats power_of_two(Floats y) {
 #endif
 }
 
+template <bool exact>
 SRU_INLINE Floats reciprocal(Floats y) {
 #if defined(__AVX512F__)
   // 14 bits, and a step of Newton's: a third of a division's time.
   const Floats guess = _mm512_rcp14_ps(y);
-  return guess * (2.f - y * guess);
+  return exact ? guess * (2.f - y * guess) : guess;
 #else
   return 1.f / y;
 #endif
 }
 
+// Keeps 1 + 2^y and its reciprocal finite. A NaN comes through.
 SRU_INLINE Floats clamp(Floats y) {
   const Floats limit = Floats{} + 126.f;
 #if defined(__AVX512F__)
-  // In this order, a NaN comes through.
-  return _mm512_min_ps(limit, _mm512_max_ps(-limit, y));
+  return _mm512_min_ps(limit, y);  // of two, the second may be a NaN; scalef rounds to 0 below
 #else
   y = y > limit ? limit : y;
   return y < -limit ? -limit : y;
 #endif
 }
 
+template <bool exact>
+SRU_INLINE Floats logistic(Floats x) {
+  return reciprocal<exact>(1.f + power_of_two<exact>(clamp(x * -1.44269504f)));
+}
+
 }  // namespace
 
 template <>
 SRU_INLINE Floats sigmoid(Floats x) {
-  return reciprocal(1.f + power_of_two(clamp(x * -1.44269504f)));
+  return logistic<true>(x);
 }
 template <>
 SRU_INLINE Floats hyperbolic_tangent(Floats x) {
   return 2.f * sigmoid(2.f * x) - 1.f;
+}
+
+// A gate of channels that are stored as T.
+template <typename T, typename V>
+SRU_INLINE V gate(V x) {
+  if constexpr (sizeof(T) < sizeof(float)) return logistic<false>(x);
+  return sigmoid(x);
 }
 
 }  // namespace srulight
