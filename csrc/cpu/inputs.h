@@ -135,7 +135,7 @@ class Inputs {
   const Tensor& keep(Tensor t) { return kept_.emplace_back(std::move(t)); }
   template <typename V>
   const V* packed(const Tensor& t) {
-    return keep(torch::stable::contiguous(t)).template const_data_ptr<V>();
+    return keep(t.is_contiguous() ? t : torch::stable::contiguous(t)).template const_data_ptr<V>();
   }
 
   std::deque<Tensor> kept_;  // what the pointers point into; its elements never move

@@ -14,15 +14,13 @@ using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 using torch::headeronly::ScalarType;
 
-// Outputs of the forward pass; c holds the states before every CHECKPOINT_STEPS-th step.
 struct Outputs {
-  Tensor h, last, c;
+  Tensor h, last;
+  OptionalTensor c;  // the states before every CHECKPOINT_STEPS-th step
 
-  Outputs(const Tensor& like, const Tensor& wide, const Sizes& n, bool save)
+  Outputs(const Tensor& like, const Tensor& wide, const Sizes& n)
       : h(torch::stable::new_empty(like, {n.batch, n.steps, n.channels})),
-        last(torch::stable::new_empty(wide, {n.batch, n.channels})),
-        c(torch::stable::new_empty(
-            wide, {save ? n.batch : 0, save ? chunks(n.steps) : 0, n.channels})) {}
+        last(torch::stable::new_empty(wide, {n.batch, n.channels})) {}
 };
 
 // What a thread writes at every step lies on lines of its own, and not beside those of another:
@@ -45,7 +43,7 @@ void forward(const Inputs<T>& in, const Gates<const T>& gates, Outputs& out) {
   using A = Wide<T>;
   const Sequences<T> h = writing<T>(out.h);
   A* const last = out.last.mutable_data_ptr<A>();
-  A* const saved = out.c.size(0) > 0 ? out.c.mutable_data_ptr<A>() : nullptr;
+  A* const saved = out.c ? out.c->mutable_data_ptr<A>() : nullptr;
   const int64_t channels = in.n.channels, saves = chunks(in.n.steps);
   in.for_each_piece([&](const Piece& p) {
     const Scratch<A> scratch(p.channels);
@@ -135,14 +133,15 @@ std::tuple<Tensor, Tensor, Tensor> sru_cpu(
     double scale, int64_t activation, bool bidirectional, bool save) {
   const Arguments arguments{skip, v, b, c0, mask, lengths, scale, activation, bidirectional};
   const Sizes n = check(u, arguments);
-  Outputs out(u, b, n, save);
+  Outputs out(u, b, n);
+  if (save) out.c = torch::stable::new_empty(b, {n.batch, chunks(n.steps), n.channels});
   with_type(u.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     const Tensor packed = with_packed_channels(u);
     forward(Inputs<T>(n, arguments), Gates<const T>{reading<T>(packed), packed.stride(2)},
             out);
   });
-  return {out.h, out.last, out.c};
+  return {out.h, out.last, out.c ? *out.c : torch::stable::new_empty(b, {0, 0, n.channels})};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward_cpu(
@@ -170,11 +169,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward_cpu(
   return {grad_u, grad_skip, torch::stable::sum(sums, dim), grad_c0};
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight) {
+// All steps of x times the transpose of weight, (B * T, K * D). Given where to write, it is not
+// autocast: the types were chosen before.
+Tensor product(const Tensor& x, Tensor weight) {
   using torch::stable::detail::from;
-  std::array<StableIValue, 3> stack{from(x), from(weight), from(std::nullopt)};
-  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::linear", "", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
+  const int64_t rows = x.size(0) * x.size(1);
+  Tensor u = torch::stable::new_empty(x, {rows, weight.size(0)});
+  std::array<StableIValue, 3> stack{from(torch::stable::reshape(x, {rows, x.size(2)})),
+                                    from(torch::stable::transpose(weight, 0, 1)),
+                                    from(u)};
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
+  torch::stable::detail::to<Tensor>(stack[0]);  // takes the reference that the call returns
+  return u;
 }
 
 std::tuple<Tensor, Tensor> sru_step_cpu(const Tensor& x, const Tensor& weight,
@@ -184,11 +190,13 @@ std::tuple<Tensor, Tensor> sru_step_cpu(const Tensor& x, const Tensor& weight,
   const OptionalTensor none;
   const Arguments arguments{skip, v, b, c0, none, none, scale, activation, false};
   const Sizes n = check(x, weight, arguments);
-  Outputs out(x, b, n, false);
+  Outputs out(x, b, n);
   with_type(x.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
-    const Tensor u = linear(x, weight);
-    forward(Inputs<T>(n, arguments), Gates<const T>{reading<T>(u), n.channels}, out);
+    const Tensor u = product(x, weight);
+    const int64_t step = u.size(1);
+    const Sequences<const T> gates{u.const_data_ptr<T>(), n.steps * step, step};
+    forward(Inputs<T>(n, arguments), Gates<const T>{gates, n.channels}, out);
   });
   return {out.h, out.last};
 }

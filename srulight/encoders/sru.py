@@ -100,9 +100,10 @@ class SRU(Recurrent):
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
+        before = [None] * len(self.layers) if state is None else state.unbind()
         states = []
-        for i, layer in enumerate(self.layers):
-            x, last = layer(x, None if state is None else state[i])
+        for layer, c in zip(self.layers, before, strict=True):
+            x, last = layer(x, c)
             states.append(last)
         return x, torch.stack(states)
 

@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from srulight.ops import extension
 from srulight.ops.product import linear, linear_plus
-from srulight.ops.reference import ACTIVATIONS
+from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sru import (
     STATE,
+    cast,
     fake_outputs,
     keep,
-    load,
     needs_gradient,
     recurrence_backward,
-    widened,
 )
 
 torch.library.define(
@@ -31,7 +31,7 @@ def _step(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     u = _gates(F.linear(x, weight), b)
     options = (scale, activation, False, False)
-    h, last, _ = torch.ops.srulight.sru(u, skip, v, b, c0, None, None, *options)
+    h, last, _ = torch.ops.srulight.sru.default(u, skip, v, b, c0, None, None, *options)
     return h, last
 
 
@@ -58,7 +58,7 @@ class _Layer(torch.autograd.Function):
         skip, v, b, c0, mask, lengths, *options = rest
         ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
         u = _gates(linear(x, weight), b)
-        h, last, c = torch.ops.srulight.sru(u, *rest)
+        h, last, c = torch.ops.srulight.sru.default(u, *rest)
         keep(ctx, tuple(options), u, skip, v, b, mask, lengths, c, x, weight)
         return h, last
 
@@ -72,7 +72,7 @@ class _Layer(torch.autograd.Function):
         x, weight = ctx.saved_tensors[7:]
         rows = grad_u.view(-1, weight.size(0))
         grad_x = grad_weight = None
-        if ctx.skips_input:
+        if ctx.skips_input and grad_skip is not None:
             through_skip = grad_skip.view(-1, x.size(2))
             grad_x, grad_skip = linear_plus(rows, weight.t(), through_skip).view_as(x), None
         elif ctx.needs_input_grad[0]:
@@ -80,6 +80,10 @@ class _Layer(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_weight = rows.t() @ x.reshape(-1, x.size(2))
         return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
+
+
+# With autocast, so few sequences that to cast the weight takes longer than a step without.
+_FEW = 8
 
 
 def sru_layer(
@@ -111,26 +115,29 @@ def sru_layer(
     Raises:
         RuntimeError: If a shape or dtype does not fit; the message names it.
     """
-    load()
+    compiling = torch.compiler.is_compiling()
+    if not compiling:
+        extension.load()
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
         raise RuntimeError(f"x must have shape {expected}, got {tuple(x.shape)}")
-    dtype = x.dtype
-    if torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(x.device.type)
-    inputs = x.to(dtype)
-    if skip is not None:
-        skip = inputs if skip is x else skip.to(dtype)
-    weight = weight.to(dtype)
-    v, bias, c0, mask = widened(dtype, v, b, c0, mask)
-    save = needs_gradient(inputs, weight, skip, v, bias, c0)
-    code = ACTIVATIONS.index(activation)
-    if x.size(1) == 1 and not save and mask is None and lengths is None and not bidirectional:
-        return torch.ops.srulight.sru_step(inputs, weight, skip, v, bias, c0, scale, code)
-    rest = (skip, v, bias, c0, mask, lengths, scale, code, bidirectional, save)
-    if save and not torch.compiler.is_compiling():
-        return _Layer.apply(inputs, weight, *rest)
-    # A compiler chooses its products itself.
-    product = F.linear if torch.compiler.is_compiling() else linear
-    h, last, _ = torch.ops.srulight.sru(_gates(product(inputs, weight), bias), *rest)
+    step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
+    save = needs_gradient(x, weight, skip, v, b, c0)
+    dtype = out_dtype = x.dtype
+    if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
+        dtype = out_dtype = torch.get_autocast_dtype(x.device.type)
+        if step and not save and not compiling and x.size(0) <= _FEW:
+            dtype = weight.dtype
+    skips_input = skip is x
+    inputs, weight, skip = cast(dtype, x, weight, skip)
+    skip = inputs if skips_input else skip
+    v, bias, c0, mask = cast(wide(dtype), v, b, c0, mask)
+    rest = (skip, v, bias, c0, mask, lengths, scale, ACTIVATIONS.index(activation), bidirectional)
+    if save and not compiling:
+        return _Layer.apply(inputs, weight, *rest, save)  # type: ignore[no-untyped-call]
+    if step and not save:
+        h, last = torch.ops.srulight.sru_step.default(inputs, weight, *rest[:4], *rest[6:8])
+        return *cast(out_dtype, h), last
+    product = F.linear if compiling else linear  # a compiler chooses its products itself
+    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, weight), bias), *rest, save)
     return h, last
