@@ -1,11 +1,12 @@
 # make train: set up and train on the embedded data. make test, lint, bench: what they say.
+# make sanitize: the tests of the kernels under the address, undefined and leak sanitizers of GCC.
 # Everything is installed into .venv, in the versions of constraints.txt.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test lint bench clean
+.PHONY: train test lint bench sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
@@ -20,6 +21,16 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py
+
+sanitize: export SRULIGHT_CXXFLAGS = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
+sanitize: export LSAN_OPTIONS = suppressions=tests/leaks.txt:print_suppressions=0
+sanitize: export PYTHONMALLOC = malloc
+sanitize: $(VENV)/installed-dev
+	LD_PRELOAD="$(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))" \
+	$(BIN)/python -m pytest tests/ops/test_sru.py tests/ops/test_layer.py tests/ops/test_levels.py \
+	tests/encoders
 
 # torch goes first and alone: a package that asks for "torch" then finds it there. TORCH_INDEX=URL
 # takes it from another index, such as PyTorch's own for the CPU build.

@@ -8,6 +8,7 @@ import sys
 
 from srulight import __version__
 from srulight.errors import InputError
+from srulight.memory import keep_pages
 
 TRAINING = ("fit", "validate", "test")
 
@@ -49,6 +50,7 @@ def main(args: list[str] | None = None) -> None:
     # On a machine that others use too, OpenMP threads that spin while they wait for each other make
     # small steps many times slower. Spinning for a moment only costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    keep_pages()
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")

@@ -12,7 +12,7 @@ import srulight
 ROOT = Path(srulight.__file__).parent
 DOWN = {"errors", "batch", "masking", "text"}
 MAY_IMPORT = {
-    "cli": {"commands", "errors"},
+    "cli": {"commands", "errors", "memory"},
     "commands": {"callbacks", "checkpoint", "data", "plugins", "tasks", "errors"},
     "checkpoint": {"plugins", "tasks", "errors"},
     "plugins": {"data", "encoders", "tasks"},
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "masking": set(),
     "batch": set(),
     "errors": set(),
+    "memory": set(),
 }
 
 

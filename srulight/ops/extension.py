@@ -1,10 +1,11 @@
 """Builds the compiled kernels on first use and loads them.
 
-The only module that touches the library. Two source files and the stable ABI of LibTorch make a
-build of a few seconds that any torch of the same version can load; it is kept in a cache and shared
+The only module that touches the library. Few sources and the stable ABI of LibTorch make a build of
+a few seconds that any torch of the same version can load; it is kept in a cache and shared
 by all processes. Where no compiler is found, the operators run on the reference.
 """
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -20,6 +21,9 @@ from filelock import FileLock
 
 SWITCH = "SRULIGHT_EXTENSION"
 """Environment variable: ``off`` runs the reference, and builds and loads nothing."""
+
+EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
+"""Environment variable: more flags for the compiler, such as those of a sanitizer."""
 
 FLAGS = (
     "-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall -Wno-maybe-uninitialized"
@@ -63,7 +67,9 @@ def load() -> None:
             try:
                 library = build()
                 torch.ops.load_library(library)
-                status = f"loaded from {library}"
+                level = ctypes.CDLL(str(library)).srulight_cpu_level
+                level.restype = ctypes.c_char_p
+                status = f"loaded from {library}, for {level().decode()}"
             except (BuildError, OSError) as error:
                 status = f"not available: {error}"
                 warnings.warn(
@@ -105,6 +111,12 @@ def _ninja() -> str:
     return str(Path(ninja.BIN_DIR) / "ninja")
 
 
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    # A library preloaded into Python, such as a sanitizer's, is not for the compiler.
+    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
 def build() -> Path:
     """Compiles csrc unless the cache has it.
 
@@ -120,8 +132,9 @@ def build() -> Path:
     """
     csrc, compiler = sources(), _compiler()
     files = sorted(path for path in csrc.rglob("*") if path.suffix in (".cpp", ".h"))
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    recipe = [FLAGS, str(LEVELS), torch.__version__, platform.machine(), compiler, version]
+    version = _run(compiler, "--version").stdout
+    flags = f"{FLAGS} {os.environ.get(EXTRA_FLAGS, '')}"
+    recipe = [flags, str(LEVELS), torch.__version__, platform.machine(), compiler, version]
     digest = hashlib.sha256("\n".join(recipe).encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -132,7 +145,7 @@ def build() -> Path:
         library.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(library.with_suffix(".lock")):
             if not library.exists():
-                _compile(compiler, [f for f in files if f.suffix == ".cpp"], library)
+                _compile(compiler, flags, [f for f in files if f.suffix == ".cpp"], library)
     except OSError as error:
         raise BuildError(
             f"{cache()} cannot be written ({error}); set SRULIGHT_CACHE to a folder that can."
@@ -140,17 +153,17 @@ def build() -> Path:
     return library
 
 
-def _compile(compiler: str, files: list[Path], library: Path) -> None:
+def _compile(compiler: str, flags: str, files: list[Path], library: Path) -> None:
     print("srulight: building the SRU kernels, once (a few seconds) ...", file=sys.stderr)
     torch_root = Path(torch.__file__).parent
     folder = library.with_suffix(".build")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     rules = [
-        f"rule compile\n command = {compiler} {FLAGS} $level -isystem {torch_root / 'include'}"
+        f"rule compile\n command = {compiler} {flags} $level -isystem {torch_root / 'include'}"
         " -c $in -o $out",
-        f"rule link\n command = {compiler} -shared $in -L{torch_root / 'lib'} -ltorch_cpu -lc10"
-        " -o $out",
+        f"rule link\n command = {compiler} {flags} -shared $in -L{torch_root / 'lib'}"
+        " -ltorch_cpu -lc10 -o $out",
     ]
     objects = []
     for file in files:
@@ -162,7 +175,7 @@ def _compile(compiler: str, files: list[Path], library: Path) -> None:
             )
     rules.append(f"build sru.so: link {' '.join(objects)}")
     (folder / "build.ninja").write_text("\n".join(rules) + "\n")
-    made = subprocess.run([_ninja(), "-C", str(folder)], capture_output=True, text=True)
+    made = _run(_ninja(), "-C", str(folder))
     if made.returncode:
         log = folder / "log.txt"
         log.write_text(made.stdout + made.stderr)

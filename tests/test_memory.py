@@ -1,0 +1,33 @@
+"""The command line keeps large blocks of memory, and can be told not to."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Page faults of a tensor of 64 MB after one like it was freed.
+FAULTS = """
+import resource
+from srulight.cli import main
+main(["--version"])
+import torch
+torch.ones(1 << 24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(1 << 24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(**environment: str) -> int:
+    command = [sys.executable, "-c", FAULTS]
+    out = subprocess.check_output(command, env={**os.environ, **environment}, text=True)
+    return int(out.split()[-1])
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or "LD_PRELOAD" in os.environ,
+    reason="it is the allocator of Linux that is set",
+)
+def test_memory_is_kept() -> None:
+    assert 4 * faults() < faults(SRULIGHT_MEMORY="off")
