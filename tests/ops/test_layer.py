@@ -46,8 +46,8 @@ def expected_layer(
 ) -> tuple[Tensor, Tensor]:
     x, weight, *rest = arguments.values()
     u = F.linear(x, weight).unflatten(-1, (-1, arguments["b"].size(1)))
-    options = (scale, reference.ACTIVATIONS.index(activation), bidirectional, False)
-    h, last, _ = reference.sru(u, *rest, *options)
+    rest += [scale, reference.ACTIVATIONS.index(activation), bidirectional, False]
+    h, last, _ = reference.sru(u, *rest)
     return h, last
 
 

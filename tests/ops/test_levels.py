@@ -26,7 +26,7 @@ def run(level: str, *arguments: str) -> str:
 def test_level(level: str) -> None:
     if not run(level, "-c", LOADED).strip().endswith(f", for {level}"):
         pytest.skip(f"this processor is none of {level}")
-    tests = "kernel_equals or odd_sizes or threads or extreme or nan"
+    tests = "kernel_equals or odd_sizes or threads or extreme or nan or rounded"
     out = run(level, "-m", "pytest", "-q", "tests/ops/test_sru.py", "-k", tests)
     assert " passed" in out.splitlines()[-1], out
     assert "failed" not in out.splitlines()[-1], out

@@ -214,6 +214,17 @@ def test_nan_comes_through() -> None:
     assert not h[0, 0].isnan().any()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_stored_halves_are_rounded_to_the_nearest(dtype: torch.dtype) -> None:
+    # Gates that are 1 make the output the state before.
+    u = torch.tensor([0.0, 1e3, 1e3], dtype=dtype).reshape(1, 1, 3, 1).expand(1, 1, 3, 4003)
+    c0 = torch.randn(1, 4003)
+    c0[0, :2] = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8])  # ties in bfloat16
+    c0.view(torch.int32)[0, 2] = 0x7FFFFFFF  # a NaN that must not carry over
+    h, _ = sru(u, None, None, torch.zeros(2, 4003), c0)
+    torch.testing.assert_close(h[:, 0], c0.to(dtype), rtol=0, atol=0, equal_nan=True)
+
+
 def test_inference_saves_nothing() -> None:
     arguments = make(torch.float32)
     arguments[-1] = False
