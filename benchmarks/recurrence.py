@@ -1,21 +1,25 @@
 """Time of a recurrent layer on CPU, beside its own matrix products and beside other layers.
 
-    python benchmarks/recurrence.py                      everything, some 20 minutes
+    python benchmarks/recurrence.py                      everything, half an hour
     python benchmarks/recurrence.py layers --threads 1 --dtypes float32 --sizes 128,32,256
 
 Parts:
-    layers   one layer, forward without gradients and forward with backward
-    step     one step of one sequence at a time (streaming), without gradients
-    length   time a step, and peak memory, as sequences grow
+    layers    one layer, forward without gradients and forward with backward
+    step      one step of one sequence at a time (streaming), without gradients
+    length    time a step, and peak memory, as sequences grow
+    products  the matrix products alone, by MKL and by oneDNN
 
 Contenders take turns within one process; a figure is the ratio of their medians. bfloat16 is
-``torch.autocast``: inputs are bfloat16, weights float32, for everyone. The floor is the layer's own
-matrix product(s): ``F.linear`` of all steps. ``sru`` 2.6, the published package, is left out where
-its training on CPU, a Python loop of quadratic time, would take minutes.
+``torch.autocast``: inputs are bfloat16, weights float32, for everyone. "F.linear" is the product of
+an SRU layer as torch does it, "products" are those of the layer itself: the floor. ``sru`` 2.6, the
+published package, is float32 only, and left out where its training, a loop of quadratic time, takes
+minutes.
 """
 
 import argparse
-import resource
+import datetime
+import os
+import re
 import statistics
 import subprocess
 import sys
@@ -23,6 +27,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from srulight.memory import keep_pages
 
@@ -33,12 +38,12 @@ import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from srulight.encoders.sru import SRU  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.test_compat import import_published  # noqa: E402
+from srulight.ops import extension  # noqa: E402
+from srulight.ops.product import linear  # noqa: E402
 
 SIZES = ("32,32,256", "128,32,256", "256,32,512", "512,16,1024", "1000,1,512", "2000,1,256")
-LAYERS = ("floor", "SRU", "Conv1d", "LSTM", "GRU", "sru2.6")
+LAYERS = ("SRU", "F.linear", "products", "Conv1d", "LSTM", "GRU", "sru2.6")
+FLOORS = ("F.linear", "products")
 LENGTHS = (1_000, 10_000, 100_000)
 MEMORY_LENGTH = 16_384
 
@@ -64,27 +69,47 @@ def medians(runs: dict[str, Run], seconds: float) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-class Floor(nn.Module):
-    """The matrix product of an SRU layer, all steps at once."""
+class Products(torch.autograd.Function):
+    """The products of an SRU layer and of its backward, and nothing else."""
 
-    def __init__(self, size: int) -> None:
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x, weight)
+        return linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        x, weight = ctx.saved_tensors
+        rows = grad.view(-1, weight.size(0))
+        return linear(rows, weight.t()).view_as(x), rows.t() @ x.reshape(-1, x.size(2))
+
+
+class Floor(nn.Module):
+    """The weight of an SRU layer, and its product with all steps at once."""
+
+    def __init__(self, size: int, own: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3 * size, size) / size**0.5)
+        self.own = own
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.own:
+            return Products.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
         return F.linear(x, self.weight)
 
 
 def contender(name: str, size: int) -> nn.Module:
     """Makes a layer of equal input and output size, batch first but for ``sru2.6`` and Conv1d."""
-    if name == "floor":
-        return Floor(size)
+    if name in FLOORS:
+        return Floor(size, own=name == "products")
     if name == "SRU":
         return SRU(size, size, num_layers=1)
     if name == "Conv1d":
         return nn.Conv1d(size, size, 3, padding=1)
     if name == "sru2.6":
-        return import_published().SRU(size, size, num_layers=1)
+        import sru  # compiles its kernel at import, half a minute at the first
+
+        return sru.SRU(size, size, num_layers=1)
     return {"LSTM": nn.LSTM, "GRU": nn.GRU}[name](size, size, batch_first=True)
 
 
@@ -102,7 +127,7 @@ def layer_runs(
     runs: dict[str, Run] = {}
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     for name in names:
-        if name == "sru2.6" and backward and (sizes[0] > 256 or dtype != torch.float32):
+        if name == "sru2.6" and (dtype != torch.float32 or (backward and sizes[0] > 256)):
             continue
         layer = contender(name, sizes[2])
         x = inputs(name, sizes, dtype).requires_grad_(backward)
@@ -128,10 +153,11 @@ def layers(args: argparse.Namespace) -> None:
         for threads in args.threads:
             torch.set_num_threads(threads)
             print(f"\n{str(dtype).removeprefix('torch.')}, threads: {threads}\n")
-            others = [name for name in args.contenders if name not in ("floor", "SRU")]
-            print("| T, B, d | pass | SRU ms | SRU / floor |", end="")
-            print("".join(f" {name} / SRU |" for name in others), flush=True)
-            print("|---" * (4 + len(others)) + "|")
+            floors = [name for name in args.contenders if name in FLOORS]
+            others = [name for name in args.contenders if name not in (*FLOORS, "SRU")]
+            heads = [*(f"SRU / {n}" for n in floors), *(f"{n} / SRU" for n in others)]
+            print("| T, B, d | pass | SRU ms |", " | ".join(heads), "|", flush=True)
+            print("|---" * (3 + len(heads)) + "|")
             for text in args.sizes:
                 steps, batch, size = (int(n) for n in text.split(","))
                 for backward in (False, True):
@@ -140,7 +166,7 @@ def layers(args: argparse.Namespace) -> None:
                     times = medians(runs, args.seconds)
                     sru = times["SRU"]
                     cells = [text, "forward + backward" if backward else "forward"]
-                    cells += [f"{1e3 * sru:.2f}", f"{sru / times['floor']:.2f}"]
+                    cells += [f"{1e3 * sru:.2f}", *(f"{sru / times[n]:.2f}" for n in floors)]
                     cells += [f"{times[n] / sru:.2f}" if n in times else "-" for n in others]
                     print("|", " | ".join(cells), "|", flush=True)
 
@@ -193,21 +219,62 @@ def length(args: argparse.Namespace) -> None:
             flush=True,
         )
     print(f"\n| T {MEMORY_LENGTH:,}, B 1, d 512 | peak MB above the input |\n|---|---|")
-    for name in ("SRU", "LSTM", "GRU"):
-        command = [sys.executable, __file__, "memory", "--contenders", name]
+    for name in ("products", "SRU", "LSTM", "GRU"):
+        command = [sys.executable, __file__, "--memory", name]
         print(f"| {name} | {subprocess.check_output(command, text=True).strip()} |", flush=True)
 
 
-def memory(args: argparse.Namespace) -> None:
-    """Prints the peak memory of one forward + backward in this process."""
-    (run,) = layer_runs(tuple(args.contenders), (64, 1, 512), torch.float32, backward=True).values()
-    run()
-    (run,) = layer_runs(
-        tuple(args.contenders), (MEMORY_LENGTH, 1, 512), torch.float32, backward=True
-    ).values()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run()
-    print(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f}")
+def memory(name: str) -> None:
+    """Prints the peak memory of one forward + backward in this process, in MB."""
+
+    def peak() -> int:
+        # Not that of getrusage, which a process inherits from the one that started it.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0])
+
+    for steps in (64, MEMORY_LENGTH):
+        (run,) = layer_runs((name,), (steps, 1, 512), torch.float32, backward=True).values()
+        before = peak()
+        run()
+    print(f"{(peak() - before) / 1024:.0f}")
+
+
+def products(args: argparse.Namespace) -> None:
+    """Prints how long oneDNN takes for a product, in float32, beside torch's choice, MKL."""
+    onednn = torch.ops.mkldnn._linear_pointwise
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        print(f"\n| T, B, d (threads: {threads}) | forward, oneDNN / MKL | gradient of x |")
+        print("|---|---|---|")
+        for text in args.sizes:
+            steps, batch, size = (int(n) for n in text.split(","))
+            x, grad = torch.randn(steps * batch, size), torch.randn(steps * batch, 3 * size)
+            weight = torch.randn(3 * size, size)
+
+            def run(by: Callable[..., Tensor], x: Tensor, weight: Tensor) -> Run:
+                if by is onednn:
+                    return lambda: onednn(x, weight, None, "none", [], "")
+                return lambda: by(x, weight)
+
+            ratios = []
+            with torch.no_grad():
+                for left, right in ((x, weight), (grad, weight.t())):
+                    runs = {"MKL": run(F.linear, left, right), "oneDNN": run(onednn, left, right)}
+                    t = medians(runs, args.seconds / 2)
+                    ratios.append(t["oneDNN"] / t["MKL"])
+            print(f"| {text} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+
+
+def machine() -> str:
+    """Says where and when figures are made."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    extension.load()
+    return (
+        f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores, torch"
+        f" {torch.__version__}, kernels {extension.status.split()[-1]},"
+        f" {datetime.date.today().isoformat()}"
+    )
 
 
 def main() -> None:
@@ -215,19 +282,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parts = {"layers": layers, "step": step, "length": length, "memory": memory}
+    parts = {"layers": layers, "step": step, "length": length, "products": products}
     parser.add_argument(
-        "parts", nargs="*", default=["layers", "step", "length"], metavar="part",
-        help="layers, step, length (default: all)",
+        "parts", nargs="*", default=list(parts), metavar="part",
+        help=f"{', '.join(parts)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="T,B,d")
     parser.add_argument("--contenders", nargs="+", default=LAYERS)
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=6, help="length of a measurement")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
+    if args.memory:
+        return memory(args.memory)
+    print(machine())
     for part in args.parts:
         parts[part](args)
 
