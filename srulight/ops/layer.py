@@ -72,7 +72,7 @@ class _Layer(torch.autograd.Function):
         x, weight = ctx.saved_tensors[7:]
         rows = grad_u.view(-1, weight.size(0))
         grad_x = grad_weight = None
-        if ctx.skips_input and grad_skip is not None:
+        if ctx.needs_input_grad[0] and ctx.skips_input and grad_skip is not None:
             through_skip = grad_skip.view(-1, x.size(2))
             grad_x, grad_skip = linear_plus(rows, weight.t(), through_skip).view_as(x), None
         elif ctx.needs_input_grad[0]:

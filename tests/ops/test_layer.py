@@ -99,6 +99,21 @@ def test_input_may_lie_anywhere() -> None:
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("hidden_size", [16, 20], ids=["skips the input", "fourth gate"])
+def test_an_input_without_gradient_gets_none(hidden_size: int) -> None:
+    encoder = SRU(16, hidden_size, num_layers=1)
+    x = torch.randn(2, 5, 16)
+    results = []
+    for needed in (False, True):
+        encoder.zero_grad()
+        with torch.autograd.profiler.profile() as profile:
+            encoder(x.requires_grad_(needed)).square().sum().backward()
+        products = sum(e.count for e in profile.key_averages() if "mm" in e.key)
+        results.append(([p.grad for p in encoder.parameters()], products))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    assert results[0][1] < results[1][1]
+
+
 def test_autocast_needs_no_cast_by_the_caller() -> None:
     encoder = SRU(32, 32, num_layers=3, projection_size=8)
     x, lengths = torch.randn(4, 20, 32), torch.tensor([20, 11, 3, 1])
