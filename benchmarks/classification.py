@@ -3,8 +3,8 @@
     python benchmarks/classification.py                                  embedded data
     python benchmarks/classification.py --config configs/sst_sentences.yaml --root FOLDER
 
-With ``--rounds`` above 1 the encoders take turns, so that a busy moment of the machine does not fall
-on one of them alone; the time is the median over all epochs but each run's first. Options not
+With ``--rounds`` above 1 the encoders take turns, so that a busy moment of the machine does not
+fall on one of them alone; the time is the median over all epochs but each run's first. Options not
 listed below go to train.py.
 """
 
