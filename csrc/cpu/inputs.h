@@ -85,14 +85,15 @@ class Inputs {
     }
   }
 
-  // Sequences and directions are independent; wide layers are cut further while cores are idle.
+  // Sequences and directions are independent. Wide rows are cut further while cores are idle; not
+  // narrow ones: where two cores write side by side they wait for each other.
   template <typename F>
   void for_each_piece(const F& work) const {
     const int64_t rows = n.batch * n.directions;
     if (rows == 0 || n.hidden == 0) return;
     const int64_t threads = torch::stable::get_num_threads();
     const int64_t wanted = (threads + rows - 1) / rows;
-    const int64_t width = std::max<int64_t>(64, ((n.hidden + wanted - 1) / wanted + 15) / 16 * 16);
+    const int64_t width = std::max<int64_t>(256, ((n.hidden + wanted - 1) / wanted + 15) / 16 * 16);
     const int64_t cuts = (n.hidden + width - 1) / width;
     torch::stable::parallel_for(0, rows * cuts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {

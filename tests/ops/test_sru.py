@@ -185,7 +185,7 @@ def test_inputs_may_lie_anywhere() -> None:
     ("batch", "bidirectional"), [(5, True), (1, False)], ids=["whole sequences", "cut channels"]
 )
 def test_number_of_threads_changes_nothing(batch: int, bidirectional: bool) -> None:
-    arguments = make(torch.float32, batch=batch, channels=200, bidirectional=bidirectional)
+    arguments = make(torch.float32, batch=batch, channels=600, bidirectional=bidirectional)
     results = []
     before = torch.get_num_threads()
     for threads in (1, 2, 3):
