@@ -8,6 +8,7 @@ Parts:
     step      one step of one sequence at a time (streaming), without gradients
     length    time a step, and peak memory, as sequences grow
     products  the matrix products alone, by MKL and by oneDNN
+    kernel    the recurrence alone, beside a copy of its gates
 
 Contenders take turns within one process; a figure is the ratio of their medians. bfloat16 is
 ``torch.autocast``: inputs are bfloat16, weights float32, for everyone. "F.linear" is the product of
@@ -26,6 +27,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +267,37 @@ def products(args: argparse.Namespace) -> None:
             print(f"| {text} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
 
 
+def kernel(args: argparse.Namespace) -> None:
+    """Prints nanoseconds an element of the recurrence, and of copying its gates."""
+    for name in args.dtypes:
+        for threads in args.threads:
+            torch.set_num_threads(threads)
+            print(f"\n| T, B, d ({name}, threads: {threads}) | forward | backward | copy |")
+            print("|---" * 4 + "|")
+            for text in args.sizes:
+                steps, batch, size = (int(n) for n in text.split(","))
+                dtype = getattr(torch, name)
+                u = torch.randn(batch, steps, 3, size, dtype=dtype)
+                x, grad = torch.randn(2, batch, steps, size, dtype=dtype)
+                v, b = torch.randn(2, 2, size)
+                options = (1.0, 0, False)
+                recurrence, transposed = torch.ops.srulight.sru, torch.ops.srulight.sru_backward
+                with torch.inference_mode():
+                    c = recurrence(u, x, v, b, None, None, None, *options, True)[2]
+                    runs: dict[str, Run] = {
+                        "forward": partial(
+                            recurrence, u, x, v, b, None, None, None, *options, False
+                        ),
+                        "backward": partial(
+                            transposed, u, x, v, b, None, None, c, grad, None, *options
+                        ),
+                        "copy": partial(torch.empty_like(u).copy_, u),
+                    }
+                    t = medians(runs, args.seconds / 2)
+                cells = [f"{1e9 * t[n] / grad.numel():.2f}" for n in runs]
+                print(f"| {text} |", " | ".join(cells), "|", flush=True)
+
+
 def machine() -> str:
     """Says where and when figures are made."""
     info = Path("/proc/cpuinfo")
@@ -282,7 +315,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parts = {"layers": layers, "step": step, "length": length, "products": products}
+    parts = {
+        "layers": layers,
+        "step": step,
+        "length": length,
+        "products": products,
+        "kernel": kernel,
+    }
     parser.add_argument(
         "parts", nargs="*", default=list(parts), metavar="part",
         help=f"{', '.join(parts)} (default: all)",

@@ -9,24 +9,19 @@
 namespace srulight {
 namespace {
 
-std::string shape(const Tensor& t) {
-  std::string text = "(";
-  for (int64_t i = 0; i < t.dim(); ++i) text += (i ? ", " : "") + std::to_string(t.size(i));
-  return text + ")";
+template <typename Sizes>
+std::string text(const Sizes& sizes) {
+  std::string all;
+  for (int64_t size : sizes) all += (all.empty() ? "" : ", ") + std::to_string(size);
+  return "(" + all + ")";
 }
 
 void expect(const char* name, const OptionalTensor& t, std::initializer_list<int64_t> sizes,
             torch::headeronly::ScalarType dtype) {
   if (!t) return;
   bool same = t->dim() == static_cast<int64_t>(sizes.size());
-  std::string expected = "(";
-  int64_t i = 0;
-  for (int64_t size : sizes) {
-    expected += (i ? ", " : "") + std::to_string(size);
-    same = same && t->size(i) == size;
-    ++i;
-  }
-  STD_TORCH_CHECK(same, name, " must have shape ", expected, "), got ", shape(*t));
+  for (int64_t i = 0; same && i < t->dim(); ++i) same = t->size(i) == sizes.begin()[i];
+  STD_TORCH_CHECK(same, name, " must have shape ", text(sizes), ", got ", text(t->sizes()));
   STD_TORCH_CHECK(t->scalar_type() == dtype, name, " has the wrong dtype: x, weight and skip are ",
                   "in that of u, v, b, c0 and mask are float32 for half types and else in that of ",
                   "u, lengths are int64");
@@ -57,16 +52,16 @@ Sizes check(int64_t batch, int64_t steps, int64_t planes, int64_t channels,
 }
 
 Sizes check(const Tensor& u, const Arguments& a) {
-  STD_TORCH_CHECK(u.dim() == 4, "u must be 4-D (batch, time, gate, channel), got ", shape(u));
+  STD_TORCH_CHECK(u.dim() == 4, "u must be 4-D (batch, time, gate, channel), got ", text(u.sizes()));
   return check(u.size(0), u.size(1), u.size(2), u.size(3), u.scalar_type(), a);
 }
 
 Sizes check(const Tensor& x, const Tensor& weight, const Arguments& a) {
-  STD_TORCH_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", shape(x));
+  STD_TORCH_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", text(x.sizes()));
   STD_TORCH_CHECK(weight.dim() == 2 && a.b.dim() == 2 && a.b.size(1) > 0 &&
                       weight.size(0) % a.b.size(1) == 0 && weight.size(1) == x.size(2),
                   "weight must have shape (gates * channels, ", x.size(2), "), got ",
-                  shape(weight), ", where b (2, channels) is ", shape(a.b));
+                  text(weight.sizes()), ", where b (2, channels) is ", text(a.b.sizes()));
   expect("weight", weight, {weight.size(0), weight.size(1)}, x.scalar_type());
   const int64_t channels = a.b.size(1);
   return check(x.size(0), x.size(1), weight.size(0) / channels, channels, x.scalar_type(), a);
