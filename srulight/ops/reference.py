@@ -152,7 +152,7 @@ def sru_backward(
         lengths = torch.full((batch,), steps, device=u.device)
     valid = valid_steps(lengths, steps)
     grad_u = skip.new_zeros(batch, steps, planes, channels)
-    grad_skip = torch.zeros_like(skip)
+    grad_skip = skip.new_zeros(skip.shape)  # contiguous, whatever skip is
     sums = skip.new_zeros(4, channels)
     grad_c0 = torch.zeros_like(mask) if grad_last is None else grad_last.clone()
     for order, part in _directions(steps, channels, bidirectional):

@@ -87,7 +87,11 @@ def test_equals_product_and_reference(
         )
 
 
-def test_input_may_lie_anywhere() -> None:
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "reference"])
+def test_input_may_lie_anywhere(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr(torch.ops.srulight.sru, "default", reference.sru)
+        monkeypatch.setattr(torch.ops.srulight.sru_backward, "default", reference.sru_backward)
     x = torch.randn(40, 2, 256).transpose(0, 1).requires_grad_()
     encoder = SRU(256, 256)
     packed = x.detach().contiguous().requires_grad_()
