@@ -108,10 +108,10 @@ void backward(const Backward<T>& in) {
       const int64_t next = t < AHEAD ? t : t - AHEAD;
       const T* candidate = in.candidate[t];  // still in cache
       const auto reset = row(in.reset, t, next), skips = row(in.skip, t, next);
-      const auto grad_h = row(in.grad_h, t, next), grad_skip = row(in.grad_skip, t, next);
+      const auto grad_h = row(in.grad_h, t, next);
       const auto grad_candidate = row(in.grad_candidate, t, next);
       const auto grad_forget = row(in.grad_forget, t, next);
-      const auto grad_reset = row(in.grad_reset, t, next);
+      const auto grad_reset = row(in.grad_reset, t, next), grad_skip = row(in.grad_skip, t, next);
       const A *before = states + (t - begin) * channels, *fs = forgets + (t - begin) * channels;
       for_each_vector<lanes>(channels, [&](int64_t i, auto count) {
         const V previous = load(before + i, count), c = load(before + channels + i, count);
