@@ -26,7 +26,8 @@ EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
 """Environment variable: more flags for the compiler, such as those of a sanitizer."""
 
 FLAGS = (
-    "-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall -Wno-maybe-uninitialized -Wno-unknown-warning-option"
+    "-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall"
+    " -Wno-unknown-warning-option -Wno-maybe-uninitialized"
     " -fno-math-errno -fno-trapping-math -ffp-contract=fast"
     # The oldest torch whose stable ABI the sources use.
     " -DTORCH_TARGET_VERSION=0x020b000000000000"
