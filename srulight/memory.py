@@ -10,6 +10,7 @@ SWITCH = "SRULIGHT_MEMORY"
 # Names of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
 
 
 def keep_pages() -> bool:
@@ -30,4 +31,6 @@ def keep_pages() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, -1))
+    # Below 1 GB a block is kept; a glibc that takes no threshold above 32 MB keeps all.
+    kept = mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_MAX, 0)
+    return bool(kept and mallopt(_M_TRIM_THRESHOLD, -1))
