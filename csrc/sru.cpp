@@ -9,8 +9,8 @@
 namespace srulight {
 namespace {
 
-template <typename Sizes>
-std::string text(const Sizes& sizes) {
+template <typename Shape>
+std::string text(const Shape& sizes) {
   std::string all;
   for (int64_t size : sizes) all += (all.empty() ? "" : ", ") + std::to_string(size);
   return "(" + all + ")";

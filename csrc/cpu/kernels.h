@@ -26,7 +26,7 @@ template <typename T>
 struct Rows {
   T* data = nullptr;  // null: there are none
   int64_t step = 0;
-  T* operator[](int64_t i) const { return data + i * step; }
+  SRU_INLINE T* operator[](int64_t i) const { return data + i * step; }
 };
 
 // Some channels of one sequence in one direction.
