@@ -21,15 +21,12 @@ import argparse
 import datetime
 import os
 import re
-import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from srulight.memory import keep_pages
 
@@ -37,116 +34,16 @@ keep_pages()  # before torch allocates; for every contender
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from contenders import FLOORS, Run, layer_runs, medians  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from srulight.encoders.sru import SRU  # noqa: E402
 from srulight.ops import extension  # noqa: E402
-from srulight.ops.product import linear  # noqa: E402
 
 SIZES = ("32,32,256", "128,32,256", "256,32,512", "512,16,1024", "1000,1,512", "2000,1,256")
 LAYERS = ("SRU", "F.linear", "products", "Conv1d", "LSTM", "GRU", "sru2.6")
-FLOORS = ("F.linear", "products")
 LENGTHS = (1_000, 10_000, 100_000)
 MEMORY_LENGTH = 16_384
-
-Run = Callable[[], object]
-
-
-def medians(runs: dict[str, Run], seconds: float) -> dict[str, float]:
-    """Lets the contenders take turns for about so many seconds, five turns at least.
-
-    Returns:
-        Median seconds of each.
-    """
-    for run in runs.values():
-        run()
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[next(iter(runs))]) < 5:
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-class Products(torch.autograd.Function):
-    """The products of an SRU layer and of its backward, and nothing else."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(x, weight)
-        return linear(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        x, weight = ctx.saved_tensors
-        rows = grad.view(-1, weight.size(0))
-        return linear(rows, weight.t()).view_as(x), rows.t() @ x.reshape(-1, x.size(2))
-
-
-class Floor(nn.Module):
-    """The weight of an SRU layer, and its product with all steps at once."""
-
-    def __init__(self, size: int, own: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3 * size, size) / size**0.5)
-        self.own = own
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.own:
-            return Products.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
-        return F.linear(x, self.weight)
-
-
-def contender(name: str, size: int) -> nn.Module:
-    """Makes a layer of equal input and output size, batch first but for ``sru2.6`` and Conv1d."""
-    if name in FLOORS:
-        return Floor(size, own=name == "products")
-    if name == "SRU":
-        return SRU(size, size, num_layers=1)
-    if name == "Conv1d":
-        return nn.Conv1d(size, size, 3, padding=1)
-    if name == "sru2.6":
-        import sru  # compiles its kernel at import, half a minute at the first
-
-        return sru.SRU(size, size, num_layers=1)
-    return {"LSTM": nn.LSTM, "GRU": nn.GRU}[name](size, size, batch_first=True)
-
-
-def inputs(name: str, sizes: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
-    """Makes an input in the layout that the contender likes best."""
-    steps, batch, size = sizes
-    shape = {"Conv1d": (batch, size, steps), "sru2.6": (steps, batch, size)}
-    return torch.randn(shape.get(name, (batch, steps, size)), dtype=dtype)
-
-
-def layer_runs(
-    names: tuple[str, ...], sizes: tuple[int, int, int], dtype: torch.dtype, *, backward: bool
-) -> dict[str, Run]:
-    """Makes one function a contender that runs it once, with or without backward."""
-    runs: dict[str, Run] = {}
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
-    for name in names:
-        if name == "sru2.6" and (dtype != torch.float32 or (backward and sizes[0] > 256)):
-            continue
-        layer = contender(name, sizes[2])
-        x = inputs(name, sizes, dtype).requires_grad_(backward)
-        with torch.no_grad(), autocast:
-            out = layer(x)
-        grad = torch.randn_like(out if isinstance(out, Tensor) else out[0])
-
-        def run(layer: nn.Module = layer, x: Tensor = x, grad: Tensor = grad) -> None:
-            with torch.set_grad_enabled(backward), autocast:
-                out = layer(x)
-            if backward:
-                (out if isinstance(out, Tensor) else out[0]).backward(grad)
-                layer.zero_grad()
-                x.grad = None
-
-        runs[name] = run
-    return runs
 
 
 def layers(args: argparse.Namespace) -> None:
@@ -302,10 +199,10 @@ def machine() -> str:
     """Says where and when figures are made."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    extension.load()
+    extension.load("cpu")
     return (
         f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores, torch"
-        f" {torch.__version__}, kernels {extension.status.split()[-1]},"
+        f" {torch.__version__}, kernels {extension.status['cpu'].split()[-1]},"
         f" {datetime.date.today().isoformat()}"
     )
 

@@ -1,4 +1,4 @@
-// What the operators of every backend share: checks of their inputs.
+// The operators, once for every backend: checks of their inputs, outputs, and what a backend gives.
 //
 // Letters: B sequences, T steps, D channels (directions x hidden), K gate planes, F inputs.
 // Planes of u: 0 candidate, 1 forget, 2 reset, 3 skip (only if K is 4).
@@ -6,6 +6,7 @@
 
 #include "cell.h"
 
+#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <optional>
@@ -36,12 +37,41 @@ struct Arguments {
   bool bidirectional;
 };
 
-// u has sizes (B, T, K, D) and this type.
-Sizes check(int64_t batch, int64_t steps, int64_t planes, int64_t channels,
-            torch::headeronly::ScalarType dtype, const Arguments& arguments);
-// The same for u itself.
-Sizes check(const Tensor& u, const Arguments& arguments);
-// The same for the product of x (B, T, F) and weight (K * D, F); D is that of b.
-Sizes check(const Tensor& x, const Tensor& weight, const Arguments& arguments);
+// u as kernels read it: the channels of a step lie side by side, all else anywhere. Strides count
+// elements.
+struct Planes {
+  const void* data;
+  int64_t batch, step, plane;
+};
+
+// States are saved before every so many steps.
+inline int64_t chunks(int64_t steps) { return (steps + CHECKPOINT_STEPS - 1) / CHECKPOINT_STEPS; }
+
+// Where kernels write; everything lies packed.
+struct Outputs {
+  Tensor h;          // (B, T, D), in the type of u
+  Tensor last;       // (B, D), wide
+  OptionalTensor c;  // (B, chunks(T), D), wide: the saved states, zeros beyond the real steps
+};
+struct Gradients {
+  Tensor u;             // (B, T, K, D)
+  OptionalTensor skip;  // (B, T, D)
+  Tensor sums;          // (B, 4, D), wide: of v and b, forget and reset, each sequence for itself
+  Tensor c0;            // (B, D), wide
+};
+
+// A backend gives these two.
+void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Outputs& out);
+//   c          (B, chunks(T), D)  what forward saved
+//   grad_h     (B, T, D)          channels side by side
+//   grad_last  (B, D)             none: zeros
+// All but grad_h lies packed.
+void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const Tensor& c,
+              const Tensor& grad_h, const OptionalTensor& grad_last, Gradients& out);
+
+// And hands this to STABLE_TORCH_LIBRARY_IMPL of its dispatch key.
+void register_operators(torch::stable::detail::StableLibrary& library);
+
+Tensor with_packed_channels(const Tensor& t);
 
 }  // namespace srulight

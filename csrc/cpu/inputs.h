@@ -13,12 +13,6 @@
 
 namespace srulight {
 
-// Channels that lie side by side; steps, sequences and planes may lie anywhere.
-inline Tensor with_packed_channels(const Tensor& t) {
-  const int64_t last = t.dim() - 1;
-  return t.size(last) <= 1 || t.stride(last) == 1 ? t : torch::stable::contiguous(t);
-}
-
 // Some channels of one sequence in one direction: what one thread does at a time.
 struct Piece {
   int64_t sequence, first, channels;
@@ -61,8 +55,6 @@ struct Gates {
   int64_t plane;
   Sequences<T> operator[](int64_t k) const { return {all.data + k * plane, all.batch, all.step}; }
 };
-
-inline int64_t chunks(int64_t steps) { return (steps + CHECKPOINT_STEPS - 1) / CHECKPOINT_STEPS; }
 
 // What forward and backward read alike. Pointers and strides are looked up once: through the
 // stable ABI each is a call.

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from srulight.encoders.base import Recurrent, refuse_to_resume
 from srulight.masking import zero_padding
 from srulight.ops import sru
-from srulight.ops.extension import load
 
 
 class QRNN(Recurrent):
@@ -45,7 +44,6 @@ class QRNN(Recurrent):
         super().__init__()
         if kernel_size < 1:
             raise ValueError(f"kernel_size must be at least 1, got {kernel_size}")
-        load()
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional

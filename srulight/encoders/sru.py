@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from srulight.encoders.base import Recurrent, refuse_to_resume
 from srulight.masking import zero_padding
 from srulight.ops import ACTIVATIONS, sru_layer
-from srulight.ops.extension import load
 
 Activation = Literal["identity", "tanh", "relu"]
 LayerNorm = Literal["none", "pre", "post"]
@@ -71,7 +70,6 @@ class SRU(Recurrent):
                 "input_size, hidden_size and num_layers must be at least 1, got "
                 f"{input_size}, {hidden_size} and {num_layers}"
             )
-        load()
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional

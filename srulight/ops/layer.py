@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from srulight.ops import extension
 from srulight.ops.product import linear, linear_plus
 from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sru import (
     STATE,
     cast,
+    define_everywhere,
     fake_outputs,
     keep,
     needs_gradient,
@@ -41,7 +41,7 @@ def _fake_step(
     return fake_outputs(x, x.size(0), x.size(1), b.size(1), False)[:2]
 
 
-torch.library.impl("srulight::sru_step", "CompositeExplicitAutograd", _step)
+define_everywhere("sru_step", _step)
 torch.library.register_fake("srulight::sru_step", _fake_step)
 
 
@@ -116,8 +116,6 @@ def sru_layer(
         RuntimeError: If a shape or dtype does not fit; the message names it.
     """
     compiling = torch.compiler.is_compiling()
-    if not compiling:
-        extension.load()
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
         raise RuntimeError(f"x must have shape {expected}, got {tuple(x.shape)}")

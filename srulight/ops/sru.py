@@ -1,10 +1,11 @@
 """The SRU recurrence as a PyTorch operator.
 
 Registered here: schemas, the reference as the kernel of every device, fake and autograd formulas.
-The compiled library only adds faster kernels under the same names, so that a program exported or
-compiled with one runs with the other.
+A compiled library, loaded when an operator first runs on its kind of device, only adds faster
+kernels under the same names, so that a program exported or compiled with one runs with the other.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,8 +29,21 @@ torch.library.define(
     f" Tensor? grad_last, {OPTIONS})"
     " -> (Tensor grad_u, Tensor grad_skip, Tensor grad_parameters, Tensor grad_c0)",
 )
-torch.library.impl("srulight::sru", "CompositeExplicitAutograd", reference.sru)
-torch.library.impl("srulight::sru_backward", "CompositeExplicitAutograd", reference.sru_backward)
+
+
+def define_everywhere(name: str, definition: Callable[..., Any]) -> None:
+    """Makes ``definition`` the kernel of every device that has, and gets, no compiled one."""
+
+    def first(tensor: Tensor, *rest: Any) -> Any:  # noqa: ANN401
+        if extension.load(tensor.device.type):
+            return getattr(torch.ops.srulight, name).default(tensor, *rest)
+        return definition(tensor, *rest)
+
+    torch.library.impl(f"srulight::{name}", "CompositeExplicitAutograd", first)
+
+
+define_everywhere("sru", reference.sru)
+define_everywhere("sru_backward", reference.sru_backward)
 
 
 def _fake(u: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
@@ -177,8 +191,6 @@ def sru(
     Raises:
         RuntimeError: If a shape or dtype does not fit; the message names it.
     """
-    if not torch.compiler.is_compiling():
-        extension.load()
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     (skip,) = cast(u.dtype, skip)
     h, last, _ = torch.ops.srulight.sru.default(

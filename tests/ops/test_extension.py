@@ -13,7 +13,7 @@ from srulight.ops import extension, sru
 u = torch.arange(24.).reshape(1, 2, 3, 4).requires_grad_()
 h, _ = sru(u, None, None, torch.zeros(2, 4))
 h.sum().backward()
-print(extension.status.split()[0], round(h.sum().item(), 4), round(u.grad.sum().item(), 4))
+print(extension.status['cpu'].split()[0], round(h.sum().item(), 4), round(u.grad.sum().item(), 4))
 """
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from srulight.ops import extension
+from srulight.ops import build
 
-LOADED = "from srulight.ops import extension; extension.load(); print(extension.status)"
+LOADED = "from srulight.ops import extension as e; e.load('cpu'); print(e.status['cpu'])"
 
 
 def run(level: str, *arguments: str) -> str:
@@ -22,7 +22,7 @@ def run(level: str, *arguments: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("level", extension.LEVELS)
+@pytest.mark.parametrize("level", build.LEVELS)
 def test_level(level: str) -> None:
     if not run(level, "-c", LOADED).strip().endswith(f", for {level}"):
         pytest.skip(f"this processor is none of {level}")

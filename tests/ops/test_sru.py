@@ -12,6 +12,8 @@ from torch import Tensor
 from srulight.ops import extension, reference, sru
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+pytestmark = pytest.mark.usefixtures("device")
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "no skip": {"skip": "none"},
@@ -85,17 +87,19 @@ def make(
 
 def gradients(h: Tensor, last: Tensor, arguments: list[Any]) -> list[Tensor]:
     leaves = [a for a in arguments if isinstance(a, Tensor) and a.requires_grad]
-    generator = torch.Generator().manual_seed(1)
-    seeds = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in (h, last)]
+    torch.manual_seed(1)
+    seeds = [torch.randn(t.shape).to(t.dtype) for t in (h, last)]
     return list(torch.autograd.grad([h, last], leaves, seeds))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_kernel_equals_reference(dtype: torch.dtype, options: dict[str, Any]) -> None:
-    extension.load()
-    assert extension.status.startswith("loaded")
-    arguments = make(dtype, **options)
+@pytest.mark.parametrize("channels", [38, 160], ids=["pieces", "whole vectors"])
+def test_kernel_equals_reference(
+    dtype: torch.dtype, options: dict[str, Any], channels: int, device: str
+) -> None:
+    assert extension.load(device), extension.status
+    arguments = make(dtype, channels=channels, **options)
     h, last, c = torch.ops.srulight.sru(*arguments)
     expected_h, expected_last, expected_c = reference.sru(*arguments)
     close: dict[str, Any] = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
@@ -179,6 +183,11 @@ def test_inputs_may_lie_anywhere() -> None:
     strided = torch.randn(3, 14, 6, 10)[:, ::2, ::2]
     got = sru(strided, None, v, b)
     torch.testing.assert_close(got, sru(strided.contiguous(), None, v, b), rtol=0, atol=0)
+    # Wide rows of whole vectors that start between two of them, or lie a piece of one apart.
+    b = torch.randn(2, 64)
+    for u in (torch.randn(3, 7, 3, 72)[..., 1:65], torch.randn(3, 7, 3, 66)[..., :64]):
+        got = sru(u, None, None, b)
+        torch.testing.assert_close(got, sru(u.contiguous(), None, None, b), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +234,15 @@ def test_stored_halves_are_rounded_to_the_nearest(dtype: torch.dtype) -> None:
     torch.testing.assert_close(h[:, 0], c0.to(dtype), rtol=0, atol=0, equal_nan=True)
 
 
-def test_inference_allocates_its_outputs_alone() -> None:
+def test_inference_allocates_its_outputs_alone(device: str) -> None:
     arguments = make(torch.float32, steps=300, channels=200)
     arguments[-1] = False
-    extension.load()
+    extension.load(device)
     with torch.no_grad(), torch.autograd.profiler.profile(profile_memory=True) as profile:
         h, last, c = torch.ops.srulight.sru(*arguments)
     assert c.numel() == 0
-    allocated = sum(e.self_cpu_memory_usage for e in profile.key_averages())
+    events = profile.key_averages()
+    allocated = sum(e.self_cpu_memory_usage + e.self_device_memory_usage for e in events)
     assert allocated == h.nbytes + last.nbytes
 
 
@@ -245,7 +255,6 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
         return sru(u, x, v, b)[0].square().sum()
 
     torch.use_deterministic_algorithms(False)
-    extension.load()
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
     for batch, steps in ((2, 5), (3, 8)):
         x = torch.randn(batch, steps, 4)
@@ -263,11 +272,10 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
         ("v", torch.randn(2, 5), r"v must have shape \(2, 4\), got \(2, 5\)"),
         ("b", torch.randn(8), r"b must have shape \(2, 4\), got \(8\)"),
         ("c0", torch.randn(3, 4), r"c0 must have shape \(2, 4\), got \(3, 4\)"),
-        ("lengths", torch.tensor([3, 4]), "lengths must be 0 to 3, got 4"),
         ("lengths", torch.tensor([3, 2], dtype=torch.int32), "lengths has the wrong dtype"),
     ],
 )
-def test_says_what_is_wrong(name: str, value: Tensor, message: str) -> None:
+def test_says_what_is_wrong(name: str, value: Tensor, message: str, device: str) -> None:
     given: dict[str, Any] = {
         "u": torch.randn(2, 3, 3, 4),
         "skip": None,
@@ -275,7 +283,14 @@ def test_says_what_is_wrong(name: str, value: Tensor, message: str) -> None:
         "b": torch.zeros(2, 4),
     }
     with pytest.raises(RuntimeError, match=message):
-        sru(**{**given, name: value})
+        sru(**{**given, name: value.to(device)})
+
+
+def test_refuses_more_real_steps_than_there_are(device: str) -> None:
+    if device != "cpu":
+        pytest.skip("the host does not wait to read lengths; the kernel asserts")
+    with pytest.raises(RuntimeError, match="lengths must be 0 to 3, got 4"):
+        sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 4), lengths=torch.tensor([3, 4]))
 
 
 def test_steps_are_no_operations_of_their_own() -> None:

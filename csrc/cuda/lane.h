@@ -1,0 +1,128 @@
+// What one lane of a warp holds and computes: its channels of a row, in registers.
+#pragma once
+
+#include "../cell.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#define SRU_DEVICE __device__ __forceinline__
+
+namespace srulight {
+
+template <>
+SRU_INLINE float hyperbolic_tangent(float x) {
+  return tanhf(x);
+}
+
+namespace cuda {
+
+constexpr int LANES = 32;
+
+// Half types are stored narrow and computed wide, two channels to a lane.
+template <typename T>
+struct Traits;
+template <>
+struct Traits<float> {
+  using Wide = float;
+  static constexpr int channels = 1;
+};
+template <>
+struct Traits<double> {
+  using Wide = double;
+  static constexpr int channels = 1;
+};
+template <>
+struct Traits<__half> {
+  using Wide = float;
+  static constexpr int channels = 2;
+  static SRU_DEVICE float widen(__half x) { return __half2float(x); }
+  static SRU_DEVICE __half narrow(float x) { return __float2half_rn(x); }
+  static SRU_DEVICE float2 widen(__half2 x) { return __half22float2(x); }
+  static SRU_DEVICE __half2 narrow(float x, float y) { return __floats2half2_rn(x, y); }
+  using Pair = __half2;
+};
+template <>
+struct Traits<__nv_bfloat16> {
+  using Wide = float;
+  static constexpr int channels = 2;
+  static SRU_DEVICE float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
+  static SRU_DEVICE __nv_bfloat16 narrow(float x) { return __float2bfloat16_rn(x); }
+  static SRU_DEVICE float2 widen(__nv_bfloat162 x) { return __bfloat1622float2(x); }
+  static SRU_DEVICE __nv_bfloat162 narrow(float x, float y) { return __floats2bfloat162_rn(x, y); }
+  using Pair = __nv_bfloat162;
+};
+
+template <typename T>
+using Wide = typename Traits<T>::Wide;
+// Channels of a lane, and of a warp.
+template <typename T>
+constexpr int CHANNELS = Traits<T>::channels;
+template <typename T>
+constexpr int WIDTH = LANES * CHANNELS<T>;
+
+// A lane's channels of one row.
+template <typename T>
+struct Pack {
+  Wide<T> at[CHANNELS<T>];
+};
+
+template <typename T>
+SRU_DEVICE Pack<T> load(const T* from) {
+  if constexpr (CHANNELS<T> == 1) {
+    return {*from};
+  } else {
+    using Pair = typename Traits<T>::Pair;
+    const float2 pair = Traits<T>::widen(*reinterpret_cast<const Pair*>(from));
+    return {pair.x, pair.y};
+  }
+}
+
+// Writes the first `count` channels. Aligned: all or none of them, to where a whole pack may go.
+template <bool aligned, typename T>
+SRU_DEVICE void store(T* to, const Pack<T>& x, int count) {
+  if constexpr (CHANNELS<T> == 1) {
+    if (count > 0) *to = x.at[0];
+  } else if constexpr (aligned) {
+    using Pair = typename Traits<T>::Pair;
+    if (count > 0) *reinterpret_cast<Pair*>(to) = Traits<T>::narrow(x.at[0], x.at[1]);
+  } else {
+    for (int i = 0; i < CHANNELS<T>; ++i) {
+      if (i < count) to[i] = Traits<T>::narrow(x.at[i]);
+    }
+  }
+}
+
+// The processor's own exponential and reciprocal are right to 22 bits.
+SRU_DEVICE float squash(float x) {
+#if defined(__CUDACC__)
+  float e, y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(x));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1 + e));
+  return y;
+#else  // a test runs the kernels on a CPU
+  return 1 / (1 + exp2f(x));
+#endif
+}
+SRU_DEVICE double squash(double x) { return 1 / (1 + exp(x)); }
+
+// One gate of one channel, sigmoid(u + v c + b), arranged so that little has to wait for c: `squash`
+// takes the argument of the exponential in its base, 2 or e, and v and b are scaled to that once.
+template <typename A>
+struct Gate {
+  A v, b;
+
+  SRU_DEVICE Gate(A v, A b) : v(SCALE * v), b(SCALE * b) {}
+  template <bool peephole>
+  SRU_DEVICE A open(A u, A c) const {
+    const A input = SCALE * u + b;
+    return squash(peephole ? v * c + input : input);
+  }
+
+ private:
+  static constexpr A SCALE = sizeof(A) == 4 ? A(-1.44269504088896341) : A(-1);
+};
+
+}  // namespace cuda
+}  // namespace srulight

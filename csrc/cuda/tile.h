@@ -1,0 +1,219 @@
+// The piece of work of one warp, and how its rows reach shared memory.
+#pragma once
+
+#include "kernels.h"
+#include "lane.h"
+
+#include <cuda_pipeline.h>
+
+#include <cassert>
+
+namespace srulight::cuda {
+
+// Some channels of one sequence in one direction: one warp, a block of its own, walks over all of
+// its steps, so that warps never wait for each other. Steps count in the order of processing.
+template <typename T>
+struct Tile {
+  using A = Wide<T>;
+
+  int lane;
+  int64_t sequence, channels, length;
+  int64_t first;   // channel of the tile
+  int width;       // its channels, WIDTH at most
+  int64_t mine;    // first channel of this lane
+  int count;       // its channels
+  bool backwards;  // steps are processed from right to left
+
+  SRU_DEVICE explicit Tile(const Inputs& in) {
+    const int64_t tiles = (in.hidden + WIDTH<T> - 1) / WIDTH<T>;
+    const int64_t rest = blockIdx.x / tiles;
+    const int64_t offset = blockIdx.x % tiles * WIDTH<T>;
+    lane = threadIdx.x;
+    backwards = rest % in.directions == 1;
+    sequence = rest / in.directions;
+    channels = in.directions * in.hidden;
+    first = rest % in.directions * in.hidden + offset;
+    width = static_cast<int>(min(in.hidden - offset, static_cast<int64_t>(WIDTH<T>)));
+    mine = first + lane * CHANNELS<T>;
+    count = max(0, min(width - lane * CHANNELS<T>, CHANNELS<T>));
+    length = in.lengths ? in.lengths[sequence] : in.steps;
+    assert(length >= 0 && length <= in.steps && "lengths must be 0 to the number of steps");
+  }
+
+  // Of a (rows, D) tensor in the wide type; what lies beyond the tile, or nowhere, is `other`.
+  SRU_DEVICE Pack<T> read(const void* from, int64_t row, A other) const {
+    Pack<T> pack;
+    for (int i = 0; i < CHANNELS<T>; ++i) {
+      const bool real = from && i < count;
+      pack.at[i] = real ? static_cast<const A*>(from)[row * channels + mine + i] : other;
+    }
+    return pack;
+  }
+  SRU_DEVICE void write(void* to, int64_t row, const Pack<T>& pack) const {
+    for (int i = 0; i < CHANNELS<T>; ++i) {
+      if (i < count) static_cast<A*>(to)[row * channels + mine + i] = pack.at[i];
+    }
+  }
+};
+
+// A tensor as one lane writes it, step by step from `step` on, forth or back in the order of
+// processing.
+template <typename T, bool aligned>
+class Writer {
+ public:
+  SRU_DEVICE Writer(const Sequences& to, const Tile<T>& tile, int64_t step, bool forth)
+      : row_(to.data), count_(to.data ? tile.count : 0) {
+    row_ += tile.sequence * to.batch + tile.mine * sizeof(T);
+    row_ += (tile.backwards ? tile.length - 1 - step : step) * to.step;
+    stride_ = tile.backwards == forth ? -to.step : to.step;
+  }
+  SRU_DEVICE void put(const Pack<T>& x) {
+    store<aligned>(reinterpret_cast<T*>(row_), x, count_);
+    row_ += stride_;
+  }
+
+  // Fills the steps beyond a sequence's last real one.
+  static SRU_DEVICE void clear_padding(const Sequences& to, const Tile<T>& tile, int64_t steps) {
+    if (!to.data) return;
+    char* row = to.data + tile.sequence * to.batch + tile.mine * sizeof(T);
+    for (int64_t t = tile.length; t < steps; ++t) {
+      store<aligned>(reinterpret_cast<T*>(row + t * to.step), Pack<T>{}, tile.count);
+    }
+  }
+
+ private:
+  char* row_;
+  int64_t stride_;
+  int count_;
+};
+
+// One step of a tile in shared memory.
+template <typename T, int streams>
+struct alignas(16) Row {
+  T stream[streams][WIDTH<T>];
+};
+
+// Copies rows of a tile to shared memory while the warp computes: each lane 16 bytes of a stream at
+// a time, 4 streams of a step with one instruction of the warp. Where rows are not aligned it
+// copies number by number, and waits for each.
+template <typename T, int streams, bool aligned>
+class Reader {
+ public:
+  SRU_DEVICE Reader(const Inputs& in, const Tile<T>& tile) {
+    for (int i = 0; i < EACH; ++i) {
+      const int vector = tile.lane + i * LANES, stream = vector / OF_STREAM;
+      const int channel = vector % OF_STREAM * IN_VECTOR;
+      offset_[i] = vector * 16;
+      count_[i] = 0;
+      if (stream < streams && in.streams[stream].data) {
+        const Sequences& s = in.streams[stream];
+        count_[i] = max(0, min(tile.width - channel, IN_VECTOR));
+        from_[i] = s.data + tile.sequence * s.batch + (tile.first + channel) * sizeof(T);
+        if (tile.backwards) from_[i] += (tile.length - 1) * s.step;
+        step_[i] = tile.backwards ? -s.step : s.step;
+      }
+    }
+  }
+
+  // Zeros where no copy will ever go.
+  SRU_DEVICE void clear(Row<T, streams>* rows, int count) const {
+    for (int i = 0; i < EACH; ++i) {
+      if (offset_[i] >= static_cast<int>(sizeof(*rows)) || count_[i] == IN_VECTOR) continue;
+#pragma unroll 1
+      for (int t = 0; t < count; ++t) {
+        T* const to = reinterpret_cast<T*>(reinterpret_cast<char*>(rows + t) + offset_[i]);
+#pragma unroll 1
+        for (int c = 0; c < IN_VECTOR; ++c) to[c] = T(0.f);
+      }
+    }
+  }
+
+  // Starts to copy the first `count` of `steps` steps from `begin` on. They are there after `wait`.
+  template <int steps>
+  SRU_DEVICE void fetch(Row<T, streams>* rows, int64_t begin, int64_t count) const {
+    for (int i = 0; i < EACH; ++i) {
+      if (count_[i] == 0) continue;
+      const char* from = from_[i] + begin * step_[i];
+      char* to = reinterpret_cast<char*>(rows) + offset_[i];
+      if constexpr (aligned) {
+#pragma unroll
+        for (int t = 0; t < steps; ++t, from += step_[i], to += sizeof(*rows)) {
+          if (t < count) __pipeline_memcpy_async(to, from, 16);
+        }
+      } else {
+#pragma unroll 1
+        for (int t = 0; t < steps && t < count; ++t, from += step_[i], to += sizeof(*rows)) {
+#pragma unroll 1
+          for (int c = 0; c < count_[i]; ++c) {
+            reinterpret_cast<T*>(to)[c] = reinterpret_cast<const T*>(from)[c];
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int IN_VECTOR = 16 / sizeof(T);
+  static constexpr int OF_STREAM = WIDTH<T> / IN_VECTOR;
+  static constexpr int EACH = (streams * OF_STREAM + LANES - 1) / LANES;
+
+  const char* from_[EACH];
+  int64_t step_[EACH];
+  int offset_[EACH], count_[EACH];
+};
+
+// Waits until all but the last `pending` groups of copies, of all lanes, are there; whatever lanes
+// did before is done.
+template <int pending>
+SRU_DEVICE void wait() {
+  __pipeline_wait_prior(pending);
+  __syncwarp();
+}
+
+// Starts a kernel with a warp for every tile; nothing to do is done.
+template <typename T, typename Work>
+cudaError_t launch(void (*kernel)(Work), const Work& work, cudaStream_t stream) {
+  const int64_t tiles =
+      work.batch * work.directions * ((work.hidden + WIDTH<T> - 1) / WIDTH<T>);
+  if (tiles == 0) return cudaSuccess;
+  if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(tiles));
+  config.blockDim = dim3(LANES);
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, work);
+}
+
+// What a kernel is compiled for, besides a type.
+template <int64_t activation_, bool peephole_, bool aligned_>
+struct Options {
+  static constexpr int64_t activation = activation_;
+  static constexpr bool peephole = peephole_, aligned = aligned_;
+};
+
+// Calls f with the options of a run. Unaligned rows are slow anyway: there, no peephole is one of
+// zeros.
+template <typename F>
+cudaError_t with_options(const Inputs& in, const F& f) {
+  const auto with_activation = [&](auto peephole, auto aligned) {
+    if (in.activation == TANH) return f(Options<TANH, peephole(), aligned()>());
+    if (in.activation == RELU) return f(Options<RELU, peephole(), aligned()>());
+    return f(Options<IDENTITY, peephole(), aligned()>());
+  };
+  if (!in.aligned) return with_activation(std::true_type(), std::false_type());
+  if (in.v) return with_activation(std::true_type(), std::true_type());
+  return with_activation(std::false_type(), std::true_type());
+}
+
+// Calls f with a null pointer to the stored type.
+template <typename F>
+cudaError_t with_type(Type type, const F& f) {
+  switch (type) {
+    case Type::FLOAT: return f(static_cast<float*>(nullptr));
+    case Type::DOUBLE: return f(static_cast<double*>(nullptr));
+    case Type::BFLOAT16: return f(static_cast<__nv_bfloat16*>(nullptr));
+    default: return f(static_cast<__half*>(nullptr));
+  }
+}
+
+}  // namespace srulight::cuda

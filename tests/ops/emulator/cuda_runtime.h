@@ -1,0 +1,21 @@
+#pragma once
+
+#include "cuda_runtime_api.h"
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __grid_constant__
+#define __launch_bounds__(threads)
+#define __shared__ static
+#define threadIdx emulator::thread
+#define blockIdx emulator::block
+
+using std::max;
+using std::min;
+
+void __syncwarp();
+
+struct float2 {
+  float x, y;
+};

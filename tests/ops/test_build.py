@@ -1,0 +1,57 @@
+"""Building the kernels' libraries."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from srulight.ops import build
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("nvcc") or os.environ.get("CUDA_HOME")), reason="needs nvcc, and no GPU"
+)
+def test_cuda_sources_compile(tmp_path: Path) -> None:
+    library = tmp_path / "sru-cuda.so"
+    build.compile_library(build.cuda(build.sources(), "9.0"), library)
+    assert b"sm_90" in library.read_bytes()
+    assert list(tmp_path.iterdir()) == [library]
+
+
+def test_compute_capabilities_become_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_nvcc", lambda: "nvcc")
+    recipe = build.cuda(build.sources(), "8.0 9.0a;12.0+PTX")
+    flags = [flag for flag in recipe.compile.split() if flag.startswith("-gencode")]
+    assert flags == [
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90a,code=sm_90a",
+        "-gencode=arch=compute_120,code=sm_120",
+        "-gencode=arch=compute_120,code=compute_120",
+    ]
+
+
+def test_says_what_is_missing_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_nvcc", lambda: "nvcc")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.delenv(build.ARCHITECTURES, raising=False)
+    with pytest.raises(build.BuildError, match="no GPU is visible to compile for; set TORCH_CUDA"):
+        build.cuda(build.sources())
+    with pytest.raises(build.BuildError, match=r"must look like 8\.0;9\.0\+PTX, got Hopper"):
+        build.cuda(build.sources(), "Hopper")
+
+
+def test_says_that_nvcc_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None if name == "nvcc" else name)
+    with pytest.raises(build.BuildError, match="no nvcc was found; install the CUDA toolkit"):
+        build.cuda(build.sources(), "9.0")
+
+
+def test_a_library_of_the_wheel_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "_PACKAGE", tmp_path)
+    ready = tmp_path / "lib" / "sru-cpu.so"
+    ready.parent.mkdir()
+    ready.touch()
+    assert build.library("cpu") == ready

@@ -1,0 +1,46 @@
+"""The logic of the GPU's kernels, tested where there is no GPU.
+
+The same sources, compiled by the host's compiler against the headers in ``emulator``, run the tests
+of the operators on CPU tensors. What this cannot show, the tests marked ``cuda`` do on a GPU.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srulight.ops import build
+
+HERE = Path(__file__).parent
+
+
+def emulated(csrc: Path) -> build.Recipe:
+    host = build.cpu(csrc)
+    sources = [csrc / "sru.cpp", csrc / "cuda/sru_cuda.cpp", HERE / "emulator/emulator.cpp"]
+    kernels = sorted((csrc / "cuda").glob("*.cu"))
+    return build.Recipe(
+        host.compiler,
+        f"{host.compile} -O1 -Wno-unknown-pragmas -DUSE_CUDA -I{HERE / 'emulator'}",
+        host.link,
+        [*((source, "") for source in sources), *((kernel, "-x c++") for kernel in kernels)],
+    )
+
+
+@pytest.mark.slow
+def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
+    library = tmp_path / "sru.so"
+    build.compile_library(emulated(build.sources()), library)
+    # A GPU does not tell the host what is wrong with lengths; it stops.
+    unlike = "not cuda and not refuses_more_real_steps"
+    tests = ["tests/ops/test_sru.py", "tests/ops/test_layer.py", "-k", unlike]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        env={**os.environ, "SRULIGHT_TEST_LIBRARY": str(library)},
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " passed" in run.stdout.splitlines()[-1]
