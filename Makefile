@@ -1,4 +1,5 @@
 # make train: set up and train on the embedded data. make test, lint, bench: what they say.
+# make wheel: a wheel in dist that brings its kernels, for CPU and GPUs; needs g++ and nvcc, no GPU.
 # make sanitize: the tests of the kernels under the address, undefined and leak sanitizers of GCC.
 # Everything is installed into .venv, in the versions of constraints.txt.
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test lint bench sanitize clean
+.PHONY: train test lint bench wheel sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
@@ -22,6 +23,10 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py
 
+wheel: $(VENV)/installed
+	$(BIN)/python -c "from srulight.ops import build; build.prebuild()"
+	SRULIGHT_PREBUILT=build/lib $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 sanitize: export SRULIGHT_CXXFLAGS = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
@@ -30,7 +35,7 @@ sanitize: export PYTHONMALLOC = malloc
 sanitize: $(VENV)/installed-dev
 	LD_PRELOAD="$(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))" \
 	$(BIN)/python -m pytest --capture=sys tests/ops/test_sru.py tests/ops/test_layer.py \
-	tests/ops/test_levels.py tests/encoders
+	tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders
 
 # torch goes first and alone: a package that asks for "torch" then finds it there. TORCH_INDEX=URL
 # takes it from another index, such as PyTorch's own for the CPU build.

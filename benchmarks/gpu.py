@@ -110,7 +110,8 @@ def kernel(args: argparse.Namespace) -> None:
         print(f"\n{name}; a copy moves {speed / 1e9:,.0f} GB/s\n")
         print("| T, B, d | pass | us | GB/s | share of copy | sru2.6 / SRU |\n" + "|---" * 6 + "|")
         for text in args.sizes:
-            steps, batch, size = sizes = tuple(int(n) for n in text.split(","))
+            steps, batch, size = (int(n) for n in text.split(","))
+            sizes = steps, batch, size
             elements = steps * batch * size
             count = copies(elements, dtype)
             makers = {"SRU": recurrence} | ({"sru2.6": published} if args.published else {})
@@ -137,7 +138,8 @@ def layers(args: argparse.Namespace) -> None:
         heads = ["T, B, d", "pass", "SRU us", "SRU / floor", *(f"{n} / SRU" for n in others)]
         print("|", " | ".join(heads), "|\n" + "|---" * len(heads) + "|")
         for text in args.sizes:
-            steps, batch, size = sizes = tuple(int(n) for n in text.split(","))
+            steps, batch, size = (int(n) for n in text.split(","))
+            sizes = steps, batch, size
             elements = steps * batch * size
             for backward in (False, True):
                 runs = layer_runs(

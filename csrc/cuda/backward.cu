@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
   __shared__ Kept<T> kept[CHUNK][LANES];
 
   const Tile<T> tile(in);
-  const Reader<T, NUM_STREAMS, O::aligned> reader(in, tile);
+  const Reader<T, NUM_STREAMS, O::unit> reader(in, tile);
   reader.clear(ring[0], 2 * CHUNK);
   const auto fetch = [&](int64_t chunk) {
     const int64_t begin = chunk * CHUNK;
@@ -45,10 +45,10 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
   Pack<T> c = saved(last), grad_c = tile.read(in.grad_last, tile.sequence, 0);
   Pack<T> sum_v_f{}, sum_v_r{}, sum_b_f{}, sum_b_r{};
   const int64_t end = tile.length - 1;
-  Writer<T, O::aligned> to_candidate(in.grads[CANDIDATE], tile, end, false);
-  Writer<T, O::aligned> to_forget(in.grads[FORGET], tile, end, false);
-  Writer<T, O::aligned> to_reset(in.grads[RESET], tile, end, false);
-  Writer<T, O::aligned> to_skip(in.grads[SKIP], tile, end, false);
+  Writer<T, O::unit> to_candidate(in.grads[CANDIDATE], tile, end, false);
+  Writer<T, O::unit> to_forget(in.grads[FORGET], tile, end, false);
+  Writer<T, O::unit> to_reset(in.grads[RESET], tile, end, false);
+  Writer<T, O::unit> to_skip(in.grads[SKIP], tile, end, false);
 
   const int at = tile.lane * N;
   const auto forth = [&](const Row<T, NUM_STREAMS>& row, Kept<T>& keep) {
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
   tile.write(in.sums, 4 * tile.sequence + 2, sum_b_f);
   tile.write(in.sums, 4 * tile.sequence + 3, sum_b_r);
   for (int k = 0; k < 4; ++k) {
-    Writer<T, O::aligned>::clear_padding(in.grads[k], tile, in.steps);
+    Writer<T, O::unit>::clear_padding(in.grads[k], tile, in.steps);
   }
 }
 
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
 cudaError_t run(const Backward& work, cudaStream_t stream) {
   return with_type(work.type, [&](auto* stored) {
     using T = std::remove_pointer_t<decltype(stored)>;
-    return with_options(work, [&](auto options) {
+    return with_options<T>(work, [&](auto options) {
       return launch<T>(backward<T, decltype(options)>, work, stream);
     });
   });

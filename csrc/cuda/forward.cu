@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
   __shared__ Row<T, 4> ring[SLOTS][GROUP];
 
   const Tile<T> tile(in);
-  const Reader<T, 4, O::aligned> reader(in, tile);
+  const Reader<T, 4, O::unit> reader(in, tile);
   reader.clear(ring[0], SLOTS * GROUP);
   const auto fetch = [&](int64_t begin, int slot) {
     reader.template fetch<GROUP>(ring[slot], begin, tile.length - begin);
@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
   const Pack<T> mask = tile.read(in.mask, tile.sequence, 1);
   const A scale = static_cast<A>(in.scale);
   Pack<T> c = tile.read(in.c0, tile.sequence, 0);
-  Writer<T, O::aligned> out(in.h, tile, 0, true);
+  Writer<T, O::unit> out(in.h, tile, 0, true);
 
   const auto step = [&](const Row<T, 4>& row) {
     const int at = tile.lane * N;
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
   }
 
   tile.write(in.last, tile.sequence, c);
-  Writer<T, O::aligned>::clear_padding(in.h, tile, in.steps);
+  Writer<T, O::unit>::clear_padding(in.h, tile, in.steps);
   for (; in.saved && saves < chunks; ++saves) {
     tile.write(in.saved, tile.sequence * chunks + saves, Pack<T>{});
   }
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
 cudaError_t run(const Forward& work, cudaStream_t stream) {
   return with_type(work.type, [&](auto* stored) {
     using T = std::remove_pointer_t<decltype(stored)>;
-    return with_options(work, [&](auto options) {
+    return with_options<T>(work, [&](auto options) {
       return launch<T>(forward<T, decltype(options)>, work, stream);
     });
   });

@@ -34,7 +34,7 @@ struct Inputs {
   const void* mask;        // (B, D); null: ones
   const int64_t* lengths;  // (B,); null: all steps
   double scale;            // of the skip
-  bool aligned;            // every row of every tensor, here and below, starts at 16 bytes
+  int64_t alignment;       // bytes, 16 at most, at multiples of which all rows start, those below too
 };
 
 struct Forward : Inputs {

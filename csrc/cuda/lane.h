@@ -62,6 +62,9 @@ constexpr int CHANNELS = Traits<T>::channels;
 template <typename T>
 constexpr int WIDTH = LANES * CHANNELS<T>;
 
+// What rows are copied and written in: 16 bytes, a lane's channels, or single numbers.
+enum Unit { VECTORS, PACKS, NUMBERS };
+
 // A lane's channels of one row.
 template <typename T>
 struct Pack {
@@ -79,12 +82,12 @@ SRU_DEVICE Pack<T> load(const T* from) {
   }
 }
 
-// Writes the first `count` channels. Aligned: all or none of them, to where a whole pack may go.
-template <bool aligned, typename T>
+// Writes the first `count` channels; all or none where the unit is not a number.
+template <Unit unit, typename T>
 SRU_DEVICE void store(T* to, const Pack<T>& x, int count) {
   if constexpr (CHANNELS<T> == 1) {
     if (count > 0) *to = x.at[0];
-  } else if constexpr (aligned) {
+  } else if constexpr (unit != NUMBERS) {
     using Pair = typename Traits<T>::Pair;
     if (count > 0) *reinterpret_cast<Pair*>(to) = Traits<T>::narrow(x.at[0], x.at[1]);
   } else {

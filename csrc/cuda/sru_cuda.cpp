@@ -28,11 +28,10 @@ Type type_of(const Tensor& t) {
   }
 }
 
-// What the kernels write to is one byte wide here: kernels.h counts bytes.
-template <typename Pointer>
-Sequences sequences(Pointer data, int64_t batch, int64_t step, int64_t offset, Type type) {
+// As the kernels want it: in bytes, without a type, and whether they read or write.
+Sequences sequences(const void* data, int64_t batch, int64_t step, int64_t offset, Type type) {
   const int64_t size = cuda::bytes(type);
-  char* const start = static_cast<char*>(const_cast<void*>(static_cast<const void*>(data)));
+  char* const start = static_cast<char*>(const_cast<void*>(data));
   return {start + offset * size, batch * size, step * size};
 }
 Sequences reading(const Tensor& t, Type type) {
@@ -42,8 +41,10 @@ Sequences writing(Tensor& t, Type type, int64_t offset = 0) {
   return sequences(t.mutable_data_ptr(), t.stride(0), t.stride(1), offset, type);
 }
 
-bool aligned(const Sequences& s) {
-  return (reinterpret_cast<uintptr_t>(s.data) | s.batch | s.step) % 16 == 0;
+// The largest power of two, 16 at most, that divides `before` and where rows start.
+int64_t alignment(int64_t before, const Sequences& s) {
+  const int64_t all = before | reinterpret_cast<intptr_t>(s.data) | s.batch | s.step;
+  return all & -all;
 }
 
 // What forward and backward read alike.
@@ -65,9 +66,9 @@ class Reading {
     inputs.mask = packed(a.mask);
     inputs.lengths = static_cast<const int64_t*>(packed(a.lengths));
     inputs.scale = a.skip ? a.scale : 1.0;
-    // What the operators allocate starts at 16 bytes wherever this holds.
-    inputs.aligned = n.hidden * cuda::bytes(type) % 16 == 0;
-    for (const Sequences& s : inputs.streams) inputs.aligned &= aligned(s);
+    // What the operators allocate is packed, and so as well aligned as rows of this size can be.
+    inputs.alignment = alignment(16, {nullptr, 0, n.hidden * cuda::bytes(type)});
+    for (const Sequences& s : inputs.streams) inputs.alignment = alignment(inputs.alignment, s);
   }
 
   const void* packed(const OptionalTensor& t) {
@@ -119,7 +120,7 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
   if (out.skip) work.grads[cuda::SKIP] = writing(*out.skip, type);
   work.sums = out.sums.mutable_data_ptr();
   work.grad_c0 = out.c0.mutable_data_ptr();
-  work.aligned &= aligned(work.streams[cuda::GRAD_H]);
+  work.alignment = alignment(work.alignment, work.streams[cuda::GRAD_H]);
   run(work, out.u);
 }
 

@@ -58,17 +58,18 @@ struct Tile {
 
 // A tensor as one lane writes it, step by step from `step` on, forth or back in the order of
 // processing.
-template <typename T, bool aligned>
+template <typename T, Unit unit>
 class Writer {
  public:
   SRU_DEVICE Writer(const Sequences& to, const Tile<T>& tile, int64_t step, bool forth)
-      : row_(to.data), count_(to.data ? tile.count : 0) {
-    row_ += tile.sequence * to.batch + tile.mine * sizeof(T);
-    row_ += (tile.backwards ? tile.length - 1 - step : step) * to.step;
-    stride_ = tile.backwards == forth ? -to.step : to.step;
+      : row_(to.data), stride_(tile.backwards == forth ? -to.step : to.step), count_(0) {
+    if (!to.data || tile.length == 0) return;
+    const int64_t t = tile.backwards ? tile.length - 1 - step : step;
+    row_ += tile.sequence * to.batch + t * to.step + tile.mine * sizeof(T);
+    count_ = tile.count;
   }
   SRU_DEVICE void put(const Pack<T>& x) {
-    store<aligned>(reinterpret_cast<T*>(row_), x, count_);
+    store<unit>(reinterpret_cast<T*>(row_), x, count_);
     row_ += stride_;
   }
 
@@ -77,7 +78,7 @@ class Writer {
     if (!to.data) return;
     char* row = to.data + tile.sequence * to.batch + tile.mine * sizeof(T);
     for (int64_t t = tile.length; t < steps; ++t) {
-      store<aligned>(reinterpret_cast<T*>(row + t * to.step), Pack<T>{}, tile.count);
+      store<unit>(reinterpret_cast<T*>(row + t * to.step), Pack<T>{}, tile.count);
     }
   }
 
@@ -93,21 +94,21 @@ struct alignas(16) Row {
   T stream[streams][WIDTH<T>];
 };
 
-// Copies rows of a tile to shared memory while the warp computes: each lane 16 bytes of a stream at
-// a time, 4 streams of a step with one instruction of the warp. Where rows are not aligned it
-// copies number by number, and waits for each.
-template <typename T, int streams, bool aligned>
+// Copies rows of a tile to shared memory while the warp computes: each lane one unit of a stream at
+// a time. Vectors of 4 streams of a step take one instruction of the warp, packs one a stream. Single
+// numbers cannot be copied so; the warp waits for them.
+template <typename T, int streams, Unit unit>
 class Reader {
  public:
   SRU_DEVICE Reader(const Inputs& in, const Tile<T>& tile) {
     for (int i = 0; i < EACH; ++i) {
-      const int vector = tile.lane + i * LANES, stream = vector / OF_STREAM;
-      const int channel = vector % OF_STREAM * IN_VECTOR;
-      offset_[i] = vector * 16;
+      const int index = tile.lane + i * LANES, stream = index / IN_STREAM;
+      const int channel = index % IN_STREAM * NUMBERS_OF_UNIT;
+      offset_[i] = index * BYTES;
       count_[i] = 0;
-      if (stream < streams && in.streams[stream].data) {
+      if (stream < streams && in.streams[stream].data && tile.length > 0) {
         const Sequences& s = in.streams[stream];
-        count_[i] = max(0, min(tile.width - channel, IN_VECTOR));
+        count_[i] = max(0, min(tile.width - channel, NUMBERS_OF_UNIT));
         from_[i] = s.data + tile.sequence * s.batch + (tile.first + channel) * sizeof(T);
         if (tile.backwards) from_[i] += (tile.length - 1) * s.step;
         step_[i] = tile.backwards ? -s.step : s.step;
@@ -118,12 +119,11 @@ class Reader {
   // Zeros where no copy will ever go.
   SRU_DEVICE void clear(Row<T, streams>* rows, int count) const {
     for (int i = 0; i < EACH; ++i) {
-      if (offset_[i] >= static_cast<int>(sizeof(*rows)) || count_[i] == IN_VECTOR) continue;
+      if (offset_[i] >= static_cast<int>(sizeof(*rows)) || count_[i] == NUMBERS_OF_UNIT) continue;
 #pragma unroll 1
       for (int t = 0; t < count; ++t) {
         T* const to = reinterpret_cast<T*>(reinterpret_cast<char*>(rows + t) + offset_[i]);
-#pragma unroll 1
-        for (int c = 0; c < IN_VECTOR; ++c) to[c] = T(0.f);
+        for (int c = 0; c < NUMBERS_OF_UNIT; ++c) to[c] = T(0.f);
       }
     }
   }
@@ -134,18 +134,22 @@ class Reader {
     for (int i = 0; i < EACH; ++i) {
       if (count_[i] == 0) continue;
       const char* from = from_[i] + begin * step_[i];
-      char* to = reinterpret_cast<char*>(rows) + offset_[i];
-      if constexpr (aligned) {
-#pragma unroll
-        for (int t = 0; t < steps; ++t, from += step_[i], to += sizeof(*rows)) {
-          if (t < count) __pipeline_memcpy_async(to, from, 16);
+      char* const to = reinterpret_cast<char*>(rows) + offset_[i];
+      if constexpr (unit != NUMBERS) {
+        for (int t = 0; t < steps; ++t, from += step_[i]) {
+          if (t < count) __pipeline_memcpy_async(to + t * sizeof(*rows), from, BYTES);
         }
       } else {
-#pragma unroll 1
-        for (int t = 0; t < steps && t < count; ++t, from += step_[i], to += sizeof(*rows)) {
-#pragma unroll 1
-          for (int c = 0; c < count_[i]; ++c) {
-            reinterpret_cast<T*>(to)[c] = reinterpret_cast<const T*>(from)[c];
+        T numbers[steps][NUMBERS_OF_UNIT];  // all on their way before the first is stored
+        for (int t = 0; t < steps; ++t, from += step_[i]) {
+          for (int c = 0; c < NUMBERS_OF_UNIT; ++c) {
+            if (t < count && c < count_[i]) numbers[t][c] = reinterpret_cast<const T*>(from)[c];
+          }
+        }
+        for (int t = 0; t < steps; ++t) {
+          for (int c = 0; c < NUMBERS_OF_UNIT; ++c) {
+            T* const row = reinterpret_cast<T*>(to + t * sizeof(*rows));
+            if (t < count && c < count_[i]) row[c] = numbers[t][c];
           }
         }
       }
@@ -153,9 +157,10 @@ class Reader {
   }
 
  private:
-  static constexpr int IN_VECTOR = 16 / sizeof(T);
-  static constexpr int OF_STREAM = WIDTH<T> / IN_VECTOR;
-  static constexpr int EACH = (streams * OF_STREAM + LANES - 1) / LANES;
+  static constexpr int NUMBERS_OF_UNIT = unit == VECTORS ? 16 / sizeof(T) : CHANNELS<T>;
+  static constexpr int BYTES = NUMBERS_OF_UNIT * sizeof(T);
+  static constexpr int IN_STREAM = WIDTH<T> / NUMBERS_OF_UNIT;
+  static constexpr int EACH = (streams * IN_STREAM + LANES - 1) / LANES;
 
   const char* from_[EACH];
   int64_t step_[EACH];
@@ -185,24 +190,32 @@ cudaError_t launch(void (*kernel)(Work), const Work& work, cudaStream_t stream) 
 }
 
 // What a kernel is compiled for, besides a type.
-template <int64_t activation_, bool peephole_, bool aligned_>
+template <int64_t activation_, bool peephole_, Unit unit_>
 struct Options {
   static constexpr int64_t activation = activation_;
-  static constexpr bool peephole = peephole_, aligned = aligned_;
+  static constexpr bool peephole = peephole_;
+  static constexpr Unit unit = unit_;
 };
 
-// Calls f with the options of a run. Unaligned rows are slow anyway: there, no peephole is one of
-// zeros.
-template <typename F>
+template <bool peephole, Unit unit, typename F>
+cudaError_t with_activation(int64_t activation, const F& f) {
+  if (activation == TANH) return f(Options<TANH, peephole, unit>());
+  if (activation == RELU) return f(Options<RELU, peephole, unit>());
+  return f(Options<IDENTITY, peephole, unit>());
+}
+
+// Calls f with the options of a run. Only with vectors no peephole saves anything: else it is one
+// of zeros.
+template <typename T, typename F>
 cudaError_t with_options(const Inputs& in, const F& f) {
-  const auto with_activation = [&](auto peephole, auto aligned) {
-    if (in.activation == TANH) return f(Options<TANH, peephole(), aligned()>());
-    if (in.activation == RELU) return f(Options<RELU, peephole(), aligned()>());
-    return f(Options<IDENTITY, peephole(), aligned()>());
-  };
-  if (!in.aligned) return with_activation(std::true_type(), std::false_type());
-  if (in.v) return with_activation(std::true_type(), std::true_type());
-  return with_activation(std::false_type(), std::true_type());
+  if (in.alignment == 16 && !in.v) return with_activation<false, VECTORS>(in.activation, f);
+  if (in.alignment == 16) return with_activation<true, VECTORS>(in.activation, f);
+  if constexpr (CHANNELS<T> > 1) {
+    if (in.alignment % (CHANNELS<T> * sizeof(T)) != 0) {
+      return with_activation<true, NUMBERS>(in.activation, f);
+    }
+  }
+  return with_activation<true, PACKS>(in.activation, f);
 }
 
 // Calls f with a null pointer to the stored type.

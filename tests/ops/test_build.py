@@ -1,6 +1,5 @@
 """Building the kernels' libraries."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from srulight.ops import build
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (shutil.which("nvcc") or os.environ.get("CUDA_HOME")), reason="needs nvcc, and no GPU"
-)
 def test_cuda_sources_compile(tmp_path: Path) -> None:
+    try:
+        recipe = build.cuda(build.sources(), "9.0")
+    except build.BuildError as error:
+        pytest.skip(str(error))
     library = tmp_path / "sru-cuda.so"
-    build.compile_library(build.cuda(build.sources(), "9.0"), library)
+    build.compile_library(recipe, library)
     assert b"sm_90" in library.read_bytes()
     assert list(tmp_path.iterdir()) == [library]
 

@@ -172,6 +172,18 @@ def test_odd_sizes(batch: int, steps: int, channels: int) -> None:
     h.sum().backward()
 
 
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "two ways"])
+def test_a_sequence_may_have_no_steps(bidirectional: bool) -> None:
+    arguments = make(torch.float32, channels=64, initial=True, bidirectional=bidirectional)
+    arguments[6] = torch.tensor([0, 37, 0])
+    h, last, c = torch.ops.srulight.sru(*arguments)
+    expected = reference.sru(*arguments)
+    torch.testing.assert_close((h, last, c), expected)
+    assert torch.equal(last[0], arguments[4][0])
+    got, wanted = gradients(h, last, arguments), gradients(*expected[:2], arguments)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_inputs_may_lie_anywhere() -> None:
     u = torch.randn(7, 3, 10, 3)  # time first, gates innermost, as the published package has them
     x = torch.randn(7, 3, 10)

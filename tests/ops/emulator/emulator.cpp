@@ -82,7 +82,8 @@ void __syncwarp() { swapcontext(&self().context, &scheduler); }
 
 void __pipeline_memcpy_async(void* to, const void* from, size_t size) {
   const auto misplaced = (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % size;
-  expect(size == 16 && misplaced == 0, "a copy must be of 16 aligned bytes");
+  expect((size == 4 || size == 8 || size == 16) && misplaced == 0,
+         "a copy must be of 4, 8 or 16 aligned bytes");
   std::memset(to, 0xff, size);
   self().copies.push_back({to, from, size, self().group});
 }
