@@ -17,6 +17,11 @@ enum Activation : int64_t { IDENTITY = 0, TANH = 1, RELU = 2 };
 // A state is saved before every so many steps; backward computes those in between again.
 constexpr int64_t CHECKPOINT_STEPS = 16;
 
+// How many states are saved.
+SRU_INLINE constexpr int64_t chunks(int64_t steps) {
+  return (steps + CHECKPOINT_STEPS - 1) / CHECKPOINT_STEPS;
+}
+
 // V is a number or a vector of numbers; a backend gives the functions of its own V.
 template <typename V>
 SRU_INLINE V sigmoid(V x);

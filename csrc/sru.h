@@ -44,9 +44,6 @@ struct Planes {
   int64_t batch, step, plane;
 };
 
-// States are saved before every so many steps.
-inline int64_t chunks(int64_t steps) { return (steps + CHECKPOINT_STEPS - 1) / CHECKPOINT_STEPS; }
-
 // Where kernels write; everything lies packed.
 struct Outputs {
   Tensor h;          // (B, T, D), in the type of u

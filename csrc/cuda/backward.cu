@@ -30,12 +30,11 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
     reader.template fetch<CHUNK>(ring[chunk & 1], begin, count);
     __pipeline_commit();
   };
-  const int64_t chunks = (in.steps + CHUNK - 1) / CHUNK;
-  const int64_t last = (tile.length - 1 + CHUNK) / CHUNK - 1;
+  const int64_t last = chunks(tile.length) - 1;
   fetch(last);
   fetch(last - 1);
   const auto saved = [&](int64_t chunk) {
-    return tile.read(chunk < 0 ? nullptr : in.saved, tile.sequence * chunks + chunk, 0);
+    return tile.read(chunk < 0 ? nullptr : in.saved, tile.sequence * chunks(in.steps) + chunk, 0);
   };
 
   const Pack<T> v_f = tile.read(in.v, 0, 0), v_r = tile.read(in.v, 1, 0);

@@ -48,13 +48,13 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
   };
 
   int slot = 0;
-  const int64_t chunks = (in.steps + CHECKPOINT_STEPS - 1) / CHECKPOINT_STEPS;
-  int64_t saves = 0;
+  int64_t saved = tile.sequence * chunks(in.steps);
+  const int64_t end_of_saved = saved + chunks(in.steps);
   for (int64_t begin = 0; begin < tile.length; begin += GROUP) {
     wait<SLOTS - 2>();
     fetch(begin + (SLOTS - 1) * GROUP, slot == 0 ? SLOTS - 1 : slot - 1);
     if (in.saved && begin % CHECKPOINT_STEPS == 0) {
-      tile.write(in.saved, tile.sequence * chunks + saves++, c);
+      tile.write(in.saved, saved++, c);
     }
     if (begin + GROUP <= tile.length) {
 #pragma unroll
@@ -68,9 +68,7 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
 
   tile.write(in.last, tile.sequence, c);
   Writer<T, O::unit>::clear_padding(in.h, tile, in.steps);
-  for (; in.saved && saves < chunks; ++saves) {
-    tile.write(in.saved, tile.sequence * chunks + saves, Pack<T>{});
-  }
+  while (in.saved && saved < end_of_saved) tile.write(in.saved, saved++, Pack<T>{});
 }
 
 }  // namespace

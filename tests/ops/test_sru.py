@@ -203,8 +203,8 @@ def test_inputs_may_lie_anywhere() -> None:
     u = torch.randn(3, 7, 3, 64, requires_grad=True)
     h, _ = sru(u, None, None, b)
     for grad in (torch.randn(3, 7, 72)[..., 1:65], torch.randn(7, 3, 66).transpose(0, 1)[..., :64]):
-        got, expected = (torch.autograd.grad(h, u, g, True) for g in (grad, grad.contiguous()))
-        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+        pair = [torch.autograd.grad(h, u, g, True) for g in (grad, grad.contiguous())]
+        torch.testing.assert_close(*pair, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
