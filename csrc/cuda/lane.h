@@ -49,7 +49,11 @@ struct Traits<__nv_bfloat16> {
   static constexpr int channels = 2;
   static SRU_DEVICE float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
   static SRU_DEVICE __nv_bfloat16 narrow(float x) { return __float2bfloat16_rn(x); }
-  static SRU_DEVICE float2 widen(__nv_bfloat162 x) { return __bfloat1622float2(x); }
+  // One instruction a number; the toolkit's own function takes two for the second.
+  static SRU_DEVICE float2 widen(__nv_bfloat162 x) {
+    const unsigned bits = *reinterpret_cast<const unsigned*>(&x);
+    return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
+  }
   static SRU_DEVICE __nv_bfloat162 narrow(float x, float y) { return __floats2bfloat162_rn(x, y); }
   using Pair = __nv_bfloat162;
 };

@@ -2,6 +2,8 @@
 
 #include "cuda_runtime_api.h"
 
+#include <cstring>
+
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -15,6 +17,12 @@ using std::max;
 using std::min;
 
 void __syncwarp();
+
+inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
 
 struct float2 {
   float x, y;
