@@ -34,7 +34,7 @@ sanitize: export LSAN_OPTIONS = suppressions=tests/leaks.txt:print_suppressions=
 sanitize: export PYTHONMALLOC = malloc
 sanitize: $(VENV)/installed-dev
 	LD_PRELOAD="$(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))" \
-	$(BIN)/python -m pytest --capture=sys tests/ops/test_sru.py tests/ops/test_layer.py \
+	$(BIN)/python -m pytest --capture=sys tests/ops/test_sru.py tests/ops/test_refused.py tests/ops/test_layer.py \
 	tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders
 
 # torch goes first and alone: a package that asks for "torch" then finds it there. TORCH_INDEX=URL

@@ -84,7 +84,8 @@ def published(sizes: tuple[int, int, int], dtype: torch.dtype, device: str) -> d
     leaves = [t.requires_grad_() for t in (u, x, v, b)]
 
     def forward() -> Tensor:
-        h: Tensor = ElementwiseRecurrence.apply(*leaves, c0, 0, size, False, True)[0]
+        options = (0, size, False, True, None, None, None)
+        h: Tensor = ElementwiseRecurrence.apply(*leaves, c0, *options)[0]
         return h
 
     def alone() -> None:

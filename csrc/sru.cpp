@@ -111,9 +111,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
   const Sizes n = check(u, arguments);
   OptionalTensor last;
   if (grad_last) last = torch::stable::contiguous(*grad_last);
-  const Tensor no_skip = torch::stable::new_empty(u, {skip ? n.batch : 0, n.steps, n.channels});
+  const Tensor grad_skip = torch::stable::new_empty(u, {skip ? n.batch : 0, n.steps, n.channels});
   Gradients out{torch::stable::new_empty(u, {n.batch, n.steps, n.planes, n.channels}),
-                skip ? OptionalTensor(no_skip) : std::nullopt,
+                skip ? OptionalTensor(grad_skip) : std::nullopt,
                 torch::stable::new_empty(b, {n.batch, 4, n.channels}),
                 torch::stable::new_empty(b, {n.batch, n.channels})};
   const Tensor packed = with_packed_channels(u);
@@ -122,7 +122,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
   // One row a sequence, so that the sum over sequences has one order, whatever ran side by side.
   const int64_t over_batch = 0;
   const torch::headeronly::IntHeaderOnlyArrayRef dim(&over_batch, 1);
-  return {out.u, no_skip, torch::stable::sum(out.sums, dim), out.c0};
+  return {out.u, grad_skip, torch::stable::sum(out.sums, dim), out.c0};
 }
 
 // All steps of x times the transpose of weight, (B * T, K * D). Given where to write, it is not

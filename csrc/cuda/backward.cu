@@ -61,11 +61,11 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
     }
     keep = now;
   };
-  const auto back = [&](const Row<T, NUM_STREAMS>& row, const Kept<T>& kept) {
+  const auto back = [&](const Row<T, NUM_STREAMS>& row, const Kept<T>& keep) {
     const Pack<T> candidate = load(row.stream[CANDIDATE] + at);
     const Pack<T> reset = load(row.stream[RESET] + at), skip = load(row.stream[SKIP] + at);
     const Pack<T> grad_h = load(row.stream[GRAD_H] + at);
-    const Kept<T> then = kept;
+    const Kept<T> then = keep;
     Pack<T> d_candidate, d_forget, d_reset, d_skip;
     for (int i = 0; i < N; ++i) {
       const A before = then.before.at[i];

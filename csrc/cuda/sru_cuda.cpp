@@ -8,7 +8,6 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <deque>
-#include <initializer_list>
 #include <utility>
 
 namespace srulight {

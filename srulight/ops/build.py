@@ -194,7 +194,9 @@ def library(device: str) -> Path:
     csrc = sources()
     recipe = RECIPES[device](csrc)
     version = _run(recipe.compiler, "--version").stdout
-    digest = hashlib.sha256("\n".join((repr(recipe), torch.__version__, version)).encode())
+    steps = [(source.name, flags) for source, flags in recipe.objects]  # wherever csrc lies
+    parts = (recipe.compiler, version, recipe.compile, recipe.link, repr(steps), torch.__version__)
+    digest = hashlib.sha256("\n".join(parts).encode())
     for file in sorted([*csrc.glob("*"), *(csrc / device).glob("*")]):
         if file.is_file():
             digest.update(file.read_bytes())

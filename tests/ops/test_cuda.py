@@ -70,7 +70,7 @@ def test_a_whole_training_step_is_captured() -> None:
     results = []
     for captured in (False, True):
         torch.manual_seed(0)
-        encoder = SRU(64, 64, dropout=0.0).cuda()
+        encoder = SRU(64, 64).cuda()
         optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
         x = torch.randn(8, 40, 64, device="cuda")
         stream = torch.cuda.Stream()

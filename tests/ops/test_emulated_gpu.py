@@ -34,9 +34,9 @@ def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
     build.compile_library(emulated(build.sources()), library)
     # A GPU does not tell the host what is wrong with lengths; it stops.
     unlike = "not cuda and not refuses_more_real_steps"
-    tests = ["tests/ops/test_sru.py", "tests/ops/test_layer.py", "-k", unlike]
+    files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer")]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", unlike, *files],
         env={**os.environ, "SRULIGHT_TEST_LIBRARY": str(library)},
         cwd=HERE.parents[1],
         capture_output=True,
