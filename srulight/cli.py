@@ -21,7 +21,8 @@ commands:
   fit        train, and keep the best and the last checkpoint
   validate   measure a checkpoint on the validation data
   test       measure a checkpoint on the test data
-  predict    label sentences of a file or of standard input with a checkpoint
+  predict    label, or score, the lines of a file or of standard input with a checkpoint
+  generate   write on from a prompt, with the checkpoint of a language model
 
 examples:
   python train.py fit --config configs/quickstart.yaml
@@ -30,13 +31,15 @@ examples:
   python train.py fit --config configs/quickstart.yaml --ckpt_path=last       (resume)
   python train.py test --ckpt_path=best                                       (needs no --config)
   echo "not dull but charming" | python train.py predict --ckpt_path=best
+  python train.py fit --config configs/language_model.yaml
+  python train.py generate --ckpt_path=best --prompt="the plot was"
 
 more:
   python train.py fit --help                          every option (long)
   python train.py fit --model.help=TextClassification options of a task
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config    the whole configuration, defaults included
-  python train.py predict --help
+  python train.py predict --help                      (or generate --help)
   python train.py --version
 """
 
@@ -72,9 +75,13 @@ def _run(command: str, args: list[str]) -> None:
         from srulight.commands.predict import run as predict
 
         predict(args)
+    elif command == "generate":
+        from srulight.commands.generate import run as generate
+
+        generate(args)
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(command, (*TRAINING, "predict"), 1)
+        close = get_close_matches(command, (*TRAINING, "predict", "generate"), 1)
         hint = f"did you mean {close[0]}?" if close else "see python train.py --help"
         raise InputError(f"there is no command {command!r}; {hint}")

@@ -11,6 +11,7 @@ def load_plugins() -> None:
     """
     import srulight.data
     import srulight.encoders
+    import srulight.schedules
     import srulight.tasks  # noqa: F401
 
     for plugin in entry_points(group="srulight.plugins"):

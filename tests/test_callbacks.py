@@ -8,6 +8,7 @@ import torch
 
 from srulight.callbacks import NewSettings
 from srulight.callbacks.curves import draw
+from srulight.schedules import Noam
 
 
 def test_new_settings_reach_a_restored_optimiser_and_its_schedule() -> None:
@@ -33,9 +34,29 @@ def test_new_settings_reach_a_restored_optimiser_and_its_schedule() -> None:
 def test_a_log_becomes_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     log = tmp_path / "metrics.csv"
-    log.write_text("epoch,train/loss,val/loss\n0,,0.9\n0,1.0,\n1,,0.5\n1,0.6,\n")
+    log.write_text("step,train/loss,val/loss\n9,,0.9\n9,1.0,\n19,,0.5\n19,0.6,\n")
     draw(log, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    log.write_text("epoch,train/loss\n0,1.0\n")
+    log.write_text("step,train/loss\n9,1.0\n")
     draw(log, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_new_rate_keeps_the_place_in_the_schedule_and_the_schedule_changes() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    scheduler = Noam(optimizer, size=4, warmup=10)
+    for _ in range(39):
+        optimizer.step()
+        scheduler.step()
+    before = optimizer.param_groups[0]["lr"]
+    assert before == pytest.approx(0.1 / 2 / 40**0.5)
+    trainer = SimpleNamespace(
+        optimizers=[optimizer], lr_scheduler_configs=[SimpleNamespace(scheduler=scheduler)]
+    )
+    changes = {"model.optimizer.lr": (0.1, 0.4), "model.scheduler.warmup": (10, 50)}
+    NewSettings(changes).on_train_start(trainer, None)  # type: ignore[arg-type]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(4 * before)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.4 / 2 * 41 / 50**1.5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from srulight.commands.training import TrainingCLI, build
-from srulight.encoders import CNN, LSTM, SRU, Encoder
+from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -27,12 +27,15 @@ def encoder(cli: TrainingCLI) -> Encoder:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_builds(path: Path) -> None:
     assert path.read_text().startswith("# ")
-    assert isinstance(encoder(built(f"--config={path}")), SRU)
+    cls = SRUpp if path.stem == "wikitext103" else SRU
+    with torch.device("meta"):
+        assert isinstance(encoder(built(f"--config={path}")), cls)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
 def test_a_preset_takes_the_place_of_the_encoder(path: Path) -> None:
-    made = encoder(built(f"--config={FOLDER / 'sst.yaml'}", f"--model.encoder={path}"))
+    with torch.device("meta"):
+        made = encoder(built(f"--config={FOLDER / 'sst.yaml'}", f"--model.encoder={path}"))
     named = {"bag": "cnn"}.get(path.stem.split("_")[0], path.stem.split("_")[0])
     assert type(made).__name__.lower() == named
 
@@ -60,3 +63,32 @@ def test_the_settings_of_the_paper() -> None:
         assert made.layers[0].dropout == cli.model.dropout.p == 0.5
         assert cli.datamodule.batch_size == 32
         assert cli.model.optimizer_factory([torch.zeros(1)]).defaults["lr"] == 0.001
+
+
+# Tokens of each corpus, and the parameters of the published models.
+LANGUAGE_MODELS = {
+    "ptb": (10_001, 24.0e6),
+    "wikitext2": (33_279, 27.6e6),
+    "enwik8": (256, 48.8e6),
+    "shakespeare": (67, 1.57e6),
+    "wikitext103": (267_736, 148e6),
+}
+
+
+def size(name: str, *args: str) -> int:
+    cli = built(f"--config={FOLDER / name}.yaml", *args)
+    data, task = cli.datamodule, cli.model
+    tokens = LANGUAGE_MODELS[name][0]
+    words = ["<pad>", "<unk>", "<eos>", "\n", *map(str, range(tokens - 4))]
+    with torch.device("meta"):
+        task.build({"level": data.level, "words": words, "tokenizer": "space", "lowercase": False})
+    return sum(p.numel() for p in task.parameters())
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_language_models_have_the_published_size_and_so_have_their_rivals(name: str) -> None:
+    assert size(name) == pytest.approx(LANGUAGE_MODELS[name][1], rel=0.01)
+    rivals = [path for path in PRESETS if path.stem.endswith(f"_{name}")]
+    assert rivals
+    for path in rivals:
+        assert size(name, f"--model.encoder={path}") == pytest.approx(size(name), rel=0.01)

@@ -10,20 +10,25 @@ import pytest
 import srulight
 
 ROOT = Path(srulight.__file__).parent
-DOWN = {"errors", "batch", "masking", "text"}
+DOWN = {"errors", "batch", "masking", "text", "tokens"}
 MAY_IMPORT = {
     "cli": {"commands", "errors", "memory"},
     "commands": {"callbacks", "checkpoint", "data", "plugins", "tasks", "errors"},
     "checkpoint": {"plugins", "tasks", "errors"},
-    "plugins": {"data", "encoders", "tasks"},
+    "plugins": {"data", "encoders", "schedules", "tasks"},
     "compat": {"encoders"},
-    "callbacks": set(),
-    "tasks": {"encoders", "layers", *DOWN},
-    "data": DOWN,
+    "callbacks": {"encoders", "errors", "processes"},
+    "tasks": {"encoders", "layers", "processes", "sampling", *DOWN},
+    "data": {"cache", *DOWN},
     "encoders": {"ops", "masking"},
     "layers": {"masking"},
-    "ops": {"masking"},
+    "schedules": set(),
+    "ops": {"cache", "masking"},
+    "tokens": {"text"},
     "text": {"errors"},
+    "sampling": {"errors"},
+    "processes": set(),
+    "cache": set(),
     "masking": set(),
     "batch": set(),
     "errors": set(),

@@ -9,7 +9,7 @@ from lightning_utilities.core.imports import module_available
 
 
 class Curves(Callback):
-    """Draws each validation metric, and the training metric of its name, over the epochs.
+    """Draws each validation metric, and the training metric of its name, over the steps.
 
     Into ``curves.png`` beside the log, when a run ends; only if matplotlib is installed.
     """
@@ -28,7 +28,7 @@ def draw(log: Path, picture: Path) -> None:
     """Draws a log.
 
     Args:
-        log: A ``metrics.csv`` with a column ``epoch`` and columns such as ``val/loss``.
+        log: A ``metrics.csv`` with a column ``step`` and columns such as ``val/loss``.
         picture: File to write.
     """
     from matplotlib.figure import Figure
@@ -44,13 +44,12 @@ def draw(log: Path, picture: Path) -> None:
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for stage in ("train", "val"):
             points = [
-                (int(row["epoch"]), float(row[key]))
+                (int(row["step"]), float(row[key]))
                 for row in rows
                 if row.get(key := f"{stage}/{name}")
             ]
             if points:
                 axes.plot(*zip(*points, strict=True), marker=".", label=stage)
-        axes.set(title=name, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(title=name, xlabel="step")
         axes.legend()
     figure.savefig(picture, dpi=120)

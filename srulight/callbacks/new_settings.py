@@ -1,17 +1,18 @@
-"""Settings of the optimiser that change when a run is resumed."""
+"""Settings of the optimiser and its schedule that change when a run is resumed."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch.optim.lr_scheduler import LRScheduler
 
-PREFIX = "model.optimizer."
+OPTIMIZER = "model.optimizer."
+SCHEDULER = "model.scheduler."
 
 
 class NewSettings(Callback):
-    """Gives a resumed optimiser the settings that the user changed.
+    """Gives a resumed optimiser, and its schedule, the settings that the user changed.
 
-    Restoring an optimiser restores its settings too, so that a new learning rate would be parsed,
+    Restoring them restores their settings too, so that a new learning rate would be parsed,
     printed and forgotten.
 
     Args:
@@ -19,20 +20,30 @@ class NewSettings(Callback):
     """
 
     def __init__(self, changes: dict[str, tuple[Any, Any]]) -> None:
-        self.settings = {
-            name.removeprefix(PREFIX): new
-            for name, (_, new) in changes.items()
-            if name.startswith(PREFIX) and new is not None
-        }
+        self.optimizer, self.scheduler = (
+            {
+                name.removeprefix(prefix): new
+                for name, (_, new) in changes.items()
+                if name.startswith(prefix) and new is not None
+            }
+            for prefix in (OPTIMIZER, SCHEDULER)
+        )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        settings = dict(self.optimizer)
+        rate = settings.pop("lr", None)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                group.update({k: v for k, v in self.settings.items() if k in group})
-                if "lr" in self.settings and "initial_lr" in group:
-                    group["initial_lr"] = self.settings["lr"]
-        if "lr" in self.settings:
-            for config in trainer.lr_scheduler_configs:
-                scheduler = config.scheduler
-                if isinstance(scheduler, LRScheduler):
-                    scheduler.base_lrs = [self.settings["lr"]] * len(scheduler.base_lrs)
+                group.update({k: v for k, v in settings.items() if k in group})
+                if rate is not None:
+                    # A schedule is somewhere between its start and its end, and stays there.
+                    started = group.get("initial_lr", group["lr"])
+                    group["lr"] *= rate / started
+                    if "initial_lr" in group:
+                        group["initial_lr"] = rate
+        for config in trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            for name in self.scheduler.keys() & vars(scheduler).keys():
+                setattr(scheduler, name, self.scheduler[name])
+            if rate is not None and isinstance(scheduler, LRScheduler):
+                scheduler.base_lrs = [rate] * len(scheduler.base_lrs)

@@ -7,14 +7,22 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs ``train/samples_per_second`` of each epoch, validation not counted, over all processes.
+    """Logs how much an epoch trains on in a second, validation not counted, over all processes.
 
-    A batch's samples are the entries of its ``lengths``.
+    ``train/samples_per_second`` or ``train/tokens_per_second``, as the batches' ``unit`` is; and
+    with every validation ``train/seconds``: how long this run has trained up to there, epochs
+    before it was resumed and validation not counted.
     """
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._samples = 0
-        self._validating = 0.0
+    # Not when an epoch starts: a run that is resumed in the middle of one starts none.
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._total = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._size = 0
+        self._unit = "samples"
+        self._seconds = 0.0
         self._start = time.perf_counter()
 
     def on_train_batch_end(
@@ -25,16 +33,29 @@ class Throughput(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        self._samples += len(batch.lengths)
+        self._size += batch.size
+        self._unit = batch.unit
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._paused = time.perf_counter()
+        if not trainer.sanity_checking:
+            self._stop()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            pl_module.log("train/seconds", self._total, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
-            self._validating += time.perf_counter() - self._paused
+        self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        seconds = time.perf_counter() - self._start - self._validating
-        rate = self._samples / seconds  # of this process; the sum over processes is logged
-        pl_module.log("train/samples_per_second", rate, sync_dist=True, reduce_fx="sum")
+        self._stop()
+        rate = self._size / self._seconds  # of this process; the sum over processes is logged
+        name = f"train/{self._unit}_per_second"
+        pl_module.log(name, rate, sync_dist=True, reduce_fx="sum")
+        self._begin()
+
+    def _stop(self) -> None:
+        passed = time.perf_counter() - self._start
+        self._seconds += passed
+        self._total += passed
+        self._start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""predict: label the sentences of a file, or of standard input, with a checkpoint."""
+"""predict: label or score the lines of a file, or of standard input, with a checkpoint."""
 
 import os
 import sys
@@ -20,14 +20,16 @@ def predict(
     device: str = "cpu",
     batch_size: int = 64,
 ) -> None:
-    """Labels sentences, and writes a line for each: label, probability and sentence, tabs between.
+    """Reads lines, and writes for each what the checkpoint's task says, and the line; tabs between.
+
+    Text classification says label and probability; a language model perplexity and tokens.
 
     Args:
         ckpt_path: Checkpoint to predict with; best or last means that of the newest run.
-        input: File of sentences, UTF-8, one a line; - is standard input.
+        input: File of sentences or other lines, UTF-8; - is standard input.
         output: File to write; - is standard output.
         device: Where to compute: cpu, cuda, cuda:1.
-        batch_size: Sentences at a time.
+        batch_size: Lines at a time.
     """
     task = load(find_checkpoint(ckpt_path), device)
     sentences = _read(input)

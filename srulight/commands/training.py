@@ -20,7 +20,12 @@ from typing import Any
 import yaml
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -31,7 +36,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_info
 from lightning_utilities.core.imports import module_available
 
-from srulight.callbacks import Curves, EpochLine, NewSettings, Throughput
+from srulight.callbacks import Curves, EpochLine, NewSettings, RandomState, Stability, Throughput
 from srulight.checkpoint import CONFIG, read
 from srulight.commands.parser import Parser
 from srulight.commands.runs import RUNS, files_first, find_checkpoint, with_packaged_configs
@@ -90,22 +95,25 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
+        given: list[Callback] = config["callbacks"] or []
         callbacks: list[Callback] = []
         if config["enable_progress_bar"] in (None, True):
             callbacks.append(RichProgressBar(refresh_rate=10))
         if self.subcommand in ("validate", "test"):
             # A measurement is printed; it is no run with a folder of its own.
             kwargs |= {"logger": False, "enable_checkpointing": False}
+            given = [c for c in given if not isinstance(c, Checkpoint)]
             self.save_config_callback = None
         else:
             callbacks += [Throughput(), NewSettings(self.changes), EpochLine(), Curves()]
+            callbacks += [RandomState(), Stability()]
             if config["logger"] in (None, True):
                 kwargs["logger"] = _loggers(config["default_root_dir"])
             if config["logger"] is not False:
                 callbacks.append(LearningRateMonitor("epoch"))
             if config["enable_checkpointing"] in (None, True):
                 callbacks += _checkpoints(self.model, self._resumed_folder())
-        kwargs["callbacks"] = (config["callbacks"] or []) + callbacks
+        kwargs["callbacks"] = given + callbacks
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:

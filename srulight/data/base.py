@@ -5,9 +5,17 @@ from typing import Any
 
 from lightning import LightningDataModule
 
+from srulight.data.loading import ResumableLoader
+
 
 class TaskData(LightningDataModule, ABC):
-    """Data for a task, and what the task must know about them."""
+    """Data for a task, and what the task must know about them.
+
+    A checkpoint holds the place in the training data, in batches of the pass under way.
+    """
+
+    _train_loader: ResumableLoader[Any] | None = None
+    _restored: dict[str, Any] | None = None
 
     @property
     @abstractmethod
@@ -28,3 +36,23 @@ class TaskData(LightningDataModule, ABC):
         Args:
             metadata: That module's ``metadata``.
         """
+
+    def training(self, loader: ResumableLoader[Any]) -> ResumableLoader[Any]:
+        """Makes a loader the one whose place is kept; ``train_dataloader`` returns what this does.
+
+        Args:
+            loader: Loader of the training batches of this process.
+        """
+        if self._restored is not None:
+            loader.load_state_dict(self._restored)
+            self._restored = None
+        self._train_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        # Lightning keeps loaders' places itself, but loses them where a schedule asks for the
+        # number of steps (2.6).
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored = state_dict or None

@@ -51,11 +51,6 @@ class BucketBatchSampler(Sampler[list[int]]):
         self.epoch = 0
         self._batches = math.ceil(len(lengths) / batch_size / world_size)  # of each rank
 
-    @property
-    def sampler(self) -> "BucketBatchSampler":
-        """This sampler: Lightning sets the epoch on ``batch_sampler.sampler`` and nowhere else."""
-        return self
-
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of the next pass.
 

@@ -16,6 +16,7 @@ from srulight.data.base import TaskData
 from srulight.data.batching import BucketBatchSampler
 from srulight.data.corpus import Corpus
 from srulight.data.grammar import Grammar
+from srulight.data.loading import ResumableLoader
 from srulight.data.vectors import read_vectors, vector_matrix
 from srulight.errors import InputError
 from srulight.masking import valid_steps
@@ -49,11 +50,6 @@ class _Sentences(Dataset[TextBatch]):
         tokens = self._tokens[places.clamp_(max=len(self._tokens) - 1)]
         tokens *= valid_steps(lengths, steps)
         return [TextBatch(tokens, lengths, self._labels[chosen])]
-
-
-def _only(batches: list[TextBatch]) -> TextBatch:
-    (batch,) = batches
-    return batch
 
 
 class TextClassificationData(TaskData):
@@ -222,7 +218,7 @@ class TextClassificationData(TaskData):
         return vocabulary
 
     def train_dataloader(self) -> DataLoader[TextBatch]:
-        return self._loader("train", self.batch_size)
+        return self.training(self._loader("train", self.batch_size))
 
     def val_dataloader(self) -> DataLoader[TextBatch]:
         return self._loader("val", self.eval_batch_size)
@@ -230,7 +226,7 @@ class TextClassificationData(TaskData):
     def test_dataloader(self) -> DataLoader[TextBatch]:
         return self._loader("test", self.eval_batch_size)
 
-    def _loader(self, name: str, batch_size: int) -> DataLoader[TextBatch]:
+    def _loader(self, name: str, batch_size: int) -> ResumableLoader[TextBatch]:
         sentences = self._sentences[name]
         if len(sentences) == 0:
             raise InputError(
@@ -246,12 +242,4 @@ class TextClassificationData(TaskData):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        return DataLoader(
-            sentences,
-            batch_sampler=sampler,
-            collate_fn=_only,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            # Otherwise each pass draws from the global generator, and a resumed run differs.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        return ResumableLoader(sentences, sampler, self.num_workers, self.seed)

@@ -6,6 +6,7 @@ from srulight.encoders.gru import GRU
 from srulight.encoders.lstm import LSTM
 from srulight.encoders.qrnn import QRNN
 from srulight.encoders.sru import SRU
+from srulight.encoders.srupp import SRUpp
 
 __all__ = [
     "CNN",
@@ -17,4 +18,5 @@ __all__ = [
     "EncoderFactory",
     "Recurrent",
     "RecurrentFactory",
+    "SRUpp",
 ]

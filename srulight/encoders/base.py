@@ -61,6 +61,26 @@ class Recurrent(Encoder):
         """
 
 
+class PeepholeLayer(nn.Module, ABC):
+    """A layer whose gates may see its last state, so that its recurrence is not linear."""
+
+    @abstractmethod
+    def slopes(
+        self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor | None:
+        """Measures how a change of each state changes the next, to watch stability.
+
+        Slow, and without gradients. In training mode dropout draws anew.
+
+        Args: those of the layer's ``forward``.
+
+        Returns:
+            dc_t / dc_(t-1), (B, T, D), at least float32, 1 at padded steps, which keep the state;
+            of a bidirectional layer the channels that are read left to right, (B, T, D / 2). None
+            if the layer has no peephole, so that every slope is its forget gate, 0 to 1.
+        """
+
+
 EncoderFactory = Callable[[int], Encoder]
 """Builds an encoder for a given ``input_size``. The type a task asks for."""
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import Recurrent, refuse_to_resume
-from srulight.masking import zero_padding
-from srulight.ops import ACTIVATIONS, sru_layer
+from srulight.encoders.base import PeepholeLayer, Recurrent, refuse_to_resume
+from srulight.masking import valid_steps, zero_padding
+from srulight.ops import ACTIVATIONS, slopes, sru_layer
 
 Activation = Literal["identity", "tanh", "relu"]
 LayerNorm = Literal["none", "pre", "post"]
@@ -106,7 +106,7 @@ class SRU(Recurrent):
         return x, torch.stack(states)
 
 
-class SRULayer(nn.Module):
+class SRULayer(PeepholeLayer):
     """One layer of :class:`SRU`; arguments as there.
 
     Attributes:
@@ -203,11 +203,7 @@ class SRULayer(nn.Module):
         Returns:
             Outputs, (B, T, D), and the state after the last real step, (B, D).
         """
-        inner = self.norm(x) if self.norm is not None and self.norm_first else x
-        if self.training and self.input_dropout > 0:
-            inner = inner * _mask(inner[:, 0], self.input_dropout).unsqueeze(1)
-        if self.projection is not None:
-            inner = F.linear(inner, self.projection)
+        inner = self._inner(x)
         mask = None
         if self.training and self.dropout > 0:
             mask = _mask(self.bias.new_empty(len(x), self.bias.size(1)), self.dropout)
@@ -229,6 +225,46 @@ class SRULayer(nn.Module):
             if lengths is not None:  # the norm turns a zero into its bias
                 h = zero_padding(h, lengths)
         return h, last
+
+    def slopes(
+        self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor | None:
+        if self.peephole is None:
+            return None
+        rest = (self.weight, self.peephole, self.bias, state, lengths, self.bidirectional)
+        return layer_slopes(self._inner(x), *rest)
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """Makes the input of the gates' product, (B, T, F or projection size)."""
+        inner = self.norm(x) if self.norm is not None and self.norm_first else x
+        if self.training and self.input_dropout > 0:
+            inner = inner * _mask(inner[:, 0], self.input_dropout).unsqueeze(1)
+        return inner if self.projection is None else F.linear(inner, self.projection)
+
+
+@torch.no_grad()
+def layer_slopes(
+    inner: Tensor,
+    weight: Tensor,
+    v: Tensor,
+    b: Tensor,
+    c0: Tensor | None,
+    lengths: Tensor | None,
+    bidirectional: bool,
+) -> Tensor:
+    """Measures what ``PeepholeLayer.slopes`` returns; arguments as of ``srulight.ops.sru_layer``.
+
+    Returns:
+        Slopes, (B, T, D), or (B, T, D / 2) if ``bidirectional``.
+    """
+    channels = b.size(1)
+    part = slice(channels // 2 if bidirectional else channels)
+    u = F.linear(inner, weight).unflatten(-1, (-1, channels))  # (B, T, K, D)
+    c0 = None if c0 is None else c0[:, part]
+    found = slopes(u[..., part], v[:, part], b[:, part], c0)
+    if lengths is None:
+        return found
+    return torch.where(valid_steps(lengths, inner.size(1)).unsqueeze(-1), found, 1)
 
 
 def _uniform(weight: Tensor) -> None:

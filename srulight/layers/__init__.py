@@ -1,5 +1,6 @@
 """What several tasks share."""
 
 from srulight.layers.dropout import Dropout
+from srulight.layers.softmax import AdaptiveSoftmax, Softmax, TokenLayers
 
-__all__ = ["Dropout"]
+__all__ = ["AdaptiveSoftmax", "Dropout", "Softmax", "TokenLayers"]

@@ -19,6 +19,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
+from srulight.cache import cache_folder
+
 EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
 """Environment variable: more flags for the compiler, such as those of a sanitizer."""
 
@@ -117,13 +119,6 @@ def sources() -> Path:
     raise BuildError(f"the C++ sources are missing from {_PACKAGE}; install srulight again.")
 
 
-def cache() -> Path:
-    """Gives the folder of built libraries: SRULIGHT_CACHE, or the user's cache folder."""
-    if own := os.environ.get("SRULIGHT_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srulight"
-
-
 def _host_compiler() -> str:
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
         if path := shutil.which(name):
@@ -200,7 +195,7 @@ def library(device: str) -> Path:
     for file in sorted([*csrc.glob("*"), *(csrc / device).glob("*")]):
         if file.is_file():
             digest.update(file.read_bytes())
-    path = cache() / f"sru-{device}-{digest.hexdigest()[:16]}.so"
+    path = cache_folder() / f"sru-{device}-{digest.hexdigest()[:16]}.so"
     if path.exists():
         return path
     try:
@@ -212,7 +207,7 @@ def library(device: str) -> Path:
                 compile_library(recipe, path)
     except OSError as error:
         raise BuildError(
-            f"{cache()} cannot be written ({error}); set SRULIGHT_CACHE to a folder that can."
+            f"{path.parent} cannot be written ({error}); set SRULIGHT_CACHE to a folder that can."
         ) from error
     return path
 

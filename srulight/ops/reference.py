@@ -189,3 +189,30 @@ def sru_backward(
         grad_u[:, :, 3] = grad_skip
     grad_skip = grad_skip * scale if has_skip else u.new_empty(0, steps, channels)
     return grad_u.to(u.dtype), grad_skip.to(u.dtype), sums, grad_c0
+
+
+@torch.no_grad()
+def slopes(u: Tensor, v: Tensor, b: Tensor, c0: Tensor | None) -> Tensor:
+    """Measures how a change of each state changes the next, left to right.
+
+    Above 1 in size, changes grow. Slow: for monitoring. Without gradients.
+
+    Args:
+        u: Gates, (B, T, K, D): candidate, forget and others, which are not read.
+        v: Peepholes, (2, D), of the forget gate first.
+        b: Biases, (2, D), of the forget gate first.
+        c0: State before the first step, (B, D); None means zeros.
+
+    Returns:
+        dc_t / dc_(t-1), (B, T, D), float32 for half types.
+    """
+    dtype = wide(u.dtype)
+    candidate, forget = u[:, :, :2].to(dtype).unbind(2)
+    vf, bf = v[0].to(dtype), b[0].to(dtype)
+    c = candidate.new_zeros(len(u), u.size(3)) if c0 is None else c0.to(dtype)
+    found = torch.empty_like(candidate)
+    for t in range(u.size(1)):
+        f = torch.sigmoid(forget[:, t] + vf * c + bf)
+        found[:, t] = f + vf * (c - candidate[:, t]) * f * (1 - f)
+        c = f * c + (1 - f) * candidate[:, t]
+    return found

@@ -7,14 +7,18 @@ from typing import Any, ClassVar
 
 import torch
 from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 
 from srulight.errors import InputError
+from srulight.processes import gather
 
 METADATA = "metadata"
 DROPPED = "hyper_parameters_dropped"
 TASK = "task"
+CARRIED = "carried"
 
 
 class Task(LightningModule, ABC):
@@ -29,14 +33,18 @@ class Task(LightningModule, ABC):
 
     Attributes:
         metadata: What the data know; None until the modules are built.
+        carried: What this process's training carries from each batch to the next: the state after
+            the last one; None for nothing. A checkpoint holds that of every process.
         monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
         optimizer_factory: Builds the optimiser from the parameters; Adam with a learning rate of
             0.001 if None. Set by each task.
         scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
-            every batch; None for a constant rate. Set by each task.
+            every batch (ReduceLROnPlateau: every epoch); None for a constant rate. Set by each
+            task.
     """
 
     metadata: dict[str, Any] | None = None
+    carried: Tensor | None = None
     monitor: ClassVar[tuple[str, str]]
     optimizer_factory: OptimizerCallable | None
     scheduler_factory: LRSchedulerCallable | None
@@ -61,6 +69,12 @@ class Task(LightningModule, ABC):
             A named tuple for each input, in order.
         """
 
+    def check_trained(self) -> dict[str, Any]:
+        """Gives the metadata; raises RuntimeError if there is nothing to predict with yet."""
+        if self.metadata is None:
+            raise RuntimeError("train the task, or load a checkpoint, before predicting")
+        return self.metadata
+
     def warm_start(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
 
@@ -82,6 +96,7 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
+        checkpoint[CARRIED] = gather(None if self.carried is None else self.carried.cpu())
         checkpoint[TASK] = f"{type(self).__module__}.{type(self).__qualname__}"
         # Code cannot travel in a file that loads without running code.
         settings = checkpoint.get("hyper_parameters", {})
@@ -93,16 +108,45 @@ class Task(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.metadata is None:
             self._build(checkpoint[METADATA])
+        if self._trainer is None:
+            return
+        carried = checkpoint.get(CARRIED, [None])
+        if len(carried) == self.trainer.world_size:
+            self.carried = carried[self.global_rank]
+        elif carried[0] is not None:
+            rank_zero_info(
+                f"the checkpoint is of {len(carried)} processes and this run has "
+                f"{self.trainer.world_size}: the text under way is read on without a memory of "
+                "what came before"
+            )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [p for p in self.parameters() if p.requires_grad]
         build = self.optimizer_factory or (
             lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True)
         )
-        optimizer = build(trained)
-        if self.scheduler_factory is None:
-            return optimizer
-        scheduler = self.scheduler_factory(optimizer)
+        try:
+            optimizer = build(trained)
+            if self.scheduler_factory is None:
+                return optimizer
+            scheduler = self.scheduler_factory(optimizer)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {
+                    "scheduler": scheduler,
+                    "monitor": scheduler.monitor,
+                    "interval": "epoch",
+                    "strict": True,
+                },
+            }
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise InputError(
+                "torch's ReduceLROnPlateau does not say which metric it watches: use "
+                "lightning.pytorch.cli.ReduceLROnPlateau and its option monitor"
+            )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

@@ -53,8 +53,8 @@ class TextClassification(Task):
             and dropout 0.5 if None.
         optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
             if None.
-        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch;
-            a constant rate if None.
+        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch
+            (lightning.pytorch.cli.ReduceLROnPlateau: every epoch); a constant rate if None.
     """
 
     monitor = ("val/accuracy", "max")
@@ -161,14 +161,13 @@ class TextClassification(Task):
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
-        if self.metadata is None:
-            raise RuntimeError("train the task, or load a checkpoint, before predicting")
+        metadata = self.check_trained()
         self.eval()
-        tokenize = get_tokenizer(self.metadata["tokenizer"])
+        tokenize = get_tokenizer(metadata["tokenizer"])
         indices = []
         for sentence in inputs:
-            text = sentence.lower() if self.metadata["lowercase"] else sentence
-            words = tokenize(text)[: self.metadata["max_length"]]
+            text = sentence.lower() if metadata["lowercase"] else sentence
+            words = tokenize(text)[: metadata["max_length"]]
             indices.append(torch.tensor(self.vocabulary.encode(words)))
         predictions = [Prediction("", 0.0)] * len(indices)
         # Sentences of like length together: less padding.
@@ -180,7 +179,7 @@ class TextClassification(Task):
             logits = self(tokens.to(self.device), lengths.to(self.device))
             probabilities, classes = logits.float().softmax(-1).max(-1)
             for i, c, p in zip(chosen, classes.tolist(), probabilities.tolist(), strict=True):
-                predictions[i] = Prediction(self.metadata["labels"][c], p)
+                predictions[i] = Prediction(metadata["labels"][c], p)
         return predictions
 
 

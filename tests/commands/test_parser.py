@@ -10,7 +10,7 @@ CONFIG = "--config=configs/quickstart.yaml"
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("--model.encoder=SRUU", "there is no Encoder called 'SRUU'; did you mean SRU?"),
+        ("--model.encoder=SRUU", "there is no Encoder called 'SRUU'; did you mean SRU or SRUpp?"),
         ("--model.encoder.hiden_size=3", "model.encoder: SRU has no option 'hiden_size'; did you "
          "mean hidden_size?"),
         ("--model.dropuot=0.1", "TextClassification has no option 'dropuot'; did you mean dropout"),

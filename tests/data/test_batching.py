@@ -4,9 +4,10 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
 
 from srulight.data.batching import BucketBatchSampler
+from srulight.data.loading import ResumableLoader
 
 LENGTHS = torch.randint(1, 40, (1003,), generator=torch.Generator().manual_seed(0))
 
@@ -87,6 +88,11 @@ def test_no_examples_and_empty_batches_are_refused() -> None:
         BucketBatchSampler(LENGTHS, 0, shuffle=True)
 
 
+class _Numbers(Dataset[Tensor]):
+    def __getitems__(self, indices: list[int]) -> list[Tensor]:
+        return [torch.tensor(indices, dtype=torch.float)]
+
+
 class _Recorder(LightningModule):
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +108,6 @@ class _Recorder(LightningModule):
 
 
 def test_a_trainer_changes_the_order_every_epoch() -> None:
-    data = torch.arange(24.0)
     sampler = BucketBatchSampler(torch.ones(24), 4, shuffle=True)
     module = _Recorder()
     trainer = Trainer(
@@ -114,7 +119,7 @@ def test_a_trainer_changes_the_order_every_epoch() -> None:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    trainer.fit(module, DataLoader(data, batch_sampler=sampler))  # type: ignore[arg-type]
+    trainer.fit(module, ResumableLoader(_Numbers(), sampler))
     for epoch in range(2):
         sampler.set_epoch(epoch)
         assert module.seen[epoch] == [float(i) for batch in sampler for i in batch]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from srulight import encoders
-from srulight.encoders import CNN, QRNN, SRU, Encoder, EncoderFactory, Recurrent
+from srulight.encoders import CNN, QRNN, SRU, Encoder, EncoderFactory, Recurrent, SRUpp
+from srulight.encoders.base import PeepholeLayer
 
 B, T, F = 3, 7, 5
 
@@ -27,9 +28,21 @@ VARIANTS: dict[str, EncoderFactory] = {
     "QRNN 3": partial(QRNN, kernel_size=3),
     "QRNN 2 highway": partial(QRNN, kernel_size=2, highway=True, hidden_size=F),
     "QRNN 3 both ways": partial(QRNN, kernel_size=3, highway=True, bidirectional=True),
+    "SRUpp 2": partial(SRUpp, memory_size=2, num_heads=2, hidden_size=8),
+    "SRUpp 2 both ways": partial(SRUpp, memory_size=2, num_heads=2, bidirectional=True),
+    "SRUpp every 2nd": partial(SRUpp, memory_size=3, attention_every=2, num_layers=3),
+    "SRUpp bare": partial(SRUpp, memory_size=1, peephole=False, layer_norm=False, hidden_size=F),
     "CNN 1": partial(CNN, widths=(1,)),
 }
 every = pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS.keys())
+
+
+def moved_off_zero(encoder: Encoder) -> Encoder:
+    """Draws what starts as zero, which hides what it multiplies."""
+    for parameter in encoder.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    return encoder
 
 
 @every
@@ -70,7 +83,7 @@ def test_keeps_the_dtype(make: EncoderFactory) -> None:
 
 @every
 def test_every_parameter_learns(make: EncoderFactory) -> None:
-    encoder = make(F)
+    encoder = moved_off_zero(make(F))
     encoder(torch.randn(B, T, F)).square().sum().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
@@ -79,7 +92,7 @@ def test_every_parameter_learns(make: EncoderFactory) -> None:
 
 @every
 def test_any_split_equals_one_pass(make: EncoderFactory) -> None:
-    encoder = make(F).eval()
+    encoder = moved_off_zero(make(F)).eval()
     x = torch.randn(B, T, F)
     if not isinstance(encoder, Recurrent):
         pytest.skip("not recurrent")
@@ -94,3 +107,40 @@ def test_any_split_equals_one_pass(make: EncoderFactory) -> None:
             y, state = encoder.resume(piece, state)
             outputs.append(y)
         torch.testing.assert_close(torch.cat(outputs, dim=1), whole)
+
+
+@every
+def test_slopes_multiply_to_the_derivative_of_the_last_state(make: EncoderFactory) -> None:
+    encoder = moved_off_zero(make(F)).double().eval()
+    layers = [module for module in encoder.modules() if isinstance(module, PeepholeLayer)]
+    if not layers:
+        pytest.skip("no gate sees the state")
+    assert isinstance(encoder, Recurrent)
+    x, lengths = torch.randn(B, T, F, dtype=torch.float64), torch.tensor([7, 4, 1])
+    states = [None] * len(layers) if encoder.bidirectional else encoder.resume(x)[1].unbind()
+    for layer, old in zip(layers, states, strict=True):
+        state = None if old is None else old.detach().requires_grad_()
+        h, last = layer(x, state, lengths)
+        slopes = layer.slopes(x, state, lengths)
+        if layer.peephole is None:
+            assert slopes is None
+        elif state is None:
+            assert slopes is not None
+            assert slopes.shape == (B, T, h.size(2) // 2)
+        else:
+            assert slopes is not None
+            assert slopes.shape == h.shape
+            (gradient,) = torch.autograd.grad(last.sum(), state)
+            torch.testing.assert_close(slopes.prod(dim=1), gradient[:, : h.size(2)])
+        x = h.detach()
+
+
+def test_slopes_of_both_ways_are_those_of_the_way_forward() -> None:
+    layer = SRU(F, 4, 1, bidirectional=True).double().layers[0]
+    assert isinstance(layer, PeepholeLayer)
+    x = torch.randn(B, T, F, dtype=torch.float64)
+    state = torch.randn(B, 8, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x, state)[1].sum(), state)
+    slopes = layer.slopes(x, state)
+    assert slopes is not None
+    torch.testing.assert_close(slopes.prod(dim=1), gradient[:, :4])

@@ -1,0 +1,232 @@
+"""Language models of every encoder: as many parameters, and as much wall time, for each.
+
+    python benchmarks/language_modelling.py words --root FOLDER --minutes 10 --out FOLDER
+    python benchmarks/language_modelling.py characters --root FOLDER --minutes 10 --out FOLDER
+
+``words`` wants wiki.{train,valid,test}.tokens of WikiText-2 in the root, ``characters``
+tinyshakespeare.txt. Every encoder trains for the given minutes, validation every 30 seconds and
+checkpoints included; then its best checkpoint is tested, reading the test text as a whole. The
+output folder gets a picture of validation loss over seconds of training, and the table.
+
+Options not listed below go to train.py.
+"""
+
+import argparse
+import csv
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
+from srulight.tasks import LanguageModelling
+
+ROOT = Path(__file__).parents[1]
+BATCH, SEGMENT = 16, 128
+
+# Arguments of each encoder but its width, which is chosen for the number of parameters.
+ENCODERS: dict[str, tuple[type[Recurrent], dict[str, object]]] = {
+    "SRU (2018)": (SRU, {"num_layers": 4, "highway_bias": -2.0}),
+    "SRU (2017)": (SRU, {"num_layers": 4, "highway_bias": -2.0, "peephole": False}),
+    "SRU++": (SRUpp, {"num_layers": 4, "memory_size": 128}),
+    "QRNN": (QRNN, {"num_layers": 4, "kernel_size": 2}),
+    "LSTM": (LSTM, {"num_layers": 2}),
+    "GRU": (GRU, {"num_layers": 2}),
+}
+
+
+class Setting(NamedTuple):
+    """A task.
+
+    Attributes:
+        config: Configuration of the data.
+        vocabulary: Tokens, V.
+        level: What a token is.
+        model: Arguments of the task.
+        parameters: How many each model has.
+        figure: Metric to report.
+    """
+
+    config: str
+    vocabulary: int
+    level: str
+    model: dict[str, object]
+    parameters: int
+    figure: str
+
+
+SETTINGS = {
+    "words": Setting(
+        "wikitext2.yaml",
+        33_279,
+        "word",
+        {"embedding_size": 256, "tied": True, "cutoffs": [2000, 10_000], "dropout": 0.2},
+        2_600_000,
+        "perplexity",
+    ),
+    "characters": Setting(
+        "shakespeare.yaml",
+        67,
+        "char",
+        {"embedding_size": 64, "tied": False, "cutoffs": None, "dropout": 0.2},
+        1_200_000,
+        "bits_per_char",
+    ),
+}
+
+
+class Result(NamedTuple):
+    """What came of one encoder.
+
+    Attributes:
+        hidden_size: Its width.
+        parameters: Of the whole model.
+        tokens_per_second: In training.
+        tokens: Trained on, passes over the same text added up.
+        curve: Seconds of training and validation loss.
+        val: Best validation figure.
+        test: Test figure of that checkpoint.
+    """
+
+    hidden_size: int
+    parameters: int
+    tokens_per_second: float
+    tokens: int
+    curve: list[tuple[float, float]]
+    val: float
+    test: float
+
+
+def count(setting: Setting, build: Callable[[int], Recurrent]) -> int:
+    """Counts the parameters of a model."""
+    words = ["<pad>", "<unk>", "<eos>", "\n", *map(str, range(setting.vocabulary - 4))]
+    with torch.device("meta"):
+        task = LanguageModelling(encoder=build, **setting.model)  # type: ignore[arg-type]
+        task.build(
+            {"level": setting.level, "words": words, "tokenizer": "space", "lowercase": False}
+        )
+    return sum(p.numel() for p in task.parameters())
+
+
+def widest(setting: Setting, name: str) -> tuple[int, int]:
+    """Finds the width, a multiple of 8, whose model is nearest to the number of parameters."""
+    cls, arguments = ENCODERS[name]
+
+    def size(hidden: int) -> int:
+        def build(features: int) -> Recurrent:
+            return cls(features, hidden, **arguments)
+
+        return count(setting, build)
+
+    widths = range(64, 1025, 8)
+    hidden = min(widths, key=lambda width: abs(size(width) - setting.parameters))
+    return hidden, size(hidden)
+
+
+def options(arguments: dict[str, object], prefix: str) -> Iterator[str]:
+    """Writes arguments as options of train.py."""
+    for name, value in arguments.items():
+        yield f"--{prefix}.{name}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
+    """Trains and tests once."""
+    cls, arguments = ENCODERS[name]
+    hidden, parameters = widest(setting, name)
+    folder = args.out / f"{args.setting}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
+    minutes, seconds = divmod(round(60 * args.minutes), 60)
+    program = [sys.executable, str(ROOT / "train.py")]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    subprocess.run(
+        [
+            *program, "fit", f"--config={ROOT / 'configs' / setting.config}", *quiet,
+            f"--data.root={args.root}", "--data.eval_tracks=16",
+            f"--data.batch_size={BATCH}", f"--data.segment_length={SEGMENT}",
+            *options({k: v for k, v in setting.model.items() if v is not None}, "model"),
+            f"--model.encoder={cls.__name__}", f"--model.encoder.hidden_size={hidden}",
+            "--model.encoder.dropout=0.1", *options(arguments, "model.encoder"),
+            "--model.optimizer=torch.optim.Adam", "--model.optimizer.fused=true",
+            f"--model.optimizer.lr={args.lr}", "--model.scheduler=Warmup",
+            "--model.scheduler.steps=100", "--trainer.gradient_clip_val=1",
+            "--trainer.max_epochs=-1", f"--trainer.max_time=00:00:{minutes:02}:{seconds:02}",
+            "--trainer.val_check_interval=00:00:00:30", "--trainer.check_val_every_n_epoch=null",
+            # Early stopping does not know intervals of time (Lightning 2.6).
+            "--trainer.callbacks=null",
+            f"--trainer.default_root_dir={folder}", *args.options,
+        ],
+        check=True,
+    )  # fmt: skip
+    logs = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    with logs[-1].open() as file:
+        rows = list(csv.DictReader(file))
+    validated = [row for row in rows if row["val/loss"]]
+    speeds = [float(s) for row in rows if (s := row.get("train/tokens_per_second"))]
+    best = logs[-1].parent / "checkpoints" / "best.ckpt"
+    out = subprocess.run(
+        [*program, "test", f"--ckpt_path={best}", "--data.eval_tracks=1",
+         "--data.eval_segment_length=1024", "--trainer.enable_progress_bar=false"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    found = re.search(rf"test/{setting.figure}\D+(\d+\.\d+)", out)
+    return Result(
+        hidden,
+        parameters,
+        max(speeds),
+        (int(rows[-1]["step"]) + 1) * BATCH * SEGMENT,
+        [(float(row["train/seconds"]), float(row["val/loss"])) for row in validated],
+        min(float(row[f"val/{setting.figure}"]) for row in validated),
+        float(found[1]) if found else float("nan"),
+    )
+
+
+def draw(results: dict[str, Result], picture: Path) -> None:
+    """Draws validation loss over seconds of training."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, result in results.items():
+        axes.plot(*zip(*result.curve, strict=True), label=name)
+    axes.set(xlabel="seconds of training", ylabel="validation loss (nats a token)", yscale="log")
+    axes.legend()
+    figure.savefig(picture, dpi=120)
+
+
+def main() -> None:
+    """Trains every encoder, prints a table and draws the picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("--root", required=True, help="folder of the data")
+    parser.add_argument("--out", type=Path, required=True, help="folder of runs, table and picture")
+    parser.add_argument("--minutes", type=float, default=10, help="of training, for each encoder")
+    parser.add_argument("--lr", type=float, default=0.002, help="learning rate of Adam")
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
+    args, rest = parser.parse_known_args()
+    args.options = rest
+    setting = SETTINGS[args.setting]
+    results: dict[str, Result] = {}
+    lines = [
+        "| encoder | width | parameters | tokens / s | million tokens "
+        f"| val {setting.figure} | test |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in args.encoders:
+        r = results[name] = train(name, setting, args)
+        lines.append(
+            f"| {name} | {r.hidden_size} | {r.parameters:,} | {r.tokens_per_second:,.0f} "
+            f"| {r.tokens / 1e6:.1f} | {r.val:.4g} | {r.test:.4g} |"
+        )
+        # After each, so that an interrupted benchmark leaves what it has.
+        print(lines[-1], flush=True)
+        (args.out / f"{args.setting}.md").write_text("\n".join(lines) + "\n")
+        draw(results, args.out / f"{args.setting}.png")
+
+
+if __name__ == "__main__":
+    main()

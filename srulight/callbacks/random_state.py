@@ -1,0 +1,60 @@
+"""Random numbers go on where they stopped."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+KEY = "random_states"
+
+
+class RandomState(Callback):
+    """Keeps the state of torch's generators in every checkpoint, so that dropout goes on as it was.
+
+    A checkpoint holds the states of every process: of the CPU's generator, and of its GPU's.
+    """
+
+    def __init__(self) -> None:
+        self._state: dict[str, Tensor] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        device = trainer.strategy.root_device
+        own = {"cpu": torch.get_rng_state()}
+        if device.type == "cuda":
+            own["cuda"] = torch.cuda.get_rng_state(device)
+        states = [own] * trainer.world_size
+        if trainer.world_size > 1:
+            torch.distributed.all_gather_object(states, own)
+        checkpoint[KEY] = states
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        states = checkpoint.get(KEY, [])
+        if len(states) == trainer.world_size:
+            self._state = states[trainer.global_rank]
+        elif states:
+            rank_zero_info(
+                f"the checkpoint is of {len(states)} processes and this run has "
+                f"{trainer.world_size}: dropout will differ from what it would have been"
+            )
+
+    # Not before: to build the model and to try out the validation draws numbers, too.
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        if self._state is None:
+            return
+        torch.set_rng_state(self._state["cpu"])
+        device = trainer.strategy.root_device
+        if device.type == "cuda" and "cuda" in self._state:
+            torch.cuda.set_rng_state(self._state["cuda"], device)
+        self._state = None

@@ -1,0 +1,87 @@
+"""A loader that knows its place, so that a resumed run goes on with the next batch."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+_T = TypeVar("_T")
+
+
+class _Rest(Sampler[list[int]]):
+    """What is left of a pass over batches.
+
+    Args:
+        batches: Index lists of a whole pass.
+    """
+
+    def __init__(self, batches: Sampler[list[int]]) -> None:
+        self.sampler = batches  # by this name Lightning finds it to set the epoch
+        self.start = 0
+
+    def __len__(self) -> int:
+        """Counts the batches of a whole pass, as Lightning does."""
+        return len(self.sampler)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Gives the batches that are left."""
+        return islice(self.sampler, self.start, None)
+
+
+class ResumableLoader(DataLoader[_T]):
+    """Loads batches, and can begin in the middle of a pass.
+
+    Args:
+        dataset: Gives a whole batch for a list of indices, as the only item of a list.
+        batches: Index lists of a pass; must have a length.
+        num_workers: Processes that prepare batches; 0 prepares them in the main one.
+        seed: Of the generator that workers are seeded from.
+
+    Attributes:
+        place: Batches given in this pass.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[_T],
+        batches: Sampler[list[int]],
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self._rest = _Rest(batches)
+        self.place = 0
+        only: Callable[[list[_T]], _T] = _only
+        super().__init__(
+            dataset,
+            batch_sampler=self._rest,
+            collate_fn=only,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            # Otherwise each pass draws from the global generator, and a resumed run differs.
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the place; by this method Lightning knows that a pass can be resumed."""
+        return {"place": self.place}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lets the next pass begin at the place, and every later one at the start."""
+        place = state_dict["place"]
+        self._rest.start = place if place < len(self._rest) else 0
+
+    def __iter__(self) -> Any:  # noqa: ANN401
+        """Gives the batches that are left of this pass."""
+        self.place = self._rest.start
+        for batch in super().__iter__():
+            # Lightning never asks for more than the last batch: nothing is done after the loop.
+            self._rest.start = 0
+            self.place += 1
+            yield batch
+
+
+def _only(items: list[_T]) -> _T:
+    (item,) = items
+    return item

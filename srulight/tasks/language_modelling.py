@@ -1,0 +1,227 @@
+"""The next word, character or byte of a running text."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torchmetrics import MeanMetric, Metric
+
+from srulight.batch import IGNORED, StreamBatch
+from srulight.encoders import SRU, RecurrentFactory
+from srulight.errors import InputError
+from srulight.layers import AdaptiveSoftmax, Dropout, Softmax, TokenLayers
+from srulight.sampling import Sampler
+from srulight.tasks.base import Task
+from srulight.tokens import get_codec
+
+# What a loss in nats is called in the units of the field.
+_PER_TOKEN = {"char": "bits_per_char", "byte": "bits_per_byte"}
+
+
+class Score(NamedTuple):
+    """How well a language model knows a line.
+
+    Attributes:
+        perplexity: Of its tokens, the end of the line among them; at least 1.
+        tokens: How many these are.
+    """
+
+    perplexity: float
+    tokens: int
+
+
+class LanguageModelling(Task):
+    """Reads running text token by token, and predicts the next.
+
+    The text comes in segments. The encoder's state goes on from each segment to the next, and
+    gradients do not (truncated back-propagation through time).
+
+    Args:
+        embedding_size: Features of a token, E.
+        tied: Whether the embedding and the softmax have the same weights.
+        cutoffs: Token ids at which clusters of rarer tokens begin, going up, for an adaptive
+            softmax over a large vocabulary; each cluster has a quarter of the features of the one
+            before. One full softmax if None.
+        dropout: Probability of zeroing a feature of a token, and of the encoder's output, while
+            training, 0 to 1. Encoders have dropouts of their own.
+        encoder: Builds the encoder for ``embedding_size`` features; SRU with 2 layers of 256 units
+            if None.
+        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
+            if None.
+        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
+            Noam, Cosine, Warmup, Decay or torch's (lightning.pytorch.cli.ReduceLROnPlateau: every
+            epoch); a constant rate if None.
+    """
+
+    monitor = ("val/loss", "min")
+
+    def __init__(
+        self,
+        embedding_size: int = 256,
+        tied: bool = True,
+        cutoffs: list[int] | None = None,
+        dropout: float = 0.1,
+        encoder: RecurrentFactory | None = None,
+        optimizer: OptimizerCallable | None = None,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.embedding_size = embedding_size
+        self.tied = tied
+        self.cutoffs = cutoffs
+        self.encoder_factory = encoder or (lambda size: SRU(size, hidden_size=256))
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.dropout = Dropout(dropout)
+        self._eval_state: Tensor | None = None
+
+    def build(self, metadata: dict[str, Any]) -> None:
+        self.codec = get_codec(metadata)
+        self.encoder = self.encoder_factory(self.embedding_size)
+        if self.encoder.bidirectional:
+            raise InputError(
+                "a language model must not read what it predicts: set "
+                "--model.encoder.bidirectional=false"
+            )
+        sizes = (self.codec.size, self.embedding_size, self.encoder.output_size, self.tied)
+        self.tokens: TokenLayers = (
+            AdaptiveSoftmax(*sizes, self.cutoffs) if self.cutoffs else Softmax(*sizes)
+        )
+        # Sums over millions of tokens: in float64 they do not depend on how these were batched.
+        self.train_loss = MeanMetric().set_dtype(torch.float64)
+        self.val_loss = MeanMetric().set_dtype(torch.float64)
+        self.test_loss = MeanMetric().set_dtype(torch.float64)
+        self.unit = _PER_TOKEN.get(metadata["level"], "perplexity")
+
+    def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores what may come after each token.
+
+        Args:
+            tokens: Token ids, (B, T) int64.
+            state: What the previous call returned; None at the start of a text.
+
+        Returns:
+            Log-probabilities of the next token, (B, T, V), and the state after the last one.
+        """
+        features, state = self._read(tokens, state)
+        return self.tokens(features.flatten(0, 1)).unflatten(0, tokens.shape), state
+
+    def _read(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        features, state = self.encoder.resume(self.dropout(self.tokens.embed(tokens)), state)
+        return self.dropout(features), state
+
+    def _losses(self, batch: StreamBatch, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Gives the loss of each real target, (N,), and the state."""
+        features, state = self._read(batch.tokens, None if batch.is_first else state)
+        real = batch.targets != IGNORED
+        return self.tokens.losses(features[real], batch.targets[real]), state.detach()
+
+    def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
+        before = None if self.carried is None else self.carried.to(self.device)
+        losses, self.carried = self._losses(batch, before)
+        loss = losses.mean()
+        self.train_loss.update(loss.detach(), len(losses))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self._log("train", self.train_loss)
+
+    def validation_step(self, batch: StreamBatch, batch_idx: int) -> None:
+        self._measure(self.val_loss, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val", self.val_loss)
+
+    def test_step(self, batch: StreamBatch, batch_idx: int) -> None:
+        self._measure(self.test_loss, batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test", self.test_loss)
+
+    def _measure(self, metric: Metric, batch: StreamBatch) -> None:
+        losses, self._eval_state = self._losses(batch, self._eval_state)
+        metric.update(losses.double())
+
+    def _log(self, stage: str, metric: Metric) -> None:
+        loss = metric.compute()
+        metric.reset()
+        value = loss.exp() if self.unit == "perplexity" else loss / math.log(2)
+        # Already the mean over all processes.
+        both = {f"{stage}/loss": loss.float(), f"{stage}/{self.unit}": value.float()}
+        self.log_dict(both, prog_bar=True, sync_dist=True)
+
+    @torch.no_grad()
+    def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Score]:
+        self.check_trained()
+        self.eval()
+        end = self.codec.line_end
+        lines = [torch.tensor([end, *self.codec.encode(text), end]) for text in inputs]
+        scores = [Score(1.0, 0)] * len(lines)
+        # Lines of like length together: less padding.
+        order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            ids = pad_sequence([lines[i] for i in chosen], batch_first=True, padding_value=IGNORED)
+            ids = ids.to(self.device)
+            targets = ids[:, 1:]
+            real = targets != IGNORED
+            features, _ = self._read(ids[:, :-1].clamp_min(0), None)
+            losses = torch.zeros(real.shape, dtype=torch.float64, device=ids.device)
+            losses[real] = self.tokens.losses(features[real], targets[real]).double()
+            means = losses.sum(1) / real.sum(1)
+            found = zip(means.exp().tolist(), real.sum(1).tolist(), strict=True)
+            for i, (perplexity, count) in zip(chosen, found, strict=True):
+                scores[i] = Score(perplexity, count)
+        return scores
+
+    def generate(
+        self,
+        prompt: str = "",
+        length: int = 200,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Writes on, one token at a time; every token takes the same time.
+
+        Args:
+            prompt: Text to go on from; the start of a line if empty.
+            length: Tokens to write.
+            temperature: Divides log-probabilities: below 1 keeps to what is likely; 0 always takes
+                the likeliest.
+            top_k: Tokens to choose among, the likeliest; 0 for all.
+            top_p: Probability that the tokens to choose among have together, above 0 to 1.
+            seed: Number that decides what is drawn; drawn itself if None.
+
+        Yields:
+            Text, as it comes.
+
+        Raises:
+            InputError: If a number is out of range.
+        """
+        self.check_trained()
+        sampler = Sampler(temperature, top_k, top_p, seed)
+        if length < 0:
+            raise InputError(f"length must be 0 tokens or more, got {length}")
+        read = [self.codec.line_end, *self.codec.encode(prompt)]
+        return self.codec.decode(self._write(read, length, sampler), read[-1])
+
+    @torch.no_grad()
+    def _write(self, read: list[int], length: int, sampler: Sampler) -> Iterator[int]:
+        self.eval()
+        state = None
+        ids = torch.tensor([read], device=self.device)
+        for _ in range(length):
+            features, state = self._read(ids, state)
+            scores = self.tokens(features[0, -1:])[0]
+            if self.codec.has_padding:
+                scores[0] = -math.inf
+            drawn = sampler(scores)
+            yield drawn
+            ids = torch.tensor([[drawn]], device=self.device)
