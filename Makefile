@@ -45,10 +45,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(INSTALL) --editable .
 	touch $@
 
-# The published package is what srulight is compared with; alone, as it asks for nothing useful.
+# The published package is what srulight is compared with; alone, as it asks for nothing useful. Its
+# development version, which alone has SRU++, lies where nothing but the tests finds it.
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) --editable ".[dev]"
 	$(INSTALL) --no-deps sru
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(VENV)/sru-3 sru==3.0.0.dev6
 	touch $@
 
 clean:

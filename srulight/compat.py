@@ -1,26 +1,29 @@
 """Modules of the published ``sru`` package, as srulight's."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from srulight.encoders import SRU, Recurrent
+from srulight.encoders import SRU, Recurrent, SRUpp
 
 if TYPE_CHECKING:
     import sru
 
 
-class ProjectedSRU(Recurrent):
+_Encoder = TypeVar("_Encoder", SRU, SRUpp)
+
+
+class Projected(Recurrent):
     """An SRU behind a linear map of its input, which the published package offers as an option.
 
     Args:
         projection: Map without bias from ``input_size`` to the SRU's.
-        encoder: The SRU.
+        encoder: The SRU or SRU++.
     """
 
-    def __init__(self, projection: nn.Linear, encoder: SRU) -> None:
+    def __init__(self, projection: nn.Linear, encoder: SRU | SRUpp) -> None:
         super().__init__()
         self.input_size = projection.in_features
         self.output_size = encoder.output_size
@@ -35,7 +38,7 @@ class ProjectedSRU(Recurrent):
         return self.encoder.resume(self.projection(x), state)
 
 
-def from_sru(module: "sru.SRU") -> SRU | ProjectedSRU:
+def from_sru(module: "sru.SRU") -> SRU | Projected:
     """Converts a module of the published package, version 2.6.
 
     Same outputs and gradients, with these differences of form: batch first; ``lengths`` in place of
@@ -97,11 +100,76 @@ def from_sru(module: "sru.SRU") -> SRU | ProjectedSRU:
         if cell.layer_norm is not None:
             weights |= {f"norm.{k}": w for k, w in cell.layer_norm.state_dict().items()}
         layer.load_state_dict(weights)
-    encoder.train(module.training)
-    if module.input_to_hidden is None:
+    return _behind_projection(encoder.train(module.training), module.input_to_hidden)
+
+
+def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN401
+    """Converts an SRU++ of the published package, version 3.0.0.dev6.
+
+    Same outputs and gradients as with the mask that lets a step attend to itself and the
+    ``memory_size`` steps before it ("same_length" there), and with these differences of form: batch
+    first; ``lengths`` in place of ``mask_pad`` (padding is on the right); one state holds ``c`` and
+    the memory.
+
+    Args:
+        module: An ``sru.SRUpp``, trained or not.
+        memory_size: Steps that a step is to attend to besides itself; the published module gets
+            them with each call.
+
+    Returns:
+        An SRU++ with copies of the weights, on the same device and in the same dtype and mode;
+        behind a linear map if ``module`` has one (``proj_input_to_hidden_first``).
+
+    Raises:
+        ValueError: If ``module`` normalises whole layers (``layer_norm``), or has attention in
+            other layers than every k-th (``attention_last_n_layers``).
+    """
+    cells = list(module.rnn_lst)
+    first, maps = cells[0], [cell.transform_module for cell in cells]
+    if module.use_layer_norm:
+        raise ValueError("a module with layer_norm has no equal here; attn_layer_norm has")
+    attends = [hasattr(m, "linear3") for m in maps]
+    every = attends.index(True) + 1 if any(attends) else len(cells) + 1
+    if attends != [(i + 1) % every == 0 for i in range(len(cells))]:
+        raise ValueError(f"attention must be in every k-th layer, got it in {attends}")
+    encoder = SRUpp(
+        first.input_size,
+        module.hidden_size,
+        module.num_layers,
+        projection_size=module.proj_size,
+        num_heads=module.num_heads,
+        memory_size=memory_size,
+        attention_every=every,
+        bidirectional=module.bidirectional,
+        dropout=module.dropout,
+        attention_dropout=next((m.attn_dropout for m in maps if hasattr(m, "linear3")), 0.0),
+        highway_bias=first.highway_bias,
+        rescale=first.rescale,
+        layer_norm=maps[0].layer_norm is not None,
+    )
+    encoder.to(first.weight_c)
+    for layer, cell, m, attention in zip(encoder.layers, cells, maps, attends, strict=True):
+        # Rows there are (direction, unit, gate), rows here (gate, direction, unit).
+        rows = (m.linear3 if attention else m.linear2).weight.detach()
+        weights = {
+            "projection": m.linear1.weight.detach(),
+            "weight": rows.unflatten(0, (-1, cell.num_matrices)).transpose(0, 1).flatten(0, 1),
+            "bias": cell.bias.detach().reshape(2, -1),
+            "peephole": cell.weight_c.detach().reshape(2, -1),
+        }
+        if m.layer_norm is not None:
+            weights |= {f"norm.{k}": w for k, w in m.layer_norm.state_dict().items()}
+        if attention:
+            weights["attention.weight"] = m.linear2.weight.detach()
+            weights["attention.alpha"] = m.alpha.detach()
+        layer.load_state_dict(weights)
+    return _behind_projection(encoder.train(module.training), module.input_to_hidden)
+
+
+def _behind_projection(encoder: _Encoder, source: nn.Linear | None) -> _Encoder | Projected:
+    if source is None:
         return encoder
-    source = module.input_to_hidden
     with torch.device("meta"):
         projection = nn.Linear(source.in_features, source.out_features, bias=False)
     projection.load_state_dict({"weight": source.weight.detach().clone()}, assign=True)
-    return ProjectedSRU(projection, encoder)
+    return Projected(projection, encoder)

@@ -7,6 +7,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from srulight.processes import gather
+
 KEY = "random_states"
 
 
@@ -26,10 +28,7 @@ class RandomState(Callback):
         own = {"cpu": torch.get_rng_state()}
         if device.type == "cuda":
             own["cuda"] = torch.cuda.get_rng_state(device)
-        states = [own] * trainer.world_size
-        if trainer.world_size > 1:
-            torch.distributed.all_gather_object(states, own)
-        checkpoint[KEY] = states
+        checkpoint[KEY] = gather(own)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -24,7 +24,8 @@ def generate(
 
     Args:
         ckpt_path: Checkpoint of a language model; best or last means that of the newest run.
-        prompt: Text to go on from, such as a model of words was trained on: words, spaces between.
+        prompt: Text to go on from, in the form that the model was trained on; the start of a line
+            if empty.
         length: Tokens (words, characters or bytes) to write.
         temperature: Divides log-probabilities: below 1 keeps to what is likely; 0 always takes the
             likeliest.

@@ -110,7 +110,8 @@ class TrainingCLI(LightningCLI):
             if config["logger"] in (None, True):
                 kwargs["logger"] = _loggers(config["default_root_dir"])
             if config["logger"] is not False:
-                callbacks.append(LearningRateMonitor("epoch"))
+                scheduled = self.model.scheduler_factory is not None
+                callbacks.append(LearningRateMonitor("step" if scheduled else "epoch"))
             if config["enable_checkpointing"] in (None, True):
                 callbacks += _checkpoints(self.model, self._resumed_folder())
         kwargs["callbacks"] = given + callbacks

@@ -52,7 +52,9 @@ class TaskData(LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         # Lightning keeps loaders' places itself, but loses them where a schedule asks for the
         # number of steps (2.6).
-        return {} if self._train_loader is None else self._train_loader.state_dict()
+        if self._train_loader is None:
+            return self._restored or {}
+        return self._train_loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict or None

@@ -70,7 +70,7 @@ class ResumableLoader(DataLoader[_T]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lets the next pass begin at the place, and every later one at the start."""
         place = state_dict["place"]
-        self._rest.start = place if place < len(self._rest) else 0
+        self._rest.start = self.place = place if place < len(self._rest) else 0
 
     def __iter__(self) -> Any:  # noqa: ANN401
         """Gives the batches that are left of this pass."""

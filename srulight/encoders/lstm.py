@@ -1,6 +1,7 @@
 """Long short-term memory, the recurrent baseline."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, refuse_to_resume
@@ -48,7 +49,23 @@ class LSTM(Recurrent):
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
-        y, (h, c) = self.lstm(
-            x, None if state is None else tuple(s.contiguous() for s in state.chunk(2, dim=-1))
-        )
+        before = None
+        if state is not None:
+            h, c = state.chunk(2, dim=-1)
+            before = (h.contiguous(), c.contiguous())
+        # oneDNN makes the weights ready anew in every call, which takes longer than one step.
+        step = x.size(1) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
+        if before is not None and step and not torch.is_autocast_enabled("cpu"):
+            return self._step(x[:, 0], *before)
+        y, (h, c) = self.lstm(x, before)
         return y, torch.cat((h, c), dim=-1)
+
+    def _step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs one step, (B, F), from states (L, B, H), layer by layer."""
+        states = []
+        for i, weights in enumerate(self.lstm.all_weights):
+            if i > 0:
+                x = F.dropout(x, self.lstm.dropout, self.training)
+            x, last = torch.lstm_cell(x, (h[i], c[i]), *weights)
+            states.append(torch.cat((x, last), dim=-1))
+        return x.unsqueeze(1), torch.stack(states)

@@ -76,7 +76,7 @@ class QRNN(Recurrent):
             history, c = self._nothing(x), None
             if state is not None:
                 c, past = state[i, :, : self.output_size], state[i, :, self.output_size :]
-                history = past[:, : history[0].numel()].reshape(history.shape)
+                history = past[:, : history[0].numel()].reshape(history.shape).to(x.dtype)
             seen = torch.cat((history, x), dim=1)[:, x.size(1) :]  # the last kernel_size - 1 steps
             x, c = layer(x, history, c)
             states.append(torch.cat((c, seen.flatten(1)), dim=1))

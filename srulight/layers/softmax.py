@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.batch import IGNORED
+
 
 class TokenLayers(nn.Module, ABC):
     """Where tokens become features, and features the probabilities of the next token."""
@@ -30,10 +32,10 @@ class TokenLayers(nn.Module, ABC):
 
         Args:
             features: What is known before each, (N, H).
-            targets: Token ids, (N,) int64.
+            targets: Token ids, (N,) int64; -100 for none.
 
         Returns:
-            Negative log-probability of each target in nats, (N,) float32 or wider.
+            Negative log-probability of each target in nats, 0 for none, (N,) float32 or wider.
         """
 
     @abstractmethod
@@ -72,7 +74,8 @@ class Softmax(TokenLayers):
         return F.embedding(tokens, self.embedding)
 
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(self._logits(features), targets, reduction="none")
+        logits = self._logits(features)
+        return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
 
     def forward(self, features: Tensor) -> Tensor:
         return self._logits(features).log_softmax(-1)
@@ -157,8 +160,10 @@ class AdaptiveSoftmax(TokenLayers):
 
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         # torch's module mixes dtypes under autocast, and log-probabilities need float32.
+        real = targets != IGNORED
         with torch.autocast(features.device.type, enabled=False):
-            return -self.softmax(self._mapped(features), targets).output
+            found = -self.softmax(self._mapped(features[real]), targets[real]).output
+        return found.new_zeros(len(targets)).masked_scatter(real, found)
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

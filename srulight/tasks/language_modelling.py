@@ -8,12 +8,12 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torchmetrics import MeanMetric, Metric
 
 from srulight.batch import IGNORED, StreamBatch
 from srulight.encoders import SRU, RecurrentFactory
 from srulight.errors import InputError
 from srulight.layers import AdaptiveSoftmax, Dropout, Softmax, TokenLayers
+from srulight.metrics import MeanLoss
 from srulight.sampling import Sampler
 from srulight.tasks.base import Task
 from srulight.tokens import get_codec
@@ -92,10 +92,7 @@ class LanguageModelling(Task):
         self.tokens: TokenLayers = (
             AdaptiveSoftmax(*sizes, self.cutoffs) if self.cutoffs else Softmax(*sizes)
         )
-        # Sums over millions of tokens: in float64 they do not depend on how these were batched.
-        self.train_loss = MeanMetric().set_dtype(torch.float64)
-        self.val_loss = MeanMetric().set_dtype(torch.float64)
-        self.test_loss = MeanMetric().set_dtype(torch.float64)
+        self.train_loss, self.val_loss, self.test_loss = MeanLoss(), MeanLoss(), MeanLoss()
         self.unit = _PER_TOKEN.get(metadata["level"], "perplexity")
 
     def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -115,18 +112,21 @@ class LanguageModelling(Task):
         features, state = self.encoder.resume(self.dropout(self.tokens.embed(tokens)), state)
         return self.dropout(features), state
 
-    def _losses(self, batch: StreamBatch, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Gives the loss of each real target, (N,), and the state."""
+    def _losses(self, batch: StreamBatch, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Gives the sum of the losses in float32 or wider, their number, and the state."""
         features, state = self._read(batch.tokens, None if batch.is_first else state)
-        real = batch.targets != IGNORED
-        return self.tokens.losses(features[real], batch.targets[real]), state.detach()
+        losses = self.tokens.losses(features.flatten(0, 1), batch.targets.flatten())
+        # The number stays where it is: to look at it would be to wait for a GPU.
+        return losses.sum(), (batch.targets != IGNORED).sum(), state.detach()
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
-        before = None if self.carried is None else self.carried.to(self.device)
-        losses, self.carried = self._losses(batch, before)
-        loss = losses.mean()
-        self.train_loss.update(loss.detach(), len(losses))
-        return loss
+        before = self.carried
+        if before is not None:
+            # Resumed with another number of tracks: no track goes on where one was.
+            before = before.to(self.device) if before.size(1) == len(batch.tokens) else None
+        total, count, self.carried = self._losses(batch, before)
+        self.train_loss.update(total, count)
+        return total / count
 
     def on_train_epoch_end(self) -> None:
         self._log("train", self.train_loss)
@@ -143,11 +143,11 @@ class LanguageModelling(Task):
     def on_test_epoch_end(self) -> None:
         self._log("test", self.test_loss)
 
-    def _measure(self, metric: Metric, batch: StreamBatch) -> None:
-        losses, self._eval_state = self._losses(batch, self._eval_state)
-        metric.update(losses.double())
+    def _measure(self, metric: MeanLoss, batch: StreamBatch) -> None:
+        total, count, self._eval_state = self._losses(batch, self._eval_state)
+        metric.update(total, count)
 
-    def _log(self, stage: str, metric: Metric) -> None:
+    def _log(self, stage: str, metric: MeanLoss) -> None:
         loss = metric.compute()
         metric.reset()
         value = loss.exp() if self.unit == "perplexity" else loss / math.log(2)
@@ -171,9 +171,8 @@ class LanguageModelling(Task):
             targets = ids[:, 1:]
             real = targets != IGNORED
             features, _ = self._read(ids[:, :-1].clamp_min(0), None)
-            losses = torch.zeros(real.shape, dtype=torch.float64, device=ids.device)
-            losses[real] = self.tokens.losses(features[real], targets[real]).double()
-            means = losses.sum(1) / real.sum(1)
+            losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
+            means = losses.view_as(targets).double().sum(1) / real.sum(1)
             found = zip(means.exp().tolist(), real.sum(1).tolist(), strict=True)
             for i, (perplexity, count) in zip(chosen, found, strict=True):
                 scores[i] = Score(perplexity, count)

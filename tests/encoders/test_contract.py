@@ -82,6 +82,17 @@ def test_keeps_the_dtype(make: EncoderFactory) -> None:
 
 
 @every
+def test_goes_on_in_half_precision(make: EncoderFactory) -> None:
+    encoder = make(F).to(torch.bfloat16)
+    if not isinstance(encoder, Recurrent) or encoder.bidirectional:
+        pytest.skip("does not resume")
+    state = None
+    for piece in torch.randn(B, T, F, dtype=torch.bfloat16).split([3, 4], dim=1):
+        y, state = encoder.resume(piece, state)
+        assert y.dtype == torch.bfloat16
+
+
+@every
 def test_every_parameter_learns(make: EncoderFactory) -> None:
     encoder = moved_off_zero(make(F))
     encoder(torch.randn(B, T, F)).square().sum().backward()
@@ -101,12 +112,16 @@ def test_any_split_equals_one_pass(make: EncoderFactory) -> None:
             encoder.resume(x)
         return
     whole = encoder(x)
+    _, end = encoder.resume(x)
     for pieces in ([3, 4], [1] * T, [6, 1]):
-        state, outputs = None, []
-        for piece in x.split(pieces, dim=1):
-            y, state = encoder.resume(piece, state)
-            outputs.append(y)
-        torch.testing.assert_close(torch.cat(outputs, dim=1), whole)
+        for with_gradients in (True, False):  # without, a step may go a way of its own
+            state, outputs = None, []
+            with torch.set_grad_enabled(with_gradients):
+                for piece in x.split(pieces, dim=1):
+                    y, state = encoder.resume(piece, state)
+                    outputs.append(y)
+            torch.testing.assert_close(torch.cat(outputs, dim=1), whole)
+            torch.testing.assert_close(state, end)
 
 
 @every

@@ -36,6 +36,10 @@ def test_losses_are_the_log_probabilities_of_a_distribution(
     targets = torch.tensor([0, 4, 5, 19, 20, 39, 7])
     expected = -scores[torch.arange(7), targets]
     torch.testing.assert_close(layers.losses(features, targets), expected)
+    some = targets.index_fill(0, torch.tensor([1, 5]), -100)
+    zeros = expected.index_fill(0, torch.tensor([1, 5]), 0)
+    torch.testing.assert_close(layers.losses(features, some), zeros)
+    assert not layers.losses(features, torch.full_like(targets, -100)).any()
     # One alone, of each cluster.
     for i in range(7):
         one = layers.losses(features[i : i + 1], targets[i : i + 1])

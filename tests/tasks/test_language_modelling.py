@@ -11,7 +11,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from srulight import GRU, LSTM, QRNN, SRU, load
+from srulight import GRU, LSTM, QRNN, SRU, SRUpp, load
 from srulight.batch import IGNORED, StreamBatch
 from srulight.callbacks.random_state import RandomState
 from srulight.data import LanguageModellingData, TextFiles
@@ -111,6 +111,15 @@ def test_a_state_goes_on_from_segment_to_segment_and_gradients_do_not() -> None:
     assert not task.carried.requires_grad
     again = task.training_step(first, 0)
     torch.testing.assert_close(again, by_hand(task, ids[0])[:2].mean())
+
+
+def test_other_tracks_than_before_begin_without_a_state() -> None:
+    task = make()
+    ids = torch.tensor([[3, 4, 5]])
+    task.training_step(StreamBatch(ids[:, :-1], ids[:, 1:], True), 0)
+    two = ids.repeat(2, 1)
+    loss = task.training_step(StreamBatch(two[:, :-1], two[:, 1:], False), 1)
+    torch.testing.assert_close(loss, by_hand(task, ids[0]).mean())
 
 
 def test_validation_does_not_touch_the_state_of_training() -> None:
@@ -257,3 +266,28 @@ def test_a_checkpoint_is_all_one_needs(tmp_path: Path) -> None:
 def test_refuses_to_read_backwards() -> None:
     with pytest.raises(InputError, match="must not read what it predicts"):
         make(encoder=partial(SRU, bidirectional=True))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize("make_encoder", [SRU, SRUpp, LSTM, GRU, QRNN])
+def test_every_precision(tmp_path: Path, precision: str, make_encoder: RecurrentFactory) -> None:
+    task = LanguageModelling(embedding_size=16, cutoffs=[4], encoder=make_encoder)
+    runner = trainer(tmp_path, precision=precision)
+    runner.fit(task, text(tmp_path))
+    assert 0 < runner.callback_metrics["val/loss"] < 5
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
+@pytest.mark.parametrize("make_encoder", [SRU, SRUpp, LSTM, GRU, QRNN])
+def test_on_a_gpu(tmp_path: Path, precision: str, make_encoder: RecurrentFactory) -> None:
+    task = LanguageModelling(embedding_size=16, encoder=make_encoder)
+    runner = trainer(tmp_path, accelerator="gpu", devices=1, precision=precision)
+    runner.fit(task, text(tmp_path))
+    assert 0 < runner.callback_metrics["val/loss"] < 5
+    runner.save_checkpoint(tmp_path / "model.ckpt")
+    on_gpu, on_cpu = (load(tmp_path / "model.ckpt", device) for device in ("cuda", "cpu"))
+    scores = [task.predict(["the cat sat"])[0].perplexity for task in (on_gpu, on_cpu)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-2)
+    assert isinstance(on_gpu, LanguageModelling)
+    assert len(list(on_gpu.generate(length=5))) == 5
