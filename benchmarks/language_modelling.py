@@ -49,6 +49,7 @@ class Setting(NamedTuple):
         model: Arguments of the task.
         parameters: How many each model has.
         figure: Metric to report.
+        lr: Learning rate of Adam.
     """
 
     config: str
@@ -57,6 +58,7 @@ class Setting(NamedTuple):
     model: dict[str, object]
     parameters: int
     figure: str
+    lr: float
 
 
 SETTINGS = {
@@ -67,6 +69,7 @@ SETTINGS = {
         {"embedding_size": 256, "tied": True, "cutoffs": [2000, 10_000], "dropout": 0.2},
         2_600_000,
         "perplexity",
+        0.003,
     ),
     "characters": Setting(
         "shakespeare.yaml",
@@ -75,6 +78,7 @@ SETTINGS = {
         {"embedding_size": 64, "tied": False, "cutoffs": None, "dropout": 0.2},
         1_200_000,
         "bits_per_char",
+        0.004,
     ),
 }
 
@@ -150,7 +154,7 @@ def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
             f"--model.encoder={cls.__name__}", f"--model.encoder.hidden_size={hidden}",
             "--model.encoder.dropout=0.1", *options(arguments, "model.encoder"),
             "--model.optimizer=torch.optim.Adam", "--model.optimizer.fused=true",
-            f"--model.optimizer.lr={args.lr}", "--model.scheduler=Warmup",
+            f"--model.optimizer.lr={args.lr or setting.lr}", "--model.scheduler=Warmup",
             "--model.scheduler.steps=100", "--trainer.gradient_clip_val=1",
             "--trainer.max_epochs=-1", f"--trainer.max_time=00:00:{minutes:02}:{seconds:02}",
             "--trainer.val_check_interval=00:00:00:30", "--trainer.check_val_every_n_epoch=null",
@@ -205,7 +209,7 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="folder of the data")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs, table and picture")
     parser.add_argument("--minutes", type=float, default=10, help="of training, for each encoder")
-    parser.add_argument("--lr", type=float, default=0.002, help="learning rate of Adam")
+    parser.add_argument("--lr", type=float, help="learning rate of Adam, if not the setting's")
     parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
     args, rest = parser.parse_known_args()
     args.options = rest
