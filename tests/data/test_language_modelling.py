@@ -76,7 +76,7 @@ def test_processes_have_tracks_of_their_own_and_as_many_batches(tmp_path: Path) 
     tested = []
     parts, counts = [], []
     for rank in range(2):
-        data = alphabet(tmp_path, batch_size=2, segment_length=3, eval_tracks=3)
+        data = alphabet(tmp_path, batch_size=2, segment_length=3, eval_tracks=3, eval_batch_size=1)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
         parts.append([letters(batch.tokens) for batch in data.train_dataloader()])
         batches = list(data.test_dataloader())
