@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from srulight import SRUpp
-from srulight.encoders import attention
 from srulight.encoders.attention import BandAttention
 from srulight.encoders.srupp import SRUppLayer
 
@@ -109,36 +108,6 @@ def test_equals_its_equations(
         torch.testing.assert_close(gradient, want)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("steps", [4, 9])
-def test_a_step_sees_no_further_than_the_memory(bidirectional: bool, steps: int) -> None:
-    attend = BandAttention(8, 2, 3, bidirectional, 0.0).double()
-    nn.init.ones_(attend.alpha)
-    for changed in range(steps):
-        z = torch.randn(1, steps, 8, dtype=torch.float64)
-        other = z.clone()
-        other[:, changed] += 1
-        differs = (attend(z, None, None, None) != attend(other, None, None, None)).any(2)[0]
-        first = changed - 3 if bidirectional else changed
-        assert differs.tolist() == [first <= t <= changed + 3 for t in range(steps)]
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("remembers", [False, True])
-def test_long_sequences_are_read_in_pieces(
-    bidirectional: bool, remembers: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attend = BandAttention(8, 2, 3, bidirectional, 0.0).double()
-    nn.init.ones_(attend.alpha)
-    z, past = torch.randn(2, 17, 8).double(), torch.randn(2, 3, 8).double()
-    memory = (past, torch.tensor([3.0, 1.0])) if remembers else (None, None)
-    lengths = torch.tensor([17, 8])
-    whole = attend(z, *memory, lengths)
-    for block in (1, 4, 16):
-        monkeypatch.setattr(attention, "_BLOCK", block)
-        torch.testing.assert_close(attend(z, *memory, lengths), whole)
-
-
 def test_steps_one_by_one_equal_a_pass_far_longer_than_the_memory() -> None:
     encoder = make(memory_size=3, num_layers=3, attention_every=2)
     x = torch.randn(2, 40, 5, dtype=torch.float64)
@@ -188,20 +157,6 @@ def test_the_state_is_the_cells_the_memory_and_how_much_of_it_is_real() -> None:
     assert not state[0, :, 4:9].any()
     assert torch.equal(state[0, :, 9:19], x[:, :2].flatten(1))
     assert state[0, :, 19:].tolist() == [[2], [2]]
-
-
-def test_no_step_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    masks = []
-
-    def attend(q: Tensor, *_: Tensor, attn_mask: Tensor, dropout_p: float) -> Tensor:
-        masks.append(attn_mask)
-        return q
-
-    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", attend)
-    encoder = make(memory_size=2, bidirectional=True)
-    encoder(torch.randn(2, 9, 5, dtype=torch.float64), torch.tensor([9, 1]))
-    assert all(mask.any(-1).all() for mask in masks)
-    assert len(masks) == 2
 
 
 def test_draws_the_weights_of_the_paper() -> None:
