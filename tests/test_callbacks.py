@@ -60,3 +60,12 @@ def test_a_new_rate_keeps_the_place_in_the_schedule_and_the_schedule_changes() -
     optimizer.step()
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.4 / 2 * 41 / 50**1.5)
+
+
+def test_a_new_rate_without_a_schedule_is_that_rate() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
+    trainer = SimpleNamespace(optimizers=[optimizer], lr_scheduler_configs=[])
+    for rate in (0.3, 0.07, 0.1):
+        changes = {"model.optimizer.lr": (0.0, rate)}
+        NewSettings(changes).on_train_start(trainer, None)  # type: ignore[arg-type]
+        assert optimizer.param_groups[0]["lr"] == rate

@@ -37,8 +37,8 @@ class NewSettings(Callback):
                 group.update({k: v for k, v in settings.items() if k in group})
                 if rate is not None:
                     # A schedule is somewhere between its start and its end, and stays there.
-                    started = group.get("initial_lr", group["lr"])
-                    group["lr"] *= rate / started
+                    started = group.get("initial_lr", 0)
+                    group["lr"] = rate * (group["lr"] / started if started else 1)
                     if "initial_lr" in group:
                         group["initial_lr"] = rate
         for config in trainer.lr_scheduler_configs:

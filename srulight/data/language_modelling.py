@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from srulight.batch import StreamBatch
 from srulight.data.base import TaskData
-from srulight.data.files import numbered_lines, read_text
+from srulight.data.files import read_text
 from srulight.data.loading import ResumableLoader
 from srulight.data.segments import InOrder, Segments, all_tracks, even_tracks
 from srulight.data.texts import GrammarText, TextCorpus
@@ -156,7 +156,15 @@ class LanguageModellingData(TaskData):
 
     def _closed(self, path: Path) -> list[str]:
         text = read_text(path, "utf-8", "give --data.vocabulary a file with one token a line")
-        return closed_vocabulary((line for _, line in numbered_lines(text)), self.level).words
+        tokens = []
+        for number, line in enumerate(text.split("\n"), start=1):
+            token = line.strip() if self.level == "word" else line.removesuffix("\r")
+            if len(token.split() if self.level == "word" else token) > 1:
+                raise InputError(
+                    f"{path}:{number}: expected one {self.level} a line, got {token!r}"
+                )
+            tokens += [token] if token else []  # a space is a character, and no word
+        return closed_vocabulary(tokens, self.level).words
 
     def train_dataloader(self) -> DataLoader[StreamBatch]:
         ids = self._split("train")

@@ -143,6 +143,21 @@ def test_a_closed_vocabulary(tmp_path: Path) -> None:
         LanguageModellingData(TextFiles(val="train.txt"), **options).setup()  # type: ignore[arg-type]
 
 
+def test_a_closed_vocabulary_of_characters_may_have_a_space(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a b\n")
+    (tmp_path / "known.txt").write_text("b\r\n \na\n")
+    options = {"root": str(tmp_path), "vocabulary": str(tmp_path / "known.txt")}
+    data = LanguageModellingData(TextFiles(val="train.txt"), level="char", **options)  # type: ignore[arg-type]
+    data.setup()
+    assert data.metadata["words"] == ["<pad>", "<unk>", "b", " ", "a", "\n"]
+    for level, text, got in (("char", "a\nthe\n", "char a line, got 'the'"),
+                             ("word", "the\ncat 12\n", "word a line, got 'cat 12'")):  # fmt: skip
+        (tmp_path / "known.txt").write_text(text)
+        data = LanguageModellingData(TextFiles(val="train.txt"), level=level, **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=rf"known\.txt:2: expected one {got}"):
+            data.setup()
+
+
 def test_the_embedded_text_needs_no_files(tmp_path: Path) -> None:
     data = LanguageModellingData(GrammarText(20, 5, 5), str(tmp_path), batch_size=2)
     data.prepare_data()
