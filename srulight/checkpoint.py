@@ -1,5 +1,6 @@
 """Loading a trained task from its checkpoint alone."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,31 @@ def read(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"there is no checkpoint {path}")
     try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # torch itself looks at no checksum
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"its part {damaged} is damaged")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises whatever its unpickler or zip reader does
-        reason = str(error).strip().splitlines()
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise InputError(
-            f"{path} is not a checkpoint that loads safely: {reason[0] if reason else error!r}"
+            f"{path} is not a checkpoint that loads safely: {reason}{_before(Path(path))}"
         ) from error
     if not isinstance(checkpoint, dict) or METADATA not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of srulight")
     return checkpoint
+
+
+def _before(path: Path) -> str:
+    """Offers the checkpoint before a damaged last one, if it is whole."""
+    before = path.with_name("previous.ckpt")
+    if path.name != "last.ckpt":
+        return ""
+    try:
+        step = read(before)["global_step"]
+    except InputError:
+        return ""
+    return f"; the one before it is whole, of step {step}: use --ckpt_path={before}"
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Task:

@@ -2,7 +2,8 @@
 
 from typing import TypeVar
 
-import torch.distributed
+import torch
+import torch.distributed as dist
 
 _T = TypeVar("_T")
 
@@ -13,8 +14,55 @@ def gather(value: _T) -> list[_T]:
     Args:
         value: What can be pickled; tensors on the host.
     """
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    if not _several():
         return [value]
-    values: list[_T | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
+    values: list[_T | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]
+
+
+class Wish:
+    """A number that processes let each other know without waiting; the largest wins.
+
+    All must make this, and call it equally often. On the hosts, so that no GPU is waited for.
+    """
+
+    def __init__(self) -> None:
+        self._group = dist.new_group(backend="gloo") if _several() else None
+        self._sent = torch.zeros((), dtype=torch.int64)
+        self._work: dist.Work | None = None
+
+    def __call__(self, value: int) -> int:
+        """Tells the others a number.
+
+        Args:
+            value: What this process wishes, 0 or more.
+
+        Returns:
+            The largest number that any process gave in the call before; in one process, in this.
+        """
+        if self._group is None:
+            return value
+        heard = self.wait()
+        self._sent.fill_(value)
+        self._work = dist.all_reduce(self._sent, dist.ReduceOp.MAX, self._group, async_op=True)
+        return heard
+
+    def wait(self) -> int:
+        """Gives what was heard of the call before, and is ready for the end of the processes."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return int(self._sent)
+
+    def smallest(self, value: int) -> int:
+        """Gives the smallest number that any process has."""
+        if self._group is None:
+            return value
+        number = torch.tensor(value)
+        dist.all_reduce(number, dist.ReduceOp.MIN, self._group)
+        return int(number)
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

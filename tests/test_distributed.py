@@ -1,6 +1,8 @@
-"""Two processes on one machine do what one does."""
+"""Two processes, on one machine or two, do what one does."""
 
+import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +74,53 @@ def test_a_language_model_on_two_processes(tmp_path: Path) -> None:
     )
     assert len(one_process) == 2
     assert two_processes == pytest.approx(one_process, rel=1e-6)
+
+
+CLASSIFIER = [
+    "fit", f"--config={ROOT / 'configs' / 'quickstart.yaml'}", "--data.corpus=Grammar",
+    "--data.corpus.train_size=61", "--data.corpus.val_size=17", "--data.corpus.test_size=16",
+    "--model.embedding_size=8", "--model.encoder.hidden_size=8", "--model.dropout=0",
+    "--model.encoder.dropout=0", "--trainer.max_epochs=2", "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]  # fmt: skip
+
+
+def node(rank: int, port: int, cache: Path, *args: str) -> subprocess.Popen[str]:
+    """Starts what is started on each of two machines, here with one process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1",
+         f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}",
+         str(ROOT / "train.py"), *args, "--trainer.num_nodes=2", "--trainer.devices=1",
+         "--trainer.strategy=ddp", "--data.batch_size=4"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"SRULIGHT_CACHE": str(cache)},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_nodes_train_as_one_process_and_build_the_kernels_once(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    two = tmp_path / "two"
+    args = [*CLASSIFIER, f"--trainer.default_root_dir={two}"]
+    nodes = [node(rank, port, tmp_path / "cache", *args) for rank in (0, 1)]
+    try:
+        said = [started.communicate(timeout=200)[0] for started in nodes]
+    finally:
+        for started in nodes:
+            started.terminate()  # and it ends the process that it started
+    assert [started.returncode for started in nodes] == [0, 0], said
+    assert "".join(said).count("building the SRU kernels") == 1
+    assert len(list((tmp_path / "cache").glob("*.so"))) == 1
+    assert [path.name for path in two.iterdir()] == ["version_0"]
+    assert len(list(two.rglob("metrics*.csv"))) == 1
+
+    one = tmp_path / "one"
+    run(*CLASSIFIER, "--data.batch_size=8", f"--trainer.default_root_dir={one}")
+    last = [
+        torch.load(folder / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+        for folder in (two, one)
+    ]
+    assert last[0]["global_step"] == last[1]["global_step"] == 16
+    torch.testing.assert_close(weights(last[0]), weights(last[1]), atol=1e-5, rtol=0)

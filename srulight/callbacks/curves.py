@@ -4,8 +4,10 @@ import csv
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger
 from lightning_utilities.core.imports import module_available
+
+from srulight.logs import Log
+from srulight.storage import written
 
 
 class Curves(Callback):
@@ -15,13 +17,13 @@ class Curves(Callback):
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        logs = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+        logs = [logger for logger in trainer.loggers if isinstance(logger, Log)]
         if not logs or not trainer.is_global_zero or not module_available("matplotlib"):
             return
-        logs[0].save()
-        log = Path(logs[0].log_dir) / "metrics.csv"
-        if log.is_file():
-            draw(log, log.with_name("curves.png"))
+        table = logs[0].table
+        table.save()
+        if table.path.is_file():
+            draw(table.path, table.path.with_name("curves.png"))
 
 
 def draw(log: Path, picture: Path) -> None:
@@ -52,4 +54,5 @@ def draw(log: Path, picture: Path) -> None:
                 axes.plot(*zip(*points, strict=True), marker=".", label=stage)
         axes.set(title=name, xlabel="step")
         axes.legend()
-    figure.savefig(picture, dpi=120)
+    with written(picture) as part:
+        figure.savefig(part, dpi=120, format="png")

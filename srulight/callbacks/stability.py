@@ -21,7 +21,8 @@ from srulight.errors import InputError
 class Stability(Callback):
     """Logs two early signs that training breaks down, and stops it once the loss is not finite.
 
-    Every ``log_every_n_steps`` steps of the optimiser, at no cost on the steps between:
+    Every ``log_every_n_steps`` steps of the optimiser, at no cost on the steps between (a compiled
+    task is not compiled at these steps, if it has layers to look into):
 
     - ``train/gradient_norm``, the L2 norm of all gradients before they are clipped;
     - ``train/growing_states``, the share, 0 to 1, of steps and channels at which a change of the
@@ -51,6 +52,9 @@ class Stability(Callback):
                 for module in pl_module.modules()
                 if isinstance(module, PeepholeLayer)
             ]
+        if self._hooks:
+            # Compiled code knows no hook that came later.
+            torch.compiler.set_stance("force_eager")
 
     @torch.no_grad()
     def _measure(
@@ -138,6 +142,8 @@ class Stability(Callback):
         self._states = []
 
     def _remove_hooks(self) -> None:
+        if self._hooks:
+            torch.compiler.set_stance("default")
         for hook in self._hooks:
             hook.remove()
         self._hooks = []

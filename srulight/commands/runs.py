@@ -1,15 +1,54 @@
 """Finding the checkpoints of earlier runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import yaml
+from lightning.pytorch.utilities import rank_zero_info
 
+from srulight.checkpoint import read
 from srulight.errors import InputError
 
 RUNS = "runs"
 """Folder of all runs, unless a configuration says otherwise."""
+
+
+LAST = ("last.ckpt", "previous.ckpt")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint that a run goes on from.
+
+    Attributes:
+        path: The file.
+        stored: What it holds.
+    """
+
+    path: Path
+    stored: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The run's own, with its log."""
+        return self.path.parent.parent
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the run was never further than this."""
+        return self.path.name in LAST
+
+    def is_run_of(self, root: str) -> bool:
+        """Tells whether the run is one of those that are kept below a folder.
+
+        Args:
+            root: The folder.
+        """
+        in_place = self.path.parent.name == "checkpoints"
+        return in_place and self.folder.absolute().parent == Path(root).absolute()
 
 
 def files_first(args: Sequence[str]) -> list[str]:
@@ -65,12 +104,41 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
             raise InputError(f"there is no checkpoint {name}")
         return Path(name)
     root = Path(_root(args) or RUNS)
-    found = sorted(root.rglob(f"checkpoints/{name}.ckpt"), key=lambda path: path.stat().st_mtime)
+    names = LAST if name == "last" else (f"{name}.ckpt",)
+    found = _newest_first(path for n in names for path in root.rglob(f"checkpoints/{n}"))
     if not found:
         raise InputError(
             f"there is no {name}.ckpt below {root}: train first, or give --ckpt_path a file"
         )
-    return found[-1]
+    return found[0]
+
+
+def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
+    """Finds the newest whole checkpoint of the runs in one folder; says what it finds.
+
+    Args:
+        args: The arguments, which tell where runs are kept.
+
+    Returns:
+        None if there is none, and a run is to begin.
+    """
+    root = Path(_root(args) or RUNS)
+    names = (path for name in LAST for path in root.glob(f"*/checkpoints/{name}"))
+    for path in _newest_first(names):
+        try:
+            resumed = Resumed(path, read(path))
+        except InputError as error:
+            rank_zero_info(f"{error}; trying the one before it")
+            continue
+        rank_zero_info(f"going on from {path}, after step {resumed.stored['global_step']}")
+        return resumed
+    rank_zero_info(f"no checkpoint to go on from in {root}: a new run")
+    return None
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    # last.ckpt is never older than previous.ckpt, which may be the same file.
+    return sorted(paths, key=lambda p: (p.stat().st_mtime, p.name == LAST[0]), reverse=True)
 
 
 def _root(args: Sequence[str]) -> str | None:

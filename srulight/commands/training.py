@@ -3,7 +3,8 @@
 - Every checkpoint carries the whole configuration. ``--ckpt_path`` reads it before all that the
   user says, so that the user wins; what differs is printed. (Lightning alone lets the checkpoint
   win over the command line, silently.)
-- ``--ckpt_path=last`` and ``best`` find the newest run.
+- ``--ckpt_path=last`` and ``best`` find the newest run; ``auto`` goes on if there is one to go on
+  with, and begins otherwise.
 - The best and the last checkpoint are kept, and a log of every metric.
 """
 
@@ -18,37 +19,44 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import (
-    Checkpoint,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    RichProgressBar,
-)
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
     LightningCLI,
     SaveConfigCallback,
 )
-from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_info
-from lightning_utilities.core.imports import module_available
 
-from srulight.callbacks import Curves, EpochLine, NewSettings, RandomState, Stability, Throughput
 from srulight.checkpoint import CONFIG, read
+from srulight.commands.defaults import for_measuring, for_training
 from srulight.commands.parser import Parser
-from srulight.commands.runs import RUNS, files_first, find_checkpoint, with_packaged_configs
+from srulight.commands.runs import (
+    RUNS,
+    Resumed,
+    files_first,
+    find_checkpoint,
+    find_resumable,
+    with_packaged_configs,
+)
 from srulight.data import TaskData
 from srulight.errors import InputError
+from srulight.logs import Log
 from srulight.plugins import load_plugins
+from srulight.storage import written
 from srulight.tasks import Task
 from srulight.tasks.base import METADATA
 
 
 class EmbedConfig(SaveConfigCallback):
     """Writes the configuration beside the log, and into every checkpoint."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
+        logs = [logger for logger in trainer.loggers if isinstance(logger, Log)]
+        folder = logs[0].log_dir if logs else trainer.default_root_dir
+        with written(Path(folder) / self.config_filename) as part:
+            part.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
 
     @cached_property
     def plain(self) -> Any:  # noqa: ANN401
@@ -63,12 +71,13 @@ class TrainingCLI(LightningCLI):
     """LightningCLI as described above.
 
     Args:
-        stored: The checkpoint that ``--ckpt_path`` names; None without one.
+        resumed: The checkpoint that ``--ckpt_path`` names; None without one.
         **kwargs: Arguments of LightningCLI.
     """
 
-    def __init__(self, stored: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
-        self.stored = stored
+    def __init__(self, resumed: Resumed | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        self.resumed = resumed
+        self.stored = None if resumed is None else resumed.stored
         self.changes: dict[str, tuple[Any, Any]] = {}
         super().__init__(**kwargs)
 
@@ -95,39 +104,19 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
-        given: list[Callback] = config["callbacks"] or []
-        callbacks: list[Callback] = []
-        if config["enable_progress_bar"] in (None, True):
-            callbacks.append(RichProgressBar(refresh_rate=10))
         if self.subcommand in ("validate", "test"):
             # A measurement is printed; it is no run with a folder of its own.
-            kwargs |= {"logger": False, "enable_checkpointing": False}
-            given = [c for c in given if not isinstance(c, Checkpoint)]
+            kwargs |= for_measuring(config)
             self.save_config_callback = None
         else:
-            callbacks += [Throughput(), NewSettings(self.changes), EpochLine(), Curves()]
-            callbacks += [RandomState(), Stability()]
-            if config["logger"] in (None, True):
-                kwargs["logger"] = _loggers(config["default_root_dir"])
-            if config["logger"] is not False:
-                scheduled = self.model.scheduler_factory is not None
-                callbacks.append(LearningRateMonitor("step" if scheduled else "epoch"))
-            if config["enable_checkpointing"] in (None, True):
-                callbacks += _checkpoints(self.model, self._resumed_folder())
-        kwargs["callbacks"] = given + callbacks
+            resumed = self.resumed
+            if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
+                resumed = None  # it goes on elsewhere, as a run of its own
+            kwargs |= for_training(config, self.model, resumed, self.changes)
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
-
-    def _resumed_folder(self) -> Path | None:
-        """Finds where the run that is resumed keeps its checkpoints: it goes on keeping them there.
-
-        Elsewhere its best score would be forgotten, and the first new epoch would be the best.
-        """
-        if self.stored is None:
-            return None
-        return Path(self._get(self.config_init, "ckpt_path")).parent
 
     def after_instantiate_classes(self) -> None:
         if self.stored is not None:
@@ -181,9 +170,9 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
     """
     load_plugins()
     command, rest = (args[:1], args[1:]) if run else ([], args)
-    rest, stored = _with_checkpoint(files_first(with_packaged_configs(rest)))
+    rest, resumed = _with_checkpoint(files_first(with_packaged_configs(rest)))
     return TrainingCLI(
-        stored=stored,
+        resumed=resumed,
         model_class=Task,
         datamodule_class=TaskData,
         subclass_mode_model=True,
@@ -196,7 +185,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
             "allow_abbrev": False,
         },
         save_config_callback=EmbedConfig,
-        save_config_kwargs={"overwrite": True},
+        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={
             "default_root_dir": RUNS,
             "max_epochs": 10,
@@ -209,7 +198,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
     )
 
 
-def _with_checkpoint(args: list[str]) -> tuple[list[str], dict[str, Any] | None]:
+def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
     """Resolves ``--ckpt_path`` and puts the configuration it holds before the user's."""
     place = next((i for i, a in enumerate(args) if a.split("=")[0] == "--ckpt_path"), None)
     if place is None:
@@ -219,34 +208,19 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], dict[str, Any] | None]
         return args, None  # the parser says what is missing
     value = args[place].partition("=")[2] if inline else args[place + 1]
     others = args[:place] + args[place + (1 if inline else 2) :]
-    path = find_checkpoint(value, others)
-    stored = read(path)
-    args = ["--weights_only=true", *others, f"--ckpt_path={path}"]
-    if CONFIG in stored:
+    if value == "auto":
+        resumed = find_resumable(others)
+        if resumed is None:
+            return others, None
+    else:
+        path = find_checkpoint(value, others)
+        resumed = Resumed(path, read(path))
+    args = ["--weights_only=true", *others, f"--ckpt_path={resumed.path}"]
+    if CONFIG in resumed.stored:
         keep = ("seed_everything", "model", "data", "trainer")
-        config = {k: v for k, v in stored[CONFIG].items() if k in keep and v is not None}
+        config = {k: v for k, v in resumed.stored[CONFIG].items() if k in keep and v is not None}
         args = [f"--config={json.dumps(config)}", *args]
-    return args, stored
-
-
-def _loggers(root: str) -> list[Logger]:
-    csv = CSVLogger(root, name="")
-    loggers: list[Logger] = [csv]
-    if module_available("tensorboard"):
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        loggers.append(TensorBoardLogger(root, name="", version=csv.version))
-    return loggers
-
-
-def _checkpoints(task: Task, folder: Path | None) -> list[Callback]:
-    # Two, because Lightning's own save_last is the last one saved, not the latest.
-    monitor, mode = task.monitor
-    best = ModelCheckpoint(
-        folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
-    )
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
-    return [best, last]
+    return args, resumed
 
 
 def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401

@@ -15,7 +15,7 @@ class TaskData(LightningDataModule, ABC):
     """
 
     _train_loader: ResumableLoader[Any] | None = None
-    _restored: dict[str, Any] | None = None
+    _place = 0
 
     @property
     @abstractmethod
@@ -43,18 +43,29 @@ class TaskData(LightningDataModule, ABC):
         Args:
             loader: Loader of the training batches of this process.
         """
-        if self._restored is not None:
-            loader.load_state_dict(self._restored)
-            self._restored = None
         self._train_loader = loader
+        self.begin_at(self._place)
+        self._place = 0
         return loader
+
+    def begin_at(self, place: int) -> None:
+        """Lets the next pass over the training data begin at a batch, and later ones at the first.
+
+        Args:
+            place: Batches of the pass to leave out; a whole pass is none.
+        """
+        if self._train_loader is not None:
+            self._train_loader.start = place if place < len(self._train_loader) else 0
 
     def state_dict(self) -> dict[str, Any]:
         # Lightning keeps loaders' places itself, but loses them where a schedule asks for the
         # number of steps (2.6).
-        if self._train_loader is None:
-            return self._restored or {}
-        return self._train_loader.state_dict()
+        trainer = self.trainer
+        if trainer is None or self._train_loader is None:
+            return {}
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        place = progress.processed
+        return {"place": 0 if place >= trainer.num_training_batches else place}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict or None
+        self._place = state_dict.get("place", 0)

@@ -15,8 +15,9 @@ class BucketBatchSampler(Sampler[list[int]]):
     """Groups examples of similar length into batches, the same number of batches on every rank.
 
     The order is a pure function of the seed, the epoch and the rank. Batches are of one size,
-    give or take one example, and every example is used once an epoch over all ranks; only where
-    there are fewer examples than ranks do some ranks share one.
+    give or take one example, and every example is used once an epoch, on one rank; only where there
+    are fewer examples than ranks do some ranks have an empty batch. At each step all ranks together
+    have the examples that one rank has whose batches are ``world_size`` times as large.
 
     Args:
         lengths: Words in each example, (N,) int64, N at least 1.
@@ -49,7 +50,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
-        self._batches = math.ceil(len(lengths) / batch_size / world_size)  # of each rank
+        self._batches = math.ceil(len(lengths) / (batch_size * world_size))  # of each rank
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of the next pass.
@@ -64,7 +65,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Gives the indices of the examples of each batch of this rank."""
+        """Gives the indices of the examples of each batch of this rank; none for an empty one."""
         total = self._batches * self.world_size
         # A stride that is prime keeps the seeds of nearby runs and epochs apart.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
@@ -74,8 +75,6 @@ class BucketBatchSampler(Sampler[list[int]]):
             steps = torch.randperm(self._batches, generator=generator)
         else:
             order = torch.arange(len(self.lengths))
-        if len(order) < total:
-            order = order.repeat(math.ceil(total / len(order)))[:total]
 
         bounds = torch.arange(total + 1) * len(order) // total
         if self.shuffle:

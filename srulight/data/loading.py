@@ -1,4 +1,4 @@
-"""A loader that knows its place, so that a resumed run goes on with the next batch."""
+"""A loader that can begin in the middle, so that a resumed run goes on with the next batch."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -40,7 +40,7 @@ class ResumableLoader(DataLoader[_T]):
         seed: Of the generator that workers are seeded from.
 
     Attributes:
-        place: Batches given in this pass.
+        start: Batches that the next pass leaves out; later ones leave out none.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class ResumableLoader(DataLoader[_T]):
         seed: int = 0,
     ) -> None:
         self._rest = _Rest(batches)
-        self.place = 0
         only: Callable[[list[_T]], _T] = _only
         super().__init__(
             dataset,
@@ -63,22 +62,25 @@ class ResumableLoader(DataLoader[_T]):
             generator=torch.Generator().manual_seed(seed),
         )
 
+    @property
+    def start(self) -> int:
+        return self._rest.start
+
+    @start.setter
+    def start(self, start: int) -> None:
+        self._rest.start = start
+
     def state_dict(self) -> dict[str, Any]:
-        """Gives the place; by this method Lightning knows that a pass can be resumed."""
-        return {"place": self.place}
+        """Gives nothing; by this method Lightning knows that a pass can be resumed."""
+        return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lets the next pass begin at the place, and every later one at the start."""
-        place = state_dict["place"]
-        self._rest.start = self.place = place if place < len(self._rest) else 0
+        """Does nothing: the data module keeps the place."""
 
     def __iter__(self) -> Any:  # noqa: ANN401
         """Gives the batches that are left of this pass."""
-        self.place = self._rest.start
         for batch in super().__iter__():
-            # Lightning never asks for more than the last batch: nothing is done after the loop.
-            self._rest.start = 0
-            self.place += 1
+            self.start = 0
             yield batch
 
 

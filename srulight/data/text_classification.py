@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from srulight.batch import TextBatch
+from srulight.batch import IGNORED, TextBatch
 from srulight.data.base import TaskData
 from srulight.data.batching import BucketBatchSampler
 from srulight.data.corpus import Corpus
@@ -20,7 +20,7 @@ from srulight.data.loading import ResumableLoader
 from srulight.data.vectors import read_vectors, vector_matrix
 from srulight.errors import InputError
 from srulight.masking import valid_steps
-from srulight.text import Vocabulary, get_tokenizer
+from srulight.text import UNKNOWN_INDEX, Vocabulary, get_tokenizer
 
 
 class _Sentences(Dataset[TextBatch]):
@@ -41,7 +41,15 @@ class _Sentences(Dataset[TextBatch]):
         return len(self.lengths)
 
     def __getitems__(self, indices: list[int]) -> list[TextBatch]:
-        """Gathers a whole batch, the only item: a loader asks for one this way if it can."""
+        """Gathers a whole batch, the only item: a loader asks for one this way if it can.
+
+        Args:
+            indices: Sentences of the batch. Without any it is one unknown word without a label, so
+                that a process that has no sentences at a step goes along with the others.
+        """
+        if not indices:
+            word, one = torch.tensor([[UNKNOWN_INDEX]]), torch.tensor([1])
+            return [TextBatch(word, one, torch.tensor([IGNORED]))]
         chosen = torch.tensor(indices)
         lengths = self.lengths[chosen]
         steps = int(lengths.max())

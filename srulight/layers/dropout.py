@@ -40,10 +40,17 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu" or threshold == _LEVELS:
             return F.dropout(x, self.p)
-        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)  # -32768 to 32767, all alike
+        numbers = _bits((x.numel() + 3) // 4).view(torch.int16)  # -32768 to 32767, all alike
+        numbers = numbers[: x.numel()].view(x.shape)
         kept = numbers >= threshold - _LEVELS // 2
         return x * kept * (_LEVELS / (_LEVELS - threshold))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+def _bits(count: int) -> Tensor:
+    """Draws that many times 64 random bits, (count,) int64."""
+    if torch.compiler.is_compiling():  # the same bits, which a compiler cannot draw in place
+        return torch.randint(-(2**63), 2**63 - 1, (count,)) ^ -(2**63)
+    return torch.empty(count, dtype=torch.int64).random_(-(2**63), None)

@@ -158,6 +158,9 @@ class AdaptiveSoftmax(TokenLayers):
         assert features is not None
         return features
 
+    # How many targets lie in a cluster differs from batch to batch, and may be none: a compiler
+    # would begin anew again and again.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         # torch's module mixes dtypes under autocast, and log-probabilities need float32.
         real = targets != IGNORED

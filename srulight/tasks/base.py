@@ -2,8 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -13,12 +13,16 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from srulight.errors import InputError
+from srulight.metrics import MeanLoss
 from srulight.processes import gather
 
 METADATA = "metadata"
 DROPPED = "hyper_parameters_dropped"
 TASK = "task"
 CARRIED = "carried"
+TRAIN_LOSS = "train_loss"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Task(LightningModule, ABC):
@@ -33,6 +37,8 @@ class Task(LightningModule, ABC):
 
     Attributes:
         metadata: What the data know; None until the modules are built.
+        train_loss: The mean of the losses of the pass so far, over all processes when computed.
+            Made by ``build``.
         carried: What this process's training carries from each batch to the next: the state after
             the last one; None for nothing. A checkpoint holds that of every process.
         monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
@@ -41,6 +47,7 @@ class Task(LightningModule, ABC):
         scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
             every batch (ReduceLROnPlateau: every epoch); None for a constant rate. Set by each
             task.
+        compiled: Whether a trainer runs the task through ``torch.compile``. Set by tasks that can.
     """
 
     metadata: dict[str, Any] | None = None
@@ -48,6 +55,8 @@ class Task(LightningModule, ABC):
     monitor: ClassVar[tuple[str, str]]
     optimizer_factory: OptimizerCallable | None
     scheduler_factory: LRSchedulerCallable | None
+    compiled: bool = False
+    train_loss: MeanLoss
 
     @abstractmethod
     def build(self, metadata: dict[str, Any]) -> None:
@@ -78,9 +87,43 @@ class Task(LightningModule, ABC):
     def warm_start(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
 
+    def mean_loss(self, total: Tensor, count: Tensor) -> Tensor:
+        """Gives the loss to train with, whichever share of the examples this process has.
+
+        Processes average their gradients. That is the gradient of the mean over the examples of all
+        of them, as in one process, only if each divides by what all have: a process with fewer
+        examples than others, or none, would otherwise give each of its own more weight.
+
+        Args:
+            total: Sum of the losses of this process.
+            count: How many they are, int64.
+
+        Returns:
+            The mean loss, in one process; what averages to it, in several.
+        """
+        processes = 1 if self._trainer is None else self.trainer.world_size
+        if processes == 1:
+            return total / count
+        everywhere = count.clone()  # the caller's own stays as it is
+        torch.distributed.all_reduce(everywhere)
+        return total * processes / everywhere
+
+    def compile_network(self) -> None:
+        """Puts a compiled function in the place of the one that takes the time; for tasks that can.
+
+        A function, and not a module: names in checkpoints stay as they are.
+        """
+
     def configure_model(self) -> None:
-        if self.metadata is not None or self._trainer is None:
+        if self._trainer is None:
             return
+        if self.metadata is None:
+            self._build_from_data()
+        # Without a trainer there is little to run, and compiling would take longer.
+        if self.compiled:
+            self.compile_network()
+
+    def _build_from_data(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is None:
             raise InputError("a task learns its vocabulary from a data module: pass datamodule=...")
@@ -97,6 +140,9 @@ class Task(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
         checkpoint[CARRIED] = gather(None if self.carried is None else self.carried.cpu())
+        # The sums of this pass, of each process: its mean is that of the whole pass in the end.
+        sums: dict[str, Any] = self.train_loss.metric_state
+        checkpoint[TRAIN_LOSS] = gather({name: value.cpu() for name, value in sums.items()})
         checkpoint[TASK] = f"{type(self).__module__}.{type(self).__qualname__}"
         # Code cannot travel in a file that loads without running code.
         settings = checkpoint.get("hyper_parameters", {})
@@ -110,6 +156,8 @@ class Task(LightningModule, ABC):
             self._build(checkpoint[METADATA])
         if self._trainer is None:
             return
+        for state in checkpoint.get(TRAIN_LOSS, [])[self.global_rank :: self.trainer.world_size]:
+            self.train_loss.update(**{name: sums.to(self.device) for name, sums in state.items()})
         carried = checkpoint.get(CARRIED, [None])
         if len(carried) == self.trainer.world_size:
             self.carried = carried[self.global_rank]
@@ -151,6 +199,17 @@ class Task(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def compile_function(function: _Function) -> _Function:
+    """Compiles a function of batches, whose sizes differ; it draws the same random numbers.
+
+    Args:
+        function: The function.
+    """
+    # A compiler's own random numbers would be others, and take longer on a CPU.
+    options: dict[str, Any] = {"fallback_random": True}
+    return cast(_Function, torch.compile(function, dynamic=True, options=options))
 
 
 def _is_plain(value: object) -> bool:

@@ -15,7 +15,7 @@ from srulight.errors import InputError
 from srulight.layers import AdaptiveSoftmax, Dropout, Softmax, TokenLayers
 from srulight.metrics import MeanLoss
 from srulight.sampling import Sampler
-from srulight.tasks.base import Task
+from srulight.tasks.base import Task, compile_function
 from srulight.tokens import get_codec
 
 # What a loss in nats is called in the units of the field.
@@ -55,6 +55,7 @@ class LanguageModelling(Task):
         scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
             Noam, Cosine, Warmup, Decay or torch's (lightning.pytorch.cli.ReduceLROnPlateau: every
             epoch); a constant rate if None.
+        compile: COMPILE
     """
 
     monitor = ("val/loss", "min")
@@ -68,6 +69,7 @@ class LanguageModelling(Task):
         encoder: RecurrentFactory | None = None,
         optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -77,6 +79,7 @@ class LanguageModelling(Task):
         self.encoder_factory = encoder or (lambda size: SRU(size, hidden_size=256))
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
+        self.compiled = compile
         self.dropout = Dropout(dropout)
         self._eval_state: Tensor | None = None
 
@@ -95,6 +98,9 @@ class LanguageModelling(Task):
         self.train_loss, self.val_loss, self.test_loss = MeanLoss(), MeanLoss(), MeanLoss()
         self.unit = _PER_TOKEN.get(metadata["level"], "perplexity")
 
+    def compile_network(self) -> None:
+        self._losses = compile_function(self._losses)  # type: ignore[method-assign]
+
     def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Scores what may come after each token.
 
@@ -112,21 +118,24 @@ class LanguageModelling(Task):
         features, state = self.encoder.resume(self.dropout(self.tokens.embed(tokens)), state)
         return self.dropout(features), state
 
-    def _losses(self, batch: StreamBatch, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives the sum of the losses in float32 or wider, their number, and the state."""
-        features, state = self._read(batch.tokens, None if batch.is_first else state)
-        losses = self.tokens.losses(features.flatten(0, 1), batch.targets.flatten())
+    def _losses(
+        self, tokens: Tensor, targets: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gives the loss of each token in float32 or wider, their number, and the state."""
+        features, state = self._read(tokens, state)
+        losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
         # The number stays where it is: to look at it would be to wait for a GPU.
-        return losses.sum(), (batch.targets != IGNORED).sum(), state.detach()
+        return losses, (targets != IGNORED).sum(), state.detach()
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
-        before = self.carried
+        before = None if batch.is_first else self.carried
         if before is not None:
             # Resumed with another number of tracks: no track goes on where one was.
             before = before.to(self.device) if before.size(1) == len(batch.tokens) else None
-        total, count, self.carried = self._losses(batch, before)
+        losses, count, self.carried = self._losses(batch.tokens, batch.targets, before)
+        total = losses.sum()
         self.train_loss.update(total, count)
-        return total / count
+        return self.mean_loss(total, count)
 
     def on_train_epoch_end(self) -> None:
         self._log("train", self.train_loss)
@@ -144,8 +153,9 @@ class LanguageModelling(Task):
         self._log("test", self.test_loss)
 
     def _measure(self, metric: MeanLoss, batch: StreamBatch) -> None:
-        total, count, self._eval_state = self._losses(batch, self._eval_state)
-        metric.update(total, count)
+        before = None if batch.is_first else self._eval_state
+        losses, count, self._eval_state = self._losses(batch.tokens, batch.targets, before)
+        metric.update(losses.double().sum(), count)
 
     def _log(self, stage: str, metric: MeanLoss) -> None:
         loss = metric.compute()

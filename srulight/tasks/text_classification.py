@@ -9,15 +9,16 @@ from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from srulight.batch import TextBatch
+from srulight.batch import IGNORED, TextBatch
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.errors import InputError
 from srulight.layers import Dropout
 from srulight.masking import last_step, masked_max, masked_mean
-from srulight.tasks.base import Task
+from srulight.metrics import MeanLoss
+from srulight.tasks.base import Task, compile_function
 from srulight.text import UNKNOWN_INDEX, Vocabulary, get_tokenizer
 
 Pooling = Literal["auto", "last", "mean", "max"]
@@ -55,6 +56,7 @@ class TextClassification(Task):
             if None.
         scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch
             (lightning.pytorch.cli.ReduceLROnPlateau: every epoch); a constant rate if None.
+        compile: COMPILE
     """
 
     monitor = ("val/accuracy", "max")
@@ -69,6 +71,7 @@ class TextClassification(Task):
         encoder: EncoderFactory | None = None,
         optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -79,6 +82,7 @@ class TextClassification(Task):
         self.encoder_factory = encoder or (lambda size: SRU(size, dropout=0.5))
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
+        self.compiled = compile
         self.dropout = Dropout(dropout)
 
     def build(self, metadata: dict[str, Any]) -> None:
@@ -91,7 +95,7 @@ class TextClassification(Task):
         self.embedding.weight.requires_grad_(not self.freeze_embedding)
         self.encoder = self.encoder_factory(self.embedding_size)
         self.head = nn.Linear(self.encoder.output_size, classes)
-        self.train_loss = MeanMetric()
+        self.train_loss = MeanLoss()
         self.val_metrics = _metrics("val/", classes)
         self.test_metrics = _metrics("test/", classes)
 
@@ -106,6 +110,9 @@ class TextClassification(Task):
                 f"{self.embedding_size}: set --model.embedding_size={vectors.size(1)}"
             )
         self.embedding.weight.data.copy_(vectors)
+
+    def compile_network(self) -> None:
+        self.forward = compile_function(self.forward)  # type: ignore[method-assign]
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Scores sentences.
@@ -135,29 +142,38 @@ class TextClassification(Task):
         return last_step(encoded, lengths, recurrent and bool(self.encoder.bidirectional))
 
     def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
-        loss = F.cross_entropy(self(batch.tokens, batch.lengths), batch.labels)
-        self.train_loss.update(loss.detach(), len(batch.labels))
-        return loss
+        losses, count = _losses(self(batch.tokens, batch.lengths), batch.labels)
+        total = losses.sum()
+        self.train_loss.update(total, count)
+        return self.mean_loss(total, count)
 
     def on_train_epoch_end(self) -> None:
-        self.log("train/loss", self.train_loss, prog_bar=True)
+        self._log({"train/loss": self.train_loss})
 
     def validation_step(self, batch: TextBatch, batch_idx: int) -> None:
         self._measure(self.val_metrics, batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.val_metrics, prog_bar=True)
+        self._log(dict(self.val_metrics.items()))
 
     def test_step(self, batch: TextBatch, batch_idx: int) -> None:
         self._measure(self.test_metrics, batch)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict(self.test_metrics)
+        self._log(dict(self.test_metrics.items()))
 
     def _measure(self, metrics: MetricCollection, batch: TextBatch) -> None:
         logits = self(batch.tokens, batch.lengths)
-        metrics["loss"].update(F.cross_entropy(logits, batch.labels), len(batch.labels))
+        losses, count = _losses(logits, batch.labels)
+        metrics["loss"].update(losses.double().sum(), count)
         metrics["accuracy"].update(logits, batch.labels)
+
+    def _log(self, metrics: dict[str, Metric]) -> None:
+        # Already those of all processes.
+        values = {name: metric.compute().float() for name, metric in metrics.items()}
+        for metric in metrics.values():
+            metric.reset()
+        self.log_dict(values, prog_bar=True, sync_dist=True)
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
@@ -183,8 +199,17 @@ class TextClassification(Task):
         return predictions
 
 
+def _losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives the loss of each sentence in float32 or wider, 0 for padding, and their number."""
+    logits = logits.float() if logits.dtype.itemsize < 4 else logits
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+    return losses, (labels != IGNORED).sum()
+
+
 def _metrics(prefix: str, classes: int) -> MetricCollection:
     # No check of each value: classes come out of the data, which checked them.
-    accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
-    metrics: dict[str, Metric | MetricCollection] = {"loss": MeanMetric(), "accuracy": accuracy}
+    accuracy = MulticlassAccuracy(
+        classes, average="micro", ignore_index=IGNORED, validate_args=False
+    )
+    metrics: dict[str, Metric | MetricCollection] = {"loss": MeanLoss(), "accuracy": accuracy}
     return MetricCollection(metrics, prefix=prefix, compute_groups=False)

@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from srulight.commands.runs import files_first, find_checkpoint, with_packaged_configs
+from srulight.checkpoint import read
+from srulight.commands.runs import (
+    files_first,
+    find_checkpoint,
+    find_resumable,
+    with_packaged_configs,
+)
 from srulight.errors import InputError
 
 
@@ -46,3 +53,61 @@ def test_last_and_best_mean_the_newest_run(tmp_path: Path) -> None:
     assert "new" in find_checkpoint("last", [config, root]).parts
     with pytest.raises(InputError, match=r"there is no best\.ckpt below .*train first"):
         find_checkpoint("best", [root])
+
+
+def checkpoint(root: Path, run: str, name: str, step: int) -> Path:
+    """Writes one that was made at a time of its step."""
+    path = root / run / "checkpoints" / f"{name}.ckpt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"metadata": {}, "global_step": step, "weight": torch.ones(1000)}, path)
+    os.utime(path, (step, step))
+    return path
+
+
+def damage(path: Path) -> None:
+    """Turns one bit of a weight over."""
+    time = path.stat().st_mtime
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.ones(1000).numpy().tobytes()) + 500] ^= 1
+    path.write_bytes(data)
+    os.utime(path, (time, time))
+
+
+def test_auto_is_the_newest_whole_checkpoint_or_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    args = [f"--trainer.default_root_dir={tmp_path}"]
+    caplog.set_level("INFO")
+    assert find_resumable(args) is None
+    assert f"no checkpoint to go on from in {tmp_path}: a new run" in caplog.text
+
+    checkpoint(tmp_path / "another", "version_0", "last", 99)  # of a run kept elsewhere
+    checkpoint(tmp_path, "version_0", "best", 50)
+    checkpoint(tmp_path, "version_0", "last", 30)
+    before = checkpoint(tmp_path, "version_1", "previous", 40)
+    last = checkpoint(tmp_path, "version_1", "last", 40)  # which may be the same file
+    found = find_resumable(args)
+    assert found is not None
+    assert found.path == last
+    assert f"going on from {last}, after step 40" in caplog.text
+
+    damage(last)
+    found = find_resumable(args)
+    assert f"{last} is not a checkpoint" in caplog.text
+    assert "is damaged; trying the one before it" in caplog.text
+    assert found is not None
+    assert found.path == before
+    before.write_bytes(before.read_bytes()[:2000])
+    found = find_resumable(args)
+    assert found is not None
+    assert found.stored["global_step"] == 30
+
+
+def test_a_damaged_last_checkpoint_is_named_and_the_one_before_it_offered(tmp_path: Path) -> None:
+    last = checkpoint(tmp_path, "version_0", "last", 40)
+    damage(last)
+    with pytest.raises(InputError, match=r"last\.ckpt .* is damaged$"):
+        read(last)
+    before = checkpoint(tmp_path, "version_0", "previous", 30)
+    with pytest.raises(InputError, match=f"of step 30: use --ckpt_path={before}"):
+        read(last)

@@ -37,12 +37,13 @@ def epoch_of(path: Path) -> int:
     return int(torch.load(path, weights_only=True)["epoch"])
 
 
-def test_fit_leaves_log_configuration_and_two_checkpoints(
+def test_fit_leaves_log_configuration_and_checkpoints(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     fit(tmp_path)
     run = tmp_path / "version_0"
-    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    names = {path.name for path in (run / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert (run / "config.yaml").exists()
     logged = {k for row in rows(run / "metrics.csv") for k, v in row.items() if v}
     assert logged >= {
@@ -51,7 +52,8 @@ def test_fit_leaves_log_configuration_and_two_checkpoints(
     }  # fmt: skip
     assert "epoch 1 (" in capsys.readouterr().out
     assert "best val/accuracy" in caplog.text
-    assert epoch_of(run / "checkpoints" / "last.ckpt") == 1
+    assert epoch_of(run / "checkpoints" / "last.ckpt") == 2
+    assert epoch_of(run / "checkpoints" / "previous.ckpt") == 1
 
 
 def test_a_checkpoint_needs_no_configuration(
@@ -92,14 +94,14 @@ def test_resuming_goes_on_and_the_user_wins(
     assert "changed since the checkpoint:\n  model.optimizer.lr: 0.002 -> 0.01\n" in caplog.text
     assert "epoch 2 (" in out
     assert "epoch 1 (" not in out
-    # Checkpoints stay in one place, so that the best is the best of the whole run.
+    # All stays in one place: the best is the best of the whole run, and the log is one.
     last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
-    assert epoch_of(last) == 2
-    assert len(list(tmp_path.rglob("*.ckpt"))) == 2
+    assert epoch_of(last) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["version_0"]
     group = torch.load(last, weights_only=True)["optimizer_states"][0]["param_groups"][0]
     assert group["lr"] == 0.01
-    assert (tmp_path / "version_0" / "metrics.csv").exists()
-    assert len(rows(tmp_path / "version_1" / "metrics.csv")) >= 1
+    epochs = [row["epoch"] for row in rows(tmp_path / "version_0" / "metrics.csv")]
+    assert [epoch for epoch in epochs if epoch] == ["0", "0", "1", "1", "2", "2"]
 
 
 def test_a_resumed_epoch_is_the_one_that_would_have_come(tmp_path: Path) -> None:

@@ -73,12 +73,31 @@ def test_ranks_have_similar_lengths_at_each_step() -> None:
     assert max(gaps) <= 3
 
 
-def test_more_ranks_than_examples_share_them() -> None:
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("examples", [1, 7, 100, 1003])
+@pytest.mark.parametrize("world_size", [2, 3, 8])
+def test_ranks_together_step_through_what_one_rank_does(
+    shuffle: bool, examples: int, world_size: int
+) -> None:
+    lengths = LENGTHS[:examples]
     ranks = [
-        list(BucketBatchSampler(torch.tensor([4, 2]), 8, shuffle=True, rank=r, world_size=3))
+        BucketBatchSampler(lengths, 4, shuffle, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    one = BucketBatchSampler(lengths, 4 * world_size, shuffle)
+    for sampler in (*ranks, one):
+        sampler.set_epoch(3)
+    together = [[i for batch in step for i in batch] for step in zip(*ranks, strict=True)]
+    assert together == list(one)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_of_more_ranks_than_examples_some_have_empty_batches(shuffle: bool) -> None:
+    ranks = [
+        list(BucketBatchSampler(torch.tensor([4, 2]), 8, shuffle, rank=r, world_size=3))
         for r in range(3)
     ]
-    assert all(len(batches) == 1 and len(batches[0]) == 1 for batches in ranks)
+    assert sorted(ranks) == [[[]], [[0]], [[1]]]
 
 
 def test_no_examples_and_empty_batches_are_refused() -> None:

@@ -8,6 +8,7 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule
 
+from srulight.batch import IGNORED, TextBatch
 from srulight.data import Corpus, FlatFiles, Grammar, StanfordTrees, Tables, TextClassificationData
 from srulight.data.corpus import Example, Splits
 from srulight.errors import InputError
@@ -157,6 +158,21 @@ def test_ranks_of_a_trainer_share_the_sentences() -> None:
     shares = [sentences(0, 2), sentences(1, 2)]
     assert len(shares[0]) == len(shares[1]) == 25
     assert sorted(shares[0] + shares[1]) == sorted(sentences(0, 1))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_rank_without_a_sentence_has_one_that_nothing_is_asked_of(num_workers: int) -> None:
+    def batches(rank: int) -> list[TextBatch]:
+        data = build(Fixed(Example("a b", 1)), num_workers=num_workers)
+        data.trainer = SimpleNamespace(  # type: ignore[assignment]
+            global_rank=rank, world_size=2
+        )
+        return list(data.train_dataloader())
+
+    ((padding,), (batch,)) = batches(0), batches(1)
+    assert [part.tolist() for part in padding] == [[[1]], [1], [IGNORED]]
+    assert [part.tolist() for part in batch] == [[[2, 3]], [2], [1]]
+    assert {part.dtype for part in padding} == {torch.int64}
 
 
 def test_workers_give_the_same_batches() -> None:

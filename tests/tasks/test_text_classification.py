@@ -10,7 +10,7 @@ from lightning import Trainer
 from torch import nn
 
 from srulight import CNN, SRU, load
-from srulight.batch import TextBatch
+from srulight.batch import IGNORED, TextBatch
 from srulight.data import Grammar, TextClassificationData
 from srulight.encoders import EncoderFactory
 from srulight.errors import InputError
@@ -55,6 +55,35 @@ def test_loss_is_the_mean_cross_entropy() -> None:
     # log(1 + e) - 1 for the first, log(1 + e) for the second.
     expected = torch.tensor(1.0).exp().log1p() - 0.5
     torch.testing.assert_close(task.training_step(batch, 0), expected)
+
+
+def test_a_sentence_without_a_label_counts_nowhere() -> None:
+    task = make()
+    tokens = torch.tensor([[2, 4], [1, 0]])
+    batch = TextBatch(tokens, torch.tensor([2, 1]), labels=torch.tensor([1, IGNORED]))
+    alone = TextBatch(*(part[:1] for part in batch))
+    padding = TextBatch(*(part[1:] for part in batch))
+    torch.testing.assert_close(task.training_step(batch, 0), task.training_step(alone, 0))
+    found = []
+    for batches in ([alone], [batch], [padding, alone]):
+        for measured in batches:
+            task.validation_step(measured, 0)
+        found.append(task.val_metrics.compute())
+        task.val_metrics.reset()
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
+def test_figures_do_not_depend_on_how_the_sentences_are_batched(tmp_path: Path) -> None:
+    task, found = TextClassification(embedding_size=8), []
+    for size in (1, 7, 64):
+        data = TextClassificationData(Grammar(8, 8, 60), eval_batch_size=size)
+        runner = trainer(tmp_path)
+        runner.test(task, data, verbose=False)
+        found.append({name: value.item() for name, value in runner.callback_metrics.items()})
+    assert found[0].keys() == {"test/loss", "test/accuracy"}
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    assert found[2] == pytest.approx(found[0], rel=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["auto", "last", "mean", "max"])

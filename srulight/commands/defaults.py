@@ -1,0 +1,115 @@
+"""What every run has beside what its configuration asks for: a log, checkpoints, callbacks."""
+
+from typing import Any
+
+from lightning import Callback
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import CheckpointIO
+from lightning_utilities.core.imports import module_available
+
+from srulight.callbacks import (
+    Curves,
+    EpochLine,
+    LastCheckpoint,
+    NewSettings,
+    Place,
+    RandomState,
+    Stability,
+    Throughput,
+)
+from srulight.callbacks.place import KEY
+from srulight.commands.runs import Resumed
+from srulight.logs import Log
+from srulight.storage import WholeCheckpoints
+from srulight.tasks import Task
+
+
+def for_training(
+    config: dict[str, Any],
+    task: Task,
+    resumed: Resumed | None,
+    changes: dict[str, tuple[Any, Any]],
+) -> dict[str, Any]:
+    """Gives the trainer's arguments for ``fit``.
+
+    Args:
+        config: What the configuration says of the trainer.
+        task: What is trained.
+        resumed: The run that goes on; None for a new one.
+        changes: Settings that differ from the checkpoint's, with old and new value.
+    """
+    given: list[Callback] = config["callbacks"] or []
+    arguments: dict[str, Any] = {"plugins": _plugins(config["plugins"])}
+    if config["logger"] in (None, True):
+        arguments["logger"] = _loggers(config["default_root_dir"], resumed)
+    # These see a batch before anything else has happened to it.
+    first: list[Callback] = [RandomState(), Place()]
+    last: list[Callback] = _bar(config)
+    last += [Throughput(), NewSettings(changes), EpochLine(), Curves(), Stability()]
+    if config["logger"] is not False:
+        scheduled = task.scheduler_factory is not None
+        last.append(LearningRateMonitor("step" if scheduled else "epoch"))
+    if config["enable_checkpointing"] in (None, True):
+        monitor, mode = task.monitor
+        folder = None if resumed is None else resumed.path.parent
+        last.append(
+            ModelCheckpoint(
+                folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+            )
+        )
+        if not any(isinstance(callback, LastCheckpoint) for callback in given):
+            first.append(LastCheckpoint())
+    ours = [callback for callback in given if isinstance(callback, LastCheckpoint)]
+    others = [callback for callback in given if callback not in ours]
+    return arguments | {"callbacks": first + ours + others + last}
+
+
+def for_measuring(config: dict[str, Any]) -> dict[str, Any]:
+    """Gives the trainer's arguments for ``validate`` and ``test``, which keep nothing.
+
+    Args:
+        config: What the configuration says of the trainer.
+    """
+    kept = (Checkpoint, LastCheckpoint)
+    given = [c for c in config["callbacks"] or [] if not isinstance(c, kept)]
+    return {
+        "logger": False,
+        "enable_checkpointing": False,
+        "callbacks": given + _bar(config),
+    }
+
+
+def _bar(config: dict[str, Any]) -> list[Callback]:
+    shown = config["enable_progress_bar"] in (None, True)
+    return [RichProgressBar(refresh_rate=10)] if shown else []
+
+
+def _plugins(given: Any) -> list[Any]:  # noqa: ANN401
+    plugins = list(given) if isinstance(given, list | tuple) else [given] if given else []
+    if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        return plugins
+    return [*plugins, WholeCheckpoints()]
+
+
+def _loggers(root: str, resumed: Resumed | None) -> list[Logger]:
+    if resumed is None:
+        log, steps = Log(root), None
+    else:
+        steps = resumed.stored["global_step"]
+        rows = resumed.stored.get(KEY, {}).get("rows", 0)
+        # From the last checkpoint all that is cut off comes again; from another it need not.
+        aside = None if resumed.is_last else f"metrics-before-step-{steps}.csv"
+        log = Log(root, resumed.folder.name, rows, aside)
+    loggers: list[Logger] = [log]
+    if module_available("tensorboard"):
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        # What was logged after the checkpoint comes again.
+        loggers.append(TensorBoardLogger(root, name="", version=log.version, purge_step=steps))
+    return loggers

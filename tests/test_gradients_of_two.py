@@ -1,0 +1,151 @@
+"""Two processes step and measure as one with twice the batch, however they share the examples.
+
+This file is also what the two processes run.
+"""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
+
+from srulight import SRU
+from srulight.batch import IGNORED, StreamBatch
+from srulight.data import Corpus, TextClassificationData
+from srulight.data.corpus import Example, Splits
+from srulight.tasks import LanguageModelling, TextClassification
+
+Report = tuple[list[Tensor], dict[str, Tensor]]
+SENTENCES = (1, 5, 13)
+CASES = [*(f"{count} sentences" for count in SENTENCES), "text"]
+
+
+class Given(Corpus):
+    """So many sentences of 1 to 4 words, to train on and to validate with."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def fetch(self, root: Path) -> None: ...
+
+    def read(self, root: Path) -> Splits:
+        examples = [Example("a b c d"[: 1 + 2 * (i % 4)], i % 3) for i in range(self.count)]
+        return Splits(examples, examples, [], ["x", "y", "z"], True)
+
+
+class Gradients(Callback):
+    """Keeps the gradients of every step."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        found = [p.grad.flatten() for p in pl_module.parameters() if p.grad is not None]
+        self.steps.append(torch.cat(found))
+
+
+def fit(task: LightningModule, processes: int, **data: Any) -> Report:  # noqa: ANN401
+    """Gives the gradients of every step of an epoch, and what was logged."""
+    torch.manual_seed(0)
+    gradients = Gradients()
+    trainer = Trainer(
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+        precision="64-true", max_epochs=1, callbacks=gradients, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(task, **data)
+    return gradients.steps, dict(trainer.callback_metrics)
+
+
+def classify(sentences: int, processes: int) -> Report:
+    """Trains on batches of 6 sentences, those of all processes together."""
+    size = 6 // processes
+    data = TextClassificationData(Given(sentences), batch_size=size, eval_batch_size=size)
+    task = TextClassification(
+        embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
+        optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    return fit(task, processes, datamodule=data)
+
+
+def read_on(rank: int, processes: int) -> Report:
+    """Trains on two tracks, of which the second has fewer targets, and then none."""
+    ids = torch.tensor([[2, 3, 4, 5, 3, 3, 2], [3, 2, 5, 5, 2, 4, 4]])
+    targets = ids[:, 1:].clone()
+    targets[1, 2:] = IGNORED
+    own = slice(None) if processes == 1 else slice(rank, rank + 1)
+    first = StreamBatch(ids[own, :4], targets[own, :4], True)
+    second = StreamBatch(ids[own, 4:6], targets[own, 4:], False)
+    torch.manual_seed(1)
+    task = LanguageModelling(
+        embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
+        optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    words = ["<pad>", "<unk>", "<eos>", "a", "b", "c"]
+    task.metadata = {"level": "word", "words": words, "tokenizer": "space", "lowercase": False}
+    task.build(task.metadata)
+    batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
+def report(processes: int) -> dict[str, Report]:
+    found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
+    rank = torch.distributed.get_rank() if processes > 1 else 0
+    return found | {"text": read_on(rank, processes)}
+
+
+@pytest.fixture(scope="module")
+def one() -> dict[str, Report]:
+    return report(1)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Report]]:
+    folder = tmp_path_factory.mktemp("two")
+    # Processes that wait for each other in vain would wait for half an hour.
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_of_two_processes_are_those_of_one(
+    case: str, one: dict[str, Report], two: list[dict[str, Report]]
+) -> None:
+    expected, _ = one[case]
+    assert all(step.abs().max() > 1e-3 for step in expected)
+    for process in two:
+        gradients, _ = process[case]
+        torch.testing.assert_close(gradients, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_figures_of_two_processes_are_those_of_one(
+    case: str, one: dict[str, Report], two: list[dict[str, Report]]
+) -> None:
+    _, expected = one[case]
+    names = {"train/loss", "val/loss"}
+    names |= {"val/accuracy"} if "sentences" in case else {"train/perplexity", "val/perplexity"}
+    assert expected.keys() == names
+    for process in two:
+        _, figures = process[case]
+        torch.testing.assert_close(figures, expected, atol=0, rtol=2e-7)
+
+
+if __name__ == "__main__":
+    found = report(2)
+    torch.save(found, Path(sys.argv[1]) / f"{torch.distributed.get_rank()}.pt")
