@@ -128,7 +128,7 @@ def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
         try:
             resumed = Resumed(path, read(path))
         except InputError as error:
-            rank_zero_info(f"{error}; trying the one before it")
+            rank_zero_info(str(error))
             continue
         rank_zero_info(f"going on from {path}, after step {resumed.stored['global_step']}")
         return resumed

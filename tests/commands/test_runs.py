@@ -94,7 +94,7 @@ def test_auto_is_the_newest_whole_checkpoint_or_none(
     damage(last)
     found = find_resumable(args)
     assert f"{last} is not a checkpoint" in caplog.text
-    assert "is damaged; trying the one before it" in caplog.text
+    assert "is damaged; the one before it is whole, of step 40" in caplog.text
     assert found is not None
     assert found.path == before
     before.write_bytes(before.read_bytes()[:2000])
