@@ -186,6 +186,13 @@ def test_batches_of_another_size(
     assert last["epoch"] == 3
 
 
+def test_another_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    fit(tmp_path, *SENTENCES, "--trainer.max_epochs=1")
+    with pytest.raises(SystemExit, match="error: the model is not that of the checkpoint: 14 weig"):
+        fit(tmp_path, *SENTENCES, "--ckpt_path=auto", "--model.encoder=LSTM")
+    assert fit(tmp_path, *SENTENCES, "--ckpt_path=auto")[0]["epoch"] == 3
+
+
 def test_every_n_steps_is_a_number_of_steps() -> None:
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         LastCheckpoint(every_n_steps=0)

@@ -1,6 +1,9 @@
 """What every task shares."""
 
 import inspect
+import os
+import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, cast
@@ -121,6 +124,8 @@ class Task(LightningModule, ABC):
             self._build_from_data()
         # Without a trainer there is little to run, and compiling would take longer.
         if self.compiled:
+            if self.trainer.strategy.root_device.type == "cpu" and not _has_compiler():
+                raise InputError("compile=true needs a C++ compiler: install g++, or set CXX")
             self.compile_network()
 
     def _build_from_data(self) -> None:
@@ -156,6 +161,9 @@ class Task(LightningModule, ABC):
             self._build(checkpoint[METADATA])
         if self._trainer is None:
             return
+        # A strategy that shards weights loads them later, by names of its own.
+        if not self.trainer.strategy.restore_checkpoint_after_setup:
+            _refuse_others(self.state_dict(), checkpoint["state_dict"])
         for state in checkpoint.get(TRAIN_LOSS, [])[self.global_rank :: self.trainer.world_size]:
             self.train_loss.update(**{name: sums.to(self.device) for name, sums in state.items()})
         carried = checkpoint.get(CARRIED, [None])
@@ -210,6 +218,24 @@ def compile_function(function: _Function) -> _Function:
     # A compiler's own random numbers would be others, and take longer on a CPU.
     options: dict[str, Any] = {"fallback_random": True}
     return cast(_Function, torch.compile(function, dynamic=True, options=options))
+
+
+def _refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    """Raises InputError if a checkpoint's weights are not those of the model."""
+    shapes, others = ({name: w.shape for name, w in ws.items()} for ws in (own, stored))
+    differ = sorted(n for n in own.keys() | stored.keys() if shapes.get(n) != others.get(n))
+    if differ:
+        raise InputError(
+            f"the model is not that of the checkpoint: {len(differ)} weights are in one only, or "
+            f"of another shape, such as {differ[0]}; leave out what changes it, or leave out "
+            "--ckpt_path to train it anew"
+        )
+
+
+def _has_compiler() -> bool:
+    """Looks where torch will look."""
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    return shutil.which(os.environ.get("CXX", default)) is not None
 
 
 def _is_plain(value: object) -> bool:
