@@ -159,6 +159,18 @@ def test_asked_to_stop(
     assert now == handlers
 
 
+def test_asked_to_stop_after_the_last_batch_of_an_epoch(
+    tmp_path: Path, stop_at: Callable[..., None]
+) -> None:
+    args = [*SENTENCES, *OPTIONS["plateau"]]
+    whole = fit(tmp_path / "whole", *args)
+    for step in (10, 30):
+        stop_at("on_validation_batch_end", step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / str(step), *args)
+        check_equal(whole, fit(tmp_path / str(step), *args, "--ckpt_path=auto"))
+
+
 def test_workers_and_the_end_of_max_steps(tmp_path: Path, stop_at: Callable[..., None]) -> None:
     args = [*SENTENCES, "--data.num_workers=2"]
     whole = fit(tmp_path / "whole", *args)

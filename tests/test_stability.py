@@ -1,6 +1,7 @@
 """What is logged of a run, and what happens when it breaks down."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ class Silent(Given):
         self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor | None:
         return None
+
+
+class Broken(Given):
+    """Cannot run."""
+
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        raise ZeroDivisionError
 
 
 class Toy(LightningModule):
@@ -137,6 +147,42 @@ def test_growing_states_are_counted_in_the_first_sequence(tmp_path: Path) -> Non
     assert not any(layer._forward_hooks for layer in module.layers)
 
 
+class Outer(nn.Module):
+    """A layer in a layer."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, *_: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.inner(x)
+
+
+def test_compiled_layers_are_looked_into_and_compiled_code_runs_again(tmp_path: Path) -> None:
+    outer, steps = Outer(Given()), []
+    module = Toy(outer)
+
+    def backend(graph: nn.Module, inputs: list[Tensor]) -> Callable[..., Any]:
+        def run(*args: Tensor) -> Any:  # noqa: ANN401
+            steps.append(module.global_step + 1)
+            return graph(*args)
+
+        return run
+
+    outer.forward = torch.compile(outer.forward, backend=backend)  # type: ignore[method-assign]
+    batch = torch.tensor([[0.5, -2.0], [1.0, 3.0]]).expand(2, 2, 2)
+    trainer(tmp_path, max_epochs=1).fit(module, loader([batch] * 5))
+    assert logged(tmp_path, "train/growing_states") == {2: 0.5, 4: 0.5}
+    assert steps == [1, 3, 5]
+
+    outer.inner = Broken()
+    with pytest.raises(ZeroDivisionError):
+        trainer(tmp_path / "broken", log_every_n_steps=1).fit(module, loader([batch]))
+    outer.inner = Given()
+    outer(batch)
+    assert len(steps) == 4
+
+
 def test_padding_is_no_state(tmp_path: Path) -> None:
     # The last of four steps is padding.
     batch = torch.tensor([[5.0, 0.5], [2.0, 0.0], [0.3, -0.4], [1.0, 1.0]]).expand(2, 4, 2)
@@ -198,7 +244,7 @@ def test_a_watched_layer_draws_no_numbers(tmp_path: Path) -> None:
     assert torch.equal(*states)
 
 
-@pytest.mark.parametrize(("nan_at", "epoch"), [(2, None), (6, 0), (12, 1)])
+@pytest.mark.parametrize(("nan_at", "epoch"), [(2, None), (6, 1), (12, 2)])
 def test_a_loss_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stays(
     nan_at: int, epoch: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +272,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stays(
         checkpoint = stored(tmp_path, name)
         assert checkpoint["epoch"] <= epoch
         assert all(weight.isfinite().all() for weight in checkpoint["state_dict"].values())
-    assert len(list(tmp_path.rglob("*.ckpt"))) == 2
+    assert all(path.stem in ("best", "last", "previous") for path in tmp_path.rglob("*.ckpt"))
 
 
 class Remote(Toy):

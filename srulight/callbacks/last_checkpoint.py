@@ -32,6 +32,9 @@ class LastCheckpoint(Callback):
         minutes: Time between two, at most; 0 or less for no limit.
         every_n_steps: Steps of the optimiser between two, at most; no limit if None.
         folder: Where they go; ``checkpoints`` beside the log if None.
+
+    Attributes:
+        path: The file; known once a trainer has begun.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class LastCheckpoint(Callback):
         self.folder = folder
         self._signals = Signals()
         self._wish: Wish | None = None
-        self._path = Path()
+        self.path = Path()
         self._due = False
         self._moment: _Moment | None = None  # of the checkpoint under way, if it is of this class
         self._saved_step = 0
@@ -56,7 +59,7 @@ class LastCheckpoint(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         folder = self.folder or f"{trainer.log_dir or trainer.default_root_dir}/checkpoints"
-        self._path = Path(trainer.strategy.broadcast(folder)) / "last.ckpt"
+        self.path = Path(trainer.strategy.broadcast(folder)) / "last.ckpt"
 
     # Not before: Lightning puts its own handlers in place.
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -132,10 +135,10 @@ class LastCheckpoint(Callback):
         return self._wish(self._signals.code or (_SAVE if late and trainer.is_global_zero else 0))
 
     def _save(self, trainer: Trainer, moment: _Moment) -> None:
-        if trainer.is_global_zero and self._path.is_file():
-            _keep(self._path, self._path.with_name("previous.ckpt"))
+        if trainer.is_global_zero and self.path.is_file():
+            _keep(self.path, self.path.with_name("previous.ckpt"))
         self._moment = moment
-        trainer.save_checkpoint(self._path, weights_only=False)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self._moment = None
         self._due = False
         self._saved_step = trainer.global_step
@@ -170,7 +173,7 @@ class LastCheckpoint(Callback):
     def _stop(self, trainer: Trainer, code: int) -> None:
         if trainer.is_global_zero:
             print(
-                f"stopped after step {trainer.global_step}; go on with --ckpt_path={self._path}",
+                f"stopped after step {trainer.global_step}; go on with --ckpt_path={self.path}",
                 file=sys.stderr,
             )
         launcher = trainer.strategy.launcher

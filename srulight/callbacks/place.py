@@ -66,6 +66,11 @@ class Place(Callback):
                 "not at all"
             )
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A run that stopped in the validation at the end of an epoch has no batch before its end.
+        if not trainer.sanity_checking:
+            self._go_on(trainer)
+
     def on_train_batch_start(
         self,
         trainer: Trainer,
@@ -73,6 +78,9 @@ class Place(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
+        self._go_on(trainer)
+
+    def _go_on(self, trainer: Trainer) -> None:
         if self._restored is None:
             return
         # Otherwise a plateau would not be looked for at the end of this epoch.

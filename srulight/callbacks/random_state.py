@@ -50,6 +50,14 @@ class RandomState(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
+        self._go_on(trainer)
+
+    # A run that stopped in the last validation has no batch before it saves again.
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._go_on(trainer)
+
+    def _go_on(self, trainer: Trainer) -> None:
         if self._state is None:
             return
         torch.set_rng_state(self._state["cpu"])

@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from srulight.callbacks.last_checkpoint import LastCheckpoint
 from srulight.encoders.base import PeepholeLayer
 from srulight.errors import InputError
 
@@ -38,6 +39,7 @@ class Stability(Callback):
         self._states: list[Tensor] = []  # and of all
         self._losses: list[tuple[int, Tensor]] = []  # since the last look, with their steps
         self._batches = 0  # since the last look
+        self._logs = False  # whether the step under way is logged
 
     def on_train_batch_start(
         self,
@@ -46,7 +48,9 @@ class Stability(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        if _logs(trainer):
+        # Asked once a batch: Lightning takes a while to say which step it is.
+        self._logs = _logs(trainer)
+        if self._logs:
             self._hooks = [
                 module.register_forward_hook(self._measure, with_kwargs=True)
                 for module in pl_module.modules()
@@ -82,7 +86,7 @@ class Stability(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        if not _logs(trainer):
+        if not self._logs:
             return
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         plugin = trainer.precision_plugin
@@ -199,6 +203,9 @@ def _advice(trainer: Trainer) -> str:
         )
         if path and Path(path).exists()
     ]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, LastCheckpoint) and callback.path.is_file():
+            paths.append(callback.path)
     saved = max(paths, key=lambda path: path.stat().st_mtime, default=None)
     remedies = "lower the learning rate, clip gradients (--trainer.gradient_clip_val=1)"
     gates = "the reset gates lower (--model.encoder.highway_bias=-2)"

@@ -1,5 +1,6 @@
 """A loader that can begin in the middle, so that a resumed run goes on with the next batch."""
 
+import signal
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -8,6 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 _T = TypeVar("_T")
+
+_PATIENCE = 30  # Seconds that a worker lives on after SIGTERM.
 
 
 class _Rest(Sampler[list[int]]):
@@ -58,6 +61,7 @@ class ResumableLoader(DataLoader[_T]):
             collate_fn=only,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=_outlast_signals if num_workers else None,
             # Otherwise each pass draws from the global generator, and a resumed run differs.
             generator=torch.Generator().manual_seed(seed),
         )
@@ -82,6 +86,16 @@ class ResumableLoader(DataLoader[_T]):
         for batch in super().__iter__():
             self.start = 0
             yield batch
+
+
+def _outlast_signals(worker: int) -> None:
+    """Lets a worker live on when all processes are asked to stop, until the run has saved."""
+    for name in ("SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        # The run may also be gone, and this be the way to end what it left.
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
 
 
 def _only(items: list[_T]) -> _T:

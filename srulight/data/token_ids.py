@@ -119,7 +119,9 @@ def _key(parts: dict[str, Span], recipe: Recipe) -> str:
 def _build(parts: dict[str, Span], recipe: Recipe, folder: Path) -> None:
     """Writes beside and renames, so that there is a whole folder or none."""
     unfinished = folder.with_suffix(f".{os.getpid()}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    # The lock is held: what is there was left by a process that was killed.
+    for left in folder.parent.glob(f"{folder.name}.*.part"):
+        shutil.rmtree(left, ignore_errors=True)
     unfinished.mkdir()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:

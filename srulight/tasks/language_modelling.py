@@ -55,7 +55,9 @@ class LanguageModelling(Task):
         scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
             Noam, Cosine, Warmup, Decay or torch's (lightning.pytorch.cli.ReduceLROnPlateau: every
             epoch); a constant rate if None.
-        compile: COMPILE
+        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
+            compiler. The first steps take 30 seconds in all, and a few where the same was compiled
+            before. An LSTM or GRU, or an adaptive softmax, is not compiled, what surrounds it is.
     """
 
     monitor = ("val/loss", "min")

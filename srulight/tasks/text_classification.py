@@ -56,7 +56,9 @@ class TextClassification(Task):
             if None.
         scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch
             (lightning.pytorch.cli.ReduceLROnPlateau: every epoch); a constant rate if None.
-        compile: COMPILE
+        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
+            compiler. The first steps take 15 seconds in all, and a few where the same was compiled
+            before. An LSTM or GRU is not compiled, what surrounds it is.
     """
 
     monitor = ("val/accuracy", "max")

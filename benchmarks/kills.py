@@ -1,0 +1,433 @@
+"""Kills training at random moments, again and again, and counts how it goes on.
+
+    python benchmarks/kills.py --kills 100            every task, seven minutes
+    python benchmarks/kills.py --kills 30 --tasks language_modelling --seed 7
+
+Each scenario is trained once without a stop. Then runs of it are killed, by SIGKILL as a rule and
+at times by a signal that asks them to stop, and started again with ``--ckpt_path=auto`` until they
+finish. All files are read after every kill. Columns:
+
+    runs, exact  runs that were killed, and those that ended with the checkpoints and the log of the
+                 run without a stop, to the last bit and but for columns of wall time
+    kills        how many in all, and by which signal
+    again        steps of the optimiser that were done again
+    lost         starts anew or from before a checkpoint that was there, and checkpoints without the
+                 last step of a run that was asked to stop
+    corrupt      files that could not be read
+    codes        exit statuses other than expected
+
+The exit status is 1 if a run did not end exactly, or anything was lost or corrupt.
+
+Processes are forked from one that has imported everything and computed nothing: Python's start
+would take longer than training.
+"""
+
+import argparse
+import csv
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning_utilities.core.imports import module_available
+from lightning_utilities.core.rank_zero import rank_zero_only
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+import srulight.commands.training  # noqa: F401  before anything is forked
+from srulight.checkpoint import read
+from srulight.cli import main as command_line
+from srulight.commands.runs import LAST
+from srulight.errors import InputError
+from srulight.ops import extension
+from srulight.plugins import load_plugins
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+COMMON = """--model.embedding_size=8 --model.encoder.hidden_size=8 --model.optimizer.lr=0.02
+    --data.batch_size=4 --trainer.max_epochs=4 --trainer.enable_progress_bar=false
+    --trainer.enable_model_summary=false --trainer.log_every_n_steps=1
+    --trainer.callbacks=LastCheckpoint --trainer.callbacks.every_n_steps=2"""
+TASKS = {
+    "classification": f"""--config={CONFIGS / "quickstart.yaml"} --data.corpus=Grammar {COMMON}
+        --data.corpus.train_size=61 --data.corpus.val_size=17 --data.corpus.test_size=16""",
+    "language_modelling": f"""--config={CONFIGS / "language_model.yaml"} --data.corpus=GrammarText
+        --data.corpus.train_size=60 --data.corpus.val_size=9 --data.segment_length=9
+        --data.eval_tracks=3 --data.eval_segment_length=8 {COMMON}""",
+}
+DROPOUT = "--model.dropout=0.3 --model.encoder.dropout=0.3"
+WORKERS = "--data.num_workers=2"
+ADDED = "--trainer.accumulate_grad_batches=3 --trainer.log_every_n_steps=2 --trainer.max_epochs=7"
+OFTEN = "--trainer.val_check_interval=0.3"
+CYCLE = """--model.scheduler=torch.optim.lr_scheduler.OneCycleLR --model.scheduler.max_lr=0.05
+    --model.scheduler.total_steps=100"""
+PLATEAU = """--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau --model.scheduler.mode=max
+    --model.scheduler.monitor=val/loss --model.scheduler.patience=0"""
+TWO = f"--trainer.devices=2 --trainer.strategy=ddp {DROPOUT} --trainer.max_epochs=3"
+LONG = "--data.corpus.train_size=12000 --trainer.limit_train_batches=12"
+
+KILL, TERM, INT, USR1 = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+SIGNALS = [KILL] * 11 + [TERM] * 3 + [INT] * 3 + [USR1] * 3
+STATUS = {TERM: 143, INT: 130, USR1: 143}
+STATE = ("state_dict", "optimizer_states", "lr_schedulers", "random_states", "carried")
+COUNTS = ("runs", "exact", "kills", "SIGKILL", "SIGTERM", "SIGINT", "SIGUSR1", "again")
+BAD = ("lost", "corrupt", "codes")
+
+
+@dataclass
+class Scenario:
+    """A way to train, and what was counted of it.
+
+    Attributes:
+        task: Which.
+        name: What is special.
+        options: Arguments beside those of the task.
+        processes: How many train together.
+        own_cache: Whether each run makes its own token ids, and is first killed before it trains.
+        counts: Numbers by column.
+    """
+
+    task: str
+    name: str
+    options: str
+    processes: int = 1
+    own_cache: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def scenarios() -> list[Scenario]:
+    """Lists all."""
+    first, second = TASKS
+    return [
+        Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
+        Scenario(first, "workers, accumulated", f"{WORKERS} {ADDED} {DROPOUT}"),
+        Scenario(first, "workers, OneCycleLR, often", f"{WORKERS} {CYCLE} {OFTEN}"),
+        Scenario(first, "plateau, accumulated, often", f"{PLATEAU} {OFTEN} {ADDED}"),
+        Scenario(first, "two processes", TWO, processes=2),
+        Scenario(second, "dropout, often", f"{DROPOUT} {OFTEN}"),
+        Scenario(second, "OneCycleLR, accumulated, often", f"{CYCLE} {OFTEN} {ADDED}"),
+        Scenario(second, "plateau", PLATEAU),
+        Scenario(second, "own cache", f"{DROPOUT} {LONG}", own_cache=True),
+        Scenario(second, "two processes", TWO, processes=2),
+    ]
+
+
+class Run:
+    """The processes that train together, from their start to their end.
+
+    Args:
+        scenario: How they train.
+        folder: Where the run is kept.
+        said: File that takes what they print.
+
+    Attributes:
+        steps: Steps that the first process has done.
+        codes: Exit statuses, negative for a death by a signal; None before.
+    """
+
+    def __init__(self, scenario: Scenario, folder: Path, said: Path) -> None:
+        self.steps = RawValue(ctypes.c_long, 0)
+        self.said = said
+        self._args = ["fit", *TASKS[scenario.task].split(), *scenario.options.split()]
+        self._args += ["--ckpt_path=auto", f"--trainer.default_root_dir={folder}"]
+        world: dict[str, object] = {}
+        if scenario.own_cache:
+            world["SRULIGHT_CACHE"] = folder.with_suffix(".cache")
+        size = scenario.processes
+        if size > 1:  # as torchrun says it
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
+            world |= {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": 0}
+            world |= {"TORCHELASTIC_RUN_ID": "kills"}
+        self.pids = [self._fork(rank, world) for rank in range(size)]
+        self.codes: list[int | None] = [None] * size
+
+    def _fork(self, rank: int, world: dict[str, object]) -> int:
+        if pid := os.fork():
+            return pid
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            for stream in (1, 2):
+                os.dup2(os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+            os.environ.update({name: str(value) for name, value in world.items()})
+            if "WORLD_SIZE" in world:
+                os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
+                # Lightning looks for it when it is imported.
+                rank_zero_only.rank = rank  # type: ignore[attr-defined]
+            if rank == 0:
+                register_optimizer_step_post_hook(self._count)
+            sys.argv = ["train.py", *self._args]
+            command_line(self._args)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+            print(stop.code)
+        except KeyboardInterrupt:
+            # So Python ends.
+            signal.signal(INT, signal.SIG_DFL)
+            os.kill(os.getpid(), INT)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    def _count(self, *_: object) -> None:
+        self.steps.value += 1
+
+    def wait(self, seconds: float, some: bool = False) -> bool:
+        """Waits until all processes have ended, or some; tells whether they did in time."""
+        end = time.monotonic() + seconds
+        while True:
+            for i, pid in enumerate(self.pids):
+                if self.codes[i] is None:
+                    ended, status = os.waitpid(pid, os.WNOHANG)
+                    self.codes[i] = os.waitstatus_to_exitcode(status) if ended else None
+            running = self.codes.count(None)
+            if running == 0 or (some and running < len(self.codes)) or time.monotonic() > end:
+                return running == 0
+            time.sleep(0.002)
+
+    def train(self) -> None:
+        """Waits for the first step, or the end."""
+        while not self.steps.value and not self.wait(0.002):
+            pass
+
+    def finish(self) -> None:
+        """Waits for the end; what waits for a process that is gone is killed, and what hangs."""
+        self.wait(120, some=True)
+        self.wait(5)
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, KILL)  # workers that a killed process left, too
+        self.wait(5)
+
+    def begun_at(self) -> int | None:
+        """Says after which step it went on, 0 for a new run; None if it did not come to that."""
+        said = self.said.read_text() if self.said.exists() else ""
+        found = re.search(r"going on from .*, after step (\d+)", said)
+        return int(found[1]) if found else 0 if "no checkpoint to go on from" in said else None
+
+
+def look(folder: Path) -> tuple[int, list[str]]:
+    """Reads all that a run left; gives the step of its newest checkpoint, and what is corrupt."""
+    step, corrupt = 0, []
+    for path in folder.glob("*/checkpoints/*.ckpt"):
+        try:
+            stored = read(path)
+            step = max(step, stored["global_step"] if path.name in LAST else 0)
+        except InputError as error:
+            corrupt.append(str(error))
+    for path in folder.glob("*/metrics.csv"):
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+        if not rows or any(len(row) != len(rows[0]) for row in rows):
+            corrupt.append(f"{path} has rows that are not whole")
+    for path in folder.glob("*/config.yaml"):
+        config = yaml.safe_load(path.read_text())
+        if not isinstance(config, dict) or not {"model", "data", "trainer"} <= config.keys():
+            corrupt.append(f"{path} is not whole")
+    return step, corrupt
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """Collects what a run ends with."""
+    last = max(folder.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    stored, best = read(last), read(last.with_name("best.ckpt"))
+    with (last.parents[1] / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    log = [{name: value for name, value in row.items() if "second" not in name} for row in rows]
+    return {name: stored[name] for name in STATE} | {"log": log, "best": best["state_dict"]}
+
+
+def same(one: Any, other: Any) -> bool:  # noqa: ANN401
+    """Compares plain data and tensors, to the last bit."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, Tensor) else bool(one == other)
+
+
+class Trial:
+    """A scenario's run without a stop, and those that are killed.
+
+    Args:
+        scenario: How they train.
+        folder: Where they lie.
+        generator: Draws when and how they are killed.
+    """
+
+    def __init__(self, scenario: Scenario, folder: Path, generator: torch.Generator) -> None:
+        self.scenario, self.folder, self.generator = scenario, folder, generator
+        folder.mkdir()
+        start = time.monotonic()
+        run = Run(scenario, folder / "whole", folder / "whole.log")
+        run.train()
+        self.begin = time.monotonic() - start
+        run.finish()
+        self.length = time.monotonic() - start - self.begin
+        if any(run.codes):
+            sys.exit(f"{scenario.name} does not train: {run.codes}, see {run.said}")
+        self.steps = run.steps.value
+        self.result = result(folder / "whole")
+
+    def share(self) -> float:
+        """Draws a number between 0 and 1."""
+        return float(torch.rand((), generator=self.generator))
+
+    def report(self, column: str, run: Run, what: object) -> None:
+        """Counts what should not be."""
+        self.scenario.counts[column] += 1
+        print(f"{column}: {self.scenario.name}, {run.said}: {what}", file=sys.stderr)
+
+    def kill(self, run: Run, early: bool, left: float) -> tuple[signal.Signals | None, int, bool]:
+        """Sends a signal to a process after a while, unless the run has ended.
+
+        Args:
+            run: Which.
+            early: Whether to send it while the run prepares to train.
+            left: Share of the training that this run still has to do, 0 to 1.
+
+        Returns:
+            The signal or None, the rank of the process, whether training had begun.
+        """
+        number = SIGNALS[int(self.share() * len(SIGNALS))]
+        rank = int(self.share() * len(run.pids))
+        if early:
+            delay = self.share() * self.begin
+        else:
+            run.train()
+            delay = self.share() * self.length * left
+        if run.wait(delay) or run.codes[rank] is not None:
+            return None, rank, True
+        begun = run.steps.value > 0
+        # A terminal sends Ctrl-C to workers, too.
+        group = number == INT and len(run.pids) == 1
+        (os.killpg if group else os.kill)(run.pids[rank], number)
+        self.scenario.counts.update(("kills", number.name))
+        return number, rank, begun
+
+    def batter(self, kills: int) -> None:
+        """Kills a run so often, unless it finishes before, lets it finish and compares."""
+        name = f"run-{self.scenario.counts['runs']}"
+        folder = self.folder / name
+        seen = done = 0
+        self.scenario.counts["runs"] += 1
+        for left in range(kills, -1, -1):
+            run = Run(self.scenario, folder, self.folder / f"{name}-{kills - left}.log")
+            number, rank, training = None, 0, True
+            if left:
+                early = self.share() < 0.1 or (self.scenario.own_cache and left == kills)
+                number, rank, training = self.kill(run, early, 1 - seen / self.steps)
+            run.finish()
+            start, steps = run.begun_at(), run.steps.value
+            if start is not None and start < seen:
+                self.report("lost", run, f"it went on after {start}, not {seen}")
+            done += steps
+            reached = (start or 0) + steps
+            self.check_codes(run, number, rank, training, reached == self.steps)
+            saved, corrupt = look(folder)
+            seen = max(seen, saved)
+            for what in corrupt:
+                self.report("corrupt", run, what)
+            asked = number in STATUS and run.codes[rank] == STATUS[number]
+            if asked and training and saved < reached:
+                self.report("lost", run, f"step {saved} was saved of {reached}")
+            if number is None:
+                break
+        self.scenario.counts["again"] += done - self.steps
+        try:
+            end = result(folder)
+        except (ValueError, InputError) as error:  # no last.ckpt, or none that is whole
+            end = {"error": error}
+        other = [part for part, value in self.result.items() if not same(value, end.get(part))]
+        if other:
+            self.report("not exact", run, other)
+        else:
+            self.scenario.counts["exact"] += 1
+
+    def check_codes(
+        self, run: Run, number: signal.Signals | None, rank: int, training: bool, finished: bool
+    ) -> None:
+        """Counts exit statuses other than expected.
+
+        Before training begins, and after its end, a signal may kill as it does other programs.
+        """
+        fine: set[int | None] = {0} if number is None or finished else set()
+        if number is not None and (number == KILL or not training or finished):
+            fine.add(-number)
+        fine |= {STATUS[number]} if number in STATUS else set()
+        # The others cannot go on, and say so.
+        alone = number == KILL or not training or finished
+        codes = [run.codes[rank]] if alone else run.codes
+        if not fine.issuperset(codes):
+            self.report("codes", run, f"{run.codes} after {number!r} to process {rank}")
+
+
+def table(chosen: list[Scenario]) -> str:
+    """Lays out what was counted, with totals."""
+    total = sum((scenario.counts for scenario in chosen), Counter())
+    named = [(f"{s.task}, {s.name}", s.counts) for s in chosen]
+    lines = [f"{'scenario':50}" + "".join(f"{column:>8}" for column in COUNTS + BAD)]
+    for name, counts in [*named, ("total", total)]:
+        lines.append(f"{name:50}" + "".join(f"{counts[c]:8}" for c in COUNTS + BAD))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Kills, and prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=100, help="in all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    load_plugins()
+    extension.load("cpu")
+    if module_available("matplotlib"):
+        import matplotlib.figure  # noqa: F401
+    generator = torch.Generator().manual_seed(args.seed)
+    chosen = [scenario for scenario in scenarios() if scenario.task in args.tasks]
+    folder = Path(tempfile.mkdtemp())
+    # Without a thread of its own, which a forked process would lack.
+    with Progress(console=Console(stderr=True), auto_refresh=False) as progress:
+        bar = progress.add_task("kills", total=args.kills)
+        for i, scenario in enumerate(chosen):
+            progress.update(bar, description=f"{scenario.task}, {scenario.name}", refresh=True)
+            trial = Trial(scenario, folder / str(i), generator)
+            goal = args.kills // len(chosen) + (i < args.kills % len(chosen))
+            while (rest := goal - scenario.counts["kills"]) > 0:
+                before = scenario.counts["kills"]
+                trial.batter(min(rest, 1 + int(4 * trial.share())))
+                progress.update(bar, advance=scenario.counts["kills"] - before, refresh=True)
+    print(table(chosen))
+    counts = [scenario.counts for scenario in chosen]
+    if any(c["exact"] < c["runs"] or c["lost"] or c["corrupt"] for c in counts):
+        sys.exit(f"what they left is in {folder}")
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
