@@ -1,5 +1,6 @@
 """What happens beside training."""
 
+from srulight.callbacks.bar import Bar
 from srulight.callbacks.curves import Curves
 from srulight.callbacks.epoch_line import EpochLine
 from srulight.callbacks.last_checkpoint import LastCheckpoint
@@ -10,6 +11,7 @@ from srulight.callbacks.stability import Stability
 from srulight.callbacks.throughput import Throughput
 
 __all__ = [
+    "Bar",
     "Curves",
     "EpochLine",
     "LastCheckpoint",

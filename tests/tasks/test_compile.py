@@ -1,0 +1,138 @@
+"""A compiled run is the run that is not compiled, and leaves the same checkpoints."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.utils import counters
+
+from srulight import load
+from srulight.cli import main
+from srulight.tasks import LanguageModelling
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CLASSIFIER = [
+    f"--config={CONFIGS / 'quickstart.yaml'}", "--data.corpus=Grammar", "--data.batch_size=8",
+]  # fmt: skip
+MODEL = [
+    f"--config={CONFIGS / 'language_model.yaml'}", "--data.corpus=GrammarText",
+    "--data.batch_size=4", "--data.eval_tracks=3",
+]  # fmt: skip
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+SMALL = [
+    "--data.corpus.train_size=80", "--data.corpus.val_size=16", "--data.corpus.test_size=16",
+    "--model.embedding_size=8", "--model.encoder.hidden_size=8", "--model.encoder.num_layers=1",
+    "--trainer.max_epochs=3", "--trainer.log_every_n_steps=4", *QUIET,
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_yet() -> None:
+    torch.compiler.reset()
+    counters.clear()
+
+
+def graphs() -> int:
+    return counters["stats"]["unique_graphs"]
+
+
+def fit(folder: Path, *args: str) -> dict[str, Tensor]:
+    """Trains, or goes on; gives the weights."""
+    main(["fit", *args, f"--trainer.default_root_dir={folder}"])
+    return weights(folder)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    last = folder / "version_0" / "checkpoints" / "last.ckpt"
+    found: dict[str, Tensor] = torch.load(last, weights_only=True)["state_dict"]
+    return found
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    with (folder / "version_0" / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def assert_close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert got.keys() == expected.keys()
+    for name, weight in expected.items():
+        torch.testing.assert_close(got[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [CLASSIFIER, MODEL], ids=["classification", "language modelling"])
+def test_it_is_the_run_that_is_not_compiled(task: list[str], tmp_path: Path) -> None:
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    expected = fit(plain, *task, *SMALL)
+    assert graphs() == 0
+    # Dropout, too, draws the same numbers.
+    assert_close(fit(compiled, *task, *SMALL, "--model.compile=true"), expected)
+    # One for measuring, one for training, and of these one more for the start of a text, or for
+    # more than 16 steps; lengths and numbers of sentences differ.
+    assert 2 <= graphs() <= 5
+    # Layers are looked into at the same steps.
+    for name in ("train/growing_states", "train/gradient_norm", "val/loss"):
+        values = logged(plain, name)
+        assert len(values) >= 3
+        assert logged(compiled, name) == pytest.approx(values, rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_may_be_compiled_for_a_while(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = fit(tmp_path / "plain", *CLASSIFIER, *SMALL)
+    fit(tmp_path, *CLASSIFIER, *SMALL, "--trainer.max_epochs=1")
+    assert graphs() == 0
+    fit(tmp_path, "--ckpt_path=last", "--trainer.max_epochs=2", "--model.compile=true")
+    made = graphs()
+    assert made > 0
+    options = ["--trainer.max_epochs=3", "--model.compile=false"]
+    assert_close(fit(tmp_path, "--ckpt_path=last", *options), expected)
+    assert graphs() == made
+
+    last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    measured = []
+    for said in ("false", "true"):
+        capsys.readouterr()
+        main(["test", f"--ckpt_path={last}", f"--model.compile={said}", *QUIET])
+        measured.append(capsys.readouterr().out)
+    assert "test/accuracy" in measured[0]
+    assert measured[0] == measured[1]
+    assert graphs() > made
+
+
+@pytest.mark.parametrize("task", [CLASSIFIER, MODEL], ids=["classification", "language modelling"])
+def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> None:
+    with torch.compiler.set_stance("force_eager"):
+        fit(tmp_path, *task, *SMALL, "--model.compile=true", "--trainer.log_every_n_steps=0")
+    trained = load(tmp_path / "version_0" / "checkpoints" / "last.ckpt")
+    assert trained.compiled
+    assert len(trained.predict(["the plot was dull .", "dull"])) == 2
+    if isinstance(trained, LanguageModelling):
+        assert len(list(trained.generate("the", length=3))) == 3
+    assert graphs() == 0
+
+
+def test_says_that_there_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match=r"needs a C\+\+ compiler: install g\+\+, or set CXX"):
+        fit(tmp_path, *CLASSIFIER, *SMALL, "--model.compile=true")
+
+
+@pytest.mark.slow
+def test_two_processes_compile_what_one_need_not(tmp_path: Path) -> None:
+    exact = [*MODEL, *SMALL, "--model.dropout=0", "--model.encoder.dropout=0"]
+    expected = fit(tmp_path / "one", *exact)
+    command = [
+        sys.executable, str(CONFIGS.parent / "train.py"), "fit", *exact, "--trainer.strategy=ddp",
+        "--trainer.devices=2", "--data.batch_size=2", "--model.compile=true",
+        f"--trainer.default_root_dir={tmp_path / 'two'}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_close(weights(tmp_path / "two"), expected)
