@@ -27,7 +27,8 @@ class MeanLoss(Metric):
             total: Their sum.
             count: How many they are, int64.
         """
-        self.total += total.detach()
+        # Not in place: with a model in half precision the sum begins as a zero in half precision.
+        self.total = self.total + total.detach().double()
         self.count += count
 
     def compute(self) -> Tensor:

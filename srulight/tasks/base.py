@@ -1,31 +1,29 @@
 """What every task shares."""
 
 import inspect
-import os
-import shutil
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 
 from srulight.errors import InputError
 from srulight.metrics import MeanLoss
 from srulight.processes import gather
+from srulight.tasks.compiling import check_compiler
 
 METADATA = "metadata"
 DROPPED = "hyper_parameters_dropped"
 TASK = "task"
 CARRIED = "carried"
 TRAIN_LOSS = "train_loss"
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Task(LightningModule, ABC):
@@ -124,8 +122,7 @@ class Task(LightningModule, ABC):
             self._build_from_data()
         # Without a trainer there is little to run, and compiling would take longer.
         if self.compiled:
-            if self.trainer.strategy.root_device.type == "cpu" and not _has_compiler():
-                raise InputError("compile=true needs a C++ compiler: install g++, or set CXX")
+            check_compiler(self.trainer.strategy.root_device)
             self.compile_network()
 
     def _build_from_data(self) -> None:
@@ -176,6 +173,24 @@ class Task(LightningModule, ABC):
                 "what came before"
             )
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if not (gradient_clip_val and fused and isinstance(plugin, MixedPrecision)):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        # Lightning 2.6 refuses this: a fused optimiser would divide by the scale of the loss only
+        # after. It does not where that was done, and without a scale there is nothing to do.
+        if plugin.scaler is not None:
+            plugin.scaler.unscale_(optimizer)
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [p for p in self.parameters() if p.requires_grad]
         build = self.optimizer_factory or (
@@ -183,6 +198,10 @@ class Task(LightningModule, ABC):
         )
         try:
             optimizer = build(trained)
+            if self._trainer is not None and self.trainer.gradient_clip_val:
+                # Gradients must be unscaled before they are clipped, and a fused optimiser would
+                # do it later: Lightning refuses that (2.6), in bfloat16, which has no scale, too.
+                optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
             if self.scheduler_factory is None:
                 return optimizer
             scheduler = self.scheduler_factory(optimizer)
@@ -209,17 +228,6 @@ class Task(LightningModule, ABC):
         }
 
 
-def compile_function(function: _Function) -> _Function:
-    """Compiles a function of batches, whose sizes differ; it draws the same random numbers.
-
-    Args:
-        function: The function.
-    """
-    # A compiler's own random numbers would be others, and take longer on a CPU.
-    options: dict[str, Any] = {"fallback_random": True}
-    return cast(_Function, torch.compile(function, dynamic=True, options=options))
-
-
 def _refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     """Raises InputError if a checkpoint's weights are not those of the model."""
     shapes, others = ({name: w.shape for name, w in ws.items()} for ws in (own, stored))
@@ -230,12 +238,6 @@ def _refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
             f"of another shape, such as {differ[0]}; leave out what changes it, or leave out "
             "--ckpt_path to train it anew"
         )
-
-
-def _has_compiler() -> bool:
-    """Looks where torch will look."""
-    default = "clang++" if sys.platform == "darwin" else "g++"
-    return shutil.which(os.environ.get("CXX", default)) is not None
 
 
 def _is_plain(value: object) -> bool:

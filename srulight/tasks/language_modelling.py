@@ -15,7 +15,8 @@ from srulight.errors import InputError
 from srulight.layers import AdaptiveSoftmax, Dropout, Softmax, TokenLayers
 from srulight.metrics import MeanLoss
 from srulight.sampling import Sampler
-from srulight.tasks.base import Task, compile_function
+from srulight.tasks.base import Task
+from srulight.tasks.compiling import compile_function
 from srulight.tokens import get_codec
 
 # What a loss in nats is called in the units of the field.

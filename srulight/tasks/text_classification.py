@@ -18,7 +18,8 @@ from srulight.errors import InputError
 from srulight.layers import Dropout
 from srulight.masking import last_step, masked_max, masked_mean
 from srulight.metrics import MeanLoss
-from srulight.tasks.base import Task, compile_function
+from srulight.tasks.base import Task
+from srulight.tasks.compiling import compile_function
 from srulight.text import UNKNOWN_INDEX, Vocabulary, get_tokenizer
 
 Pooling = Literal["auto", "last", "mean", "max"]
