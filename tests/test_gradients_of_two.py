@@ -3,6 +3,7 @@
 This file is also what the two processes run.
 """
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -112,10 +113,13 @@ def one() -> dict[str, Report]:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Report]]:
     folder = tmp_path_factory.mktemp("two")
+    # Another test's seed, which Lightning leaves here, would make other weights.
+    environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
     # Processes that wait for each other in vain would wait for half an hour.
     done = subprocess.run(
-        [sys.executable, __file__, str(folder)], capture_output=True, text=True, timeout=120
-    )
+        [sys.executable, __file__, str(folder)],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
