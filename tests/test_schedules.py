@@ -168,9 +168,8 @@ def test_a_plateau_watches_its_metric_after_every_epoch(tmp_path: Path) -> None:
     ]  # fmt: skip
     stored = fit(tmp_path, *plateau, "--model.scheduler.monitor=val/loss")
     (state,) = stored["lr_schedulers"]
-    # Lightning saves first and lowers the rate then: the last epoch's turn is not in here.
-    assert state["last_epoch"] == 2
-    assert state["_last_lr"] == [0.005]
+    assert state["last_epoch"] == 3
+    assert state["_last_lr"] == [0.0025]
 
 
 @pytest.mark.parametrize(
