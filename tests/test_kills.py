@@ -16,6 +16,6 @@ def test_killed_runs_of_every_task_end_exactly() -> None:
     header, *_, total = done.stdout.splitlines()
     names = header.split()[1:]
     counts = dict(zip(names, map(int, total.split()[1:]), strict=True))
-    assert counts["kills"] == 12
+    assert counts["kills"] == 10
     assert counts["exact"] == counts["runs"] > 0
     assert counts["lost"] == counts["corrupt"] == 0
