@@ -12,6 +12,7 @@ import torch
 
 from srulight.callbacks import EpochLine, LastCheckpoint
 from srulight.cli import main
+from srulight.storage import WholeCheckpoints
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PLATEAU = "lightning.pytorch.cli.ReduceLROnPlateau"
@@ -203,6 +204,30 @@ def test_another_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="error: the model is not that of the checkpoint: 14 weig"):
         fit(tmp_path, *SENTENCES, "--ckpt_path=auto", "--model.encoder=LSTM")
     assert fit(tmp_path, *SENTENCES, "--ckpt_path=auto")[0]["epoch"] == 3
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit(tmp_path / "whole", *SENTENCES)
+    fit(tmp_path / "parts", *SENTENCES, "--trainer.max_epochs=2")
+    folder = tmp_path / "parts" / "version_0" / "checkpoints"
+    last, previous = folder / "last.ckpt", (folder / "previous.ckpt").read_bytes()
+    last.write_bytes(last.read_bytes()[:3000])
+
+    save = WholeCheckpoints.save_checkpoint
+
+    def die(self: WholeCheckpoints, checkpoint: dict[str, Any], path: Path, *_: object) -> None:
+        if Path(path).name == "last.ckpt":
+            raise Killed
+        save(self, checkpoint, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WholeCheckpoints, "save_checkpoint", die)
+        with pytest.raises(Killed):
+            fit(tmp_path / "parts", *SENTENCES, "--ckpt_path=auto")
+    assert (folder / "previous.ckpt").read_bytes() == previous
+    check_equal(whole, fit(tmp_path / "parts", *SENTENCES, "--ckpt_path=auto"))
 
 
 def test_every_n_steps_is_a_number_of_steps() -> None:

@@ -52,6 +52,7 @@ class LastCheckpoint(Callback):
         self._wish: Wish | None = None
         self.path = Path()
         self._due = False
+        self._is_whole = False  # the file that is there now, as far as this run knows
         self._moment: _Moment | None = None  # of the checkpoint under way, if it is of this class
         self._saved_step = 0
         self._saved_time = 0.0
@@ -67,6 +68,8 @@ class LastCheckpoint(Callback):
         self._wish = Wish()
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
+        begun = trainer.ckpt_path
+        self._is_whole = begun is not None and Path(begun).absolute() == self.path.absolute()
 
     def on_train_batch_start(
         self,
@@ -135,11 +138,13 @@ class LastCheckpoint(Callback):
         return self._wish(self._signals.code or (_SAVE if late and trainer.is_global_zero else 0))
 
     def _save(self, trainer: Trainer, moment: _Moment) -> None:
-        if trainer.is_global_zero and self.path.is_file():
+        # A damaged one, if this run went on from the one before, must not take its place.
+        if trainer.is_global_zero and self._is_whole and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
         self._moment = moment
         trainer.save_checkpoint(self.path, weights_only=False)
         self._moment = None
+        self._is_whole = True
         self._due = False
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
