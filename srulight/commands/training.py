@@ -44,6 +44,7 @@ from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.logs import Log
 from srulight.plugins import load_plugins
+from srulight.processes import leave
 from srulight.storage import written
 from srulight.tasks import Task
 from srulight.tasks.base import METADATA
@@ -147,6 +148,10 @@ def run(command: str, args: list[str]) -> None:
     _silence_noise()
     try:
         build([command, *args])
+        leave()
+    except SystemExit:
+        leave()
+        raise
     except ValueError as error:
         # jsonargparse wraps what a constructor says.
         cause: BaseException | None = error
