@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from srulight.encoders import LSTM as LSTM
     from srulight.encoders import QRNN as QRNN
     from srulight.encoders import SRU as SRU
+    from srulight.encoders import ResidualCNN as ResidualCNN
     from srulight.encoders import SRUpp as SRUpp
 
 __version__ = "0.1.0"
 
 _HOME = {
     "load": "srulight.checkpoint",
-    **dict.fromkeys(("CNN", "GRU", "LSTM", "QRNN", "SRU", "SRUpp"), "srulight.encoders"),
+    **dict.fromkeys(
+        ("CNN", "GRU", "LSTM", "QRNN", "ResidualCNN", "SRU", "SRUpp"), "srulight.encoders"
+    ),
 }
 
 

@@ -36,7 +36,8 @@ def test_builds(path: Path) -> None:
 def test_a_preset_takes_the_place_of_the_encoder(path: Path) -> None:
     with torch.device("meta"):
         made = encoder(built(f"--config={FOLDER / 'sst.yaml'}", f"--model.encoder={path}"))
-    named = {"bag": "cnn"}.get(path.stem.split("_")[0], path.stem.split("_")[0])
+    first = path.stem.split("_")[0]
+    named = {"bag": "cnn", "residual": "residualcnn"}.get(first, first)
     assert type(made).__name__.lower() == named
 
 

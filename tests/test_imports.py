@@ -11,14 +11,17 @@ import srulight
 
 ROOT = Path(srulight.__file__).parent
 DOWN = {"errors", "batch", "masking", "text", "tokens"}
+SPEECH = {"audio", "features", "frontend", "spelling"}
 MAY_IMPORT = {
     "cli": {"commands", "errors", "memory"},
     "commands": {
+        "audio",
         "callbacks",
         "checkpoint",
         "data",
         "logs",
         "plugins",
+        "processes",
         "storage",
         "tasks",
         "errors",
@@ -27,10 +30,27 @@ MAY_IMPORT = {
     "plugins": {"data", "encoders", "schedules", "tasks"},
     "compat": {"encoders"},
     "callbacks": {"data", "encoders", "errors", "logs", "processes", "storage"},
-    "tasks": {"encoders", "layers", "metrics", "processes", "sampling", *DOWN},
-    "data": {"cache", *DOWN},
+    "tasks": {
+        "encoders",
+        "layers",
+        "metrics",
+        "processes",
+        "sampling",
+        *SPEECH,
+        "decoding",
+        "listening",
+        *DOWN,
+    },
+    "data": {"cache", "storage", *SPEECH, *DOWN},
     "encoders": {"ops", "masking"},
     "layers": {"batch", "masking"},
+    "listening": {"decoding", "encoders", "errors", "frontend", "layers", "overlap"},
+    "frontend": {"audio", "errors", "features"},
+    "features": {"errors"},
+    "audio": {"errors"},
+    "overlap": set(),
+    "decoding": {"errors"},
+    "spelling": {"errors"},
     "logs": {"storage"},
     "storage": {"errors"},
     "schedules": set(),

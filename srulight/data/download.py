@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import tarfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -69,7 +70,7 @@ def download(source: Source, target: Path) -> None:
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
         raise InputError(
             f"{source.url} could not be downloaded ({e}); fetch it by hand, put it in "
-            f"{target.parent.absolute()} and unset --data.download"
+            f"{target.parent.absolute()} (unpacked, if it is an archive) and unset --data.download"
         ) from e
     finally:
         part.unlink(missing_ok=True)
@@ -97,3 +98,37 @@ def download_zip(source: Source, members: Mapping[str, Path]) -> None:
                 os.replace(part, target)
     finally:
         archive.unlink(missing_ok=True)
+
+
+def download_tar(source: Source, member: str, folder: Path) -> None:
+    """Downloads an archive and unpacks one folder of it; the archive is not kept.
+
+    Nothing in the archive can write elsewhere or link to what is elsewhere.
+
+    Args:
+        source: Where the archive comes from.
+        member: The folder inside the archive, which must not be there yet: it appears whole, or
+            not at all.
+        folder: What ``member`` lies in afterwards.
+
+    Raises:
+        InputError: If the network fails, the checksum is wrong or the archive cannot be unpacked.
+    """
+    target = folder / member
+    archive = _part(folder / source.url.rsplit("/", 1)[-1])
+    unpacked = _part(folder / member.replace("/", "-"))
+    try:
+        download(source, archive)
+        with tarfile.open(archive) as opened:
+            opened.extractall(unpacked, filter="data")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(unpacked / member, target)
+    except (tarfile.TarError, OSError) as error:
+        if target.is_dir():
+            return  # another process was faster
+        raise InputError(
+            f"{source.url} could not be unpacked in {folder.absolute()}: {error}; nothing was kept"
+        ) from error
+    finally:
+        archive.unlink(missing_ok=True)
+        shutil.rmtree(unpacked, ignore_errors=True)

@@ -5,6 +5,7 @@ from srulight.encoders.cnn import CNN
 from srulight.encoders.gru import GRU
 from srulight.encoders.lstm import LSTM
 from srulight.encoders.qrnn import QRNN
+from srulight.encoders.residual_cnn import ResidualCNN
 from srulight.encoders.sru import SRU
 from srulight.encoders.srupp import SRUpp
 
@@ -18,5 +19,6 @@ __all__ = [
     "EncoderFactory",
     "Recurrent",
     "RecurrentFactory",
+    "ResidualCNN",
     "SRUpp",
 ]

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Encoder
+from srulight.encoders.convolving import convolve
 from srulight.masking import zero_padding
 
 
@@ -41,21 +42,6 @@ class CNN(Encoder):
         outputs = []
         for width, convolution in zip(self.widths, self.convolutions, strict=True):
             padded = F.pad(x, ((width - 1) // 2, width // 2))
-            outputs.append(_convolve(padded, convolution).relu())
+            outputs.append(convolve(padded, convolution).relu())
         y = torch.cat(outputs, dim=1).mT
         return y if lengths is None else zero_padding(y, lengths)
-
-
-def _convolve(x: Tensor, convolution: nn.Module) -> Tensor:
-    """Runs a convolution over (B, F, T + width - 1)."""
-    assert isinstance(convolution, nn.Conv1d)
-    assert convolution.bias is not None
-    if not torch.compiler.is_compiling():
-        return convolution(x)
-    # Torch 2.13 compiles the gradient of a convolution anew for every length; not so that of its
-    # steps, all in one product, and their sum.
-    weight = convolution.weight.permute(2, 0, 1).flatten(0, 1)  # (width * channels, F)
-    products = F.linear(x.mT, weight).unflatten(-1, (-1, convolution.out_channels))
-    steps = products.size(1) - products.size(2) + 1
-    parts = [products[:, i : i + steps, i] for i in range(products.size(2))]
-    return (torch.stack(parts).sum(0) + convolution.bias).mT

@@ -2,5 +2,17 @@
 
 from srulight.layers.dropout import Dropout
 from srulight.layers.softmax import AdaptiveSoftmax, Softmax, TokenLayers
+from srulight.layers.spec_augment import SpecAugment
+from srulight.layers.subsampling import Convolutions, Stacking, Subsampling, SubsamplingFactory
 
-__all__ = ["AdaptiveSoftmax", "Dropout", "Softmax", "TokenLayers"]
+__all__ = [
+    "AdaptiveSoftmax",
+    "Convolutions",
+    "Dropout",
+    "Softmax",
+    "SpecAugment",
+    "Stacking",
+    "Subsampling",
+    "SubsamplingFactory",
+    "TokenLayers",
+]

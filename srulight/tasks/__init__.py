@@ -2,6 +2,16 @@
 
 from srulight.tasks.base import Task
 from srulight.tasks.language_modelling import LanguageModelling, Score
+from srulight.tasks.speech_recognition import SpeechRecognition, Spoken, Transcript
 from srulight.tasks.text_classification import Prediction, TextClassification
 
-__all__ = ["LanguageModelling", "Prediction", "Score", "Task", "TextClassification"]
+__all__ = [
+    "LanguageModelling",
+    "Prediction",
+    "Score",
+    "SpeechRecognition",
+    "Spoken",
+    "Task",
+    "TextClassification",
+    "Transcript",
+]

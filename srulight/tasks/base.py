@@ -86,6 +86,16 @@ class Task(LightningModule, ABC):
     def warm_start(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
 
+    def check(self, data: LightningDataModule) -> None:
+        """Looks for what the task cannot use, before the first step; for tasks that can.
+
+        Args:
+            data: The data module; it is set up.
+
+        Raises:
+            InputError: If there is something.
+        """
+
     def mean_loss(self, total: Tensor, count: Tensor) -> Tensor:
         """Gives the loss to train with, whichever share of the examples this process has.
 
@@ -116,18 +126,20 @@ class Task(LightningModule, ABC):
     def configure_model(self) -> None:
         if self._trainer is None:
             return
+        data: LightningDataModule | None = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.metadata is None:
-            self._build_from_data()
+            self._build_from_data(data)
+        if data is not None:
+            self.check(data)
         # Without a trainer there is little to run, and compiling would take longer.
         if self.compiled:
             check_compiler(self.trainer.strategy.root_device)
             self.compile_network()
 
-    def _build_from_data(self) -> None:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+    def _build_from_data(self, data: LightningDataModule | None) -> None:
         if data is None:
             raise InputError("a task learns its vocabulary from a data module: pass datamodule=...")
-        self._build(data.metadata)
+        self._build(data.metadata)  # type: ignore[attr-defined]
         self.warm_start(data)
 
     def _build(self, metadata: dict[str, Any]) -> None:

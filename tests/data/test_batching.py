@@ -6,7 +6,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from srulight.data.batching import BucketBatchSampler
+from srulight.data.batching import BucketBatchSampler, LengthBatchSampler
 from srulight.data.loading import ResumableLoader
 
 LENGTHS = torch.randint(1, 40, (1003,), generator=torch.Generator().manual_seed(0))
@@ -105,6 +105,66 @@ def test_no_examples_and_empty_batches_are_refused() -> None:
         BucketBatchSampler(torch.tensor([]), 8, shuffle=True)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         BucketBatchSampler(LENGTHS, 0, shuffle=True)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_batches_of_one_length_use_every_example_once(shuffle: bool, world_size: int) -> None:
+    for epoch in range(3):
+        samplers = [
+            LengthBatchSampler(LENGTHS, 200, shuffle, rank=rank, world_size=world_size)
+            for rank in range(world_size)
+        ]
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        ranks = [list(sampler) for sampler in samplers]
+        used = sorted(i for batches in ranks for batch in batches for i in batch)
+        assert used == list(range(1003))
+        # In every epoch and on every rank: ceil(total / 200 a rank).
+        expected = -(-int(LENGTHS.sum()) // (200 * world_size))
+        assert {len(batches) for batches in ranks} == {expected} == {len(samplers[0])}
+        for step in zip(*ranks, strict=True):
+            together = [i for batch in step for i in batch]
+            assert 0 < LENGTHS[together].sum() <= 200 * world_size + LENGTHS.max()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("world_size", [2, 8])
+def test_ranks_together_have_the_batches_of_one_rank(shuffle: bool, world_size: int) -> None:
+    ranks = [
+        LengthBatchSampler(LENGTHS[:50], 30, shuffle, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    one = LengthBatchSampler(LENGTHS[:50], 30 * world_size, shuffle)
+    together = [sorted(i for b in step for i in b) for step in zip(*ranks, strict=True)]
+    assert together == [sorted(batch) for batch in one]
+
+
+def test_batches_of_one_length_worked_by_hand() -> None:
+    # 14 steps in two batches of 7, from short to long: 1 + 1 + 2, whose end is at 4, and 3, at 7.
+    sampler = LengthBatchSampler(torch.tensor([3, 1, 7, 2, 1]), 7, shuffle=False)
+    assert list(sampler) == [[1, 4, 3, 0], [2]]
+    # One example is longer than a batch: 8 steps are one batch, and not four of 2.
+    assert list(LengthBatchSampler(torch.tensor([1, 6, 1]), 2, shuffle=False)) == [[0, 2, 1]]
+
+
+def test_batches_of_one_length_hold_similar_lengths_in_an_order_of_their_own() -> None:
+    sampler = LengthBatchSampler(LENGTHS, 200, shuffle=True, seed=3)
+    first = list(sampler)
+    padded = sum(len(batch) * int(LENGTHS[batch].max()) for batch in first)
+    assert padded < 1.1 * LENGTHS.sum()
+    assert list(sampler) == first
+    longest = [int(LENGTHS[batch].max()) for batch in first]
+    assert longest != sorted(longest)
+    sampler.set_epoch(1)
+    assert len(set(map(frozenset, first)) & set(map(frozenset, sampler))) < len(first) / 5
+
+
+def test_examples_without_a_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="only positive lengths"):
+        LengthBatchSampler(torch.tensor([2, 0]), 8, shuffle=True)
+    with pytest.raises(ValueError, match="batch_length must be at least 1, got 0"):
+        LengthBatchSampler(LENGTHS, 0, shuffle=True)
 
 
 class _Numbers(Dataset[Tensor]):

@@ -3,6 +3,10 @@
 import functools
 import hashlib
 import http.server
+import io
+import os
+import signal
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -11,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from srulight.data import FlatFiles, Grammar, StanfordTrees, Tables, flat_files, stanford_trees
-from srulight.data.download import Source, download, download_zip
+from srulight.data.download import Source, download, download_tar, download_zip
 from srulight.errors import InputError
 
 
@@ -86,6 +90,89 @@ def test_an_archive_gives_the_members_named_and_no_other(tmp_path: Path) -> None
     assert (tmp_path / "new" / "wanted.txt").read_text() == "yes"
     assert files(tmp_path / "new") == {"wanted.txt"}
     assert files(tmp_path) == {"a.zip", "new"}
+
+
+def pack(archive: Path, **links: str) -> Source:
+    """Makes an archive of ``in/dev/a``, ``in/other`` and links; ``to__b`` stands for ``to/b``."""
+    with tarfile.open(archive, "w:gz") as opened:
+        for name, text in {"in/dev/a": b"yes", "in/other": b"no"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            opened.addfile(info, io.BytesIO(text))
+        for name, target in links.items():
+            info = tarfile.TarInfo(name.replace("__", "/"))
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            opened.addfile(info)
+    return source(archive)
+
+
+def test_a_tar_archive_gives_the_folder_named_and_no_other(tmp_path: Path) -> None:
+    download_tar(pack(tmp_path / "a.tar.gz"), "in/dev", tmp_path / "new")
+    assert (tmp_path / "new" / "in" / "dev" / "a").read_text() == "yes"
+    assert files(tmp_path / "new") == {"in"}
+    assert files(tmp_path / "new" / "in") == {"dev"}
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("in__dev__b", "../../../evil"), ("in__dev__b", "/etc/passwd"), ("..__..__evil", "in")],
+)
+def test_a_tar_archive_that_reaches_outside_is_refused_and_leaves_nothing_behind(
+    name: str, target: str, tmp_path: Path
+) -> None:
+    known = pack(tmp_path / "a.tar.gz", **{name: target})
+    with pytest.raises(
+        InputError, match=r"a.tar.gz could not be unpacked in .* (outside|absolute)"
+    ):
+        download_tar(known, "in/dev", tmp_path / "new")
+    assert files(tmp_path / "new") == set()
+    assert files(tmp_path) == {"a.tar.gz", "new"}
+
+
+def test_a_file_of_an_archive_that_would_be_outside_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as opened:
+        opened.addfile(tarfile.TarInfo("in/dev/a"))
+        opened.addfile(tarfile.TarInfo("in/../../evil"))
+    with pytest.raises(InputError, match="could not be unpacked"):
+        download_tar(source(tmp_path / "a.tar.gz"), "in/dev", tmp_path / "new")
+    assert files(tmp_path / "new") == set()
+    assert files(tmp_path) == {"a.tar.gz", "new"}
+
+
+def test_a_tar_archive_without_the_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a.tar.gz could not be unpacked .*'.*/in/test'"):
+        download_tar(pack(tmp_path / "a.tar.gz"), "in/test", tmp_path / "new")
+    assert not (tmp_path / "new" / "in" / "test").exists()
+
+
+def test_a_kill_while_unpacking_leaves_no_folder_that_looks_whole(tmp_path: Path) -> None:
+    known = pack(tmp_path / "a.tar.gz")
+    child = os.fork()
+    if child == 0:
+        seen = tarfile.TarFile.makefile
+
+        def die(*args: object) -> None:
+            seen(*args)  # type: ignore[arg-type]
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        tarfile.TarFile.makefile = die  # type: ignore[method-assign, assignment]
+        try:
+            download_tar(known, "in/dev", tmp_path / "new")
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert all(name.startswith(".") for name in files(tmp_path / "new"))
+    download_tar(known, "in/dev", tmp_path / "new")
+    assert files(tmp_path / "new" / "in" / "dev") == {"a"}
+
+
+def test_a_folder_that_another_process_unpacked_first_is_kept(tmp_path: Path) -> None:
+    known = pack(tmp_path / "a.tar.gz")
+    download_tar(known, "in/dev", tmp_path / "new")
+    (tmp_path / "new" / "in" / "dev" / "mine").touch()
+    download_tar(known, "in/dev", tmp_path / "new")
+    assert files(tmp_path / "new" / "in" / "dev") == {"a", "mine"}
+    assert files(tmp_path / "new") == {"in"}
 
 
 def test_trees_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,18 @@ from torch._dynamo.exc import Unsupported
 from torch._dynamo.utils import counters
 
 from srulight import encoders
-from srulight.encoders import CNN, GRU, LSTM, QRNN, SRU, Encoder, EncoderFactory, Recurrent, SRUpp
+from srulight.encoders import (
+    CNN,
+    GRU,
+    LSTM,
+    QRNN,
+    SRU,
+    Encoder,
+    EncoderFactory,
+    Recurrent,
+    ResidualCNN,
+    SRUpp,
+)
 
 F = 8
 EXPORTED = [
@@ -31,6 +42,7 @@ WHOLE: dict[str, EncoderFactory] = {
     "CNN": partial(CNN, channels=4, widths=(1, 3)),
     "QRNN": partial(QRNN, hidden_size=F, kernel_size=2, highway=True, dropout=0.3),
     "QRNN both ways": partial(QRNN, num_layers=1, bidirectional=True),
+    "ResidualCNN": partial(ResidualCNN, channels=4, num_layers=2, kernel_size=3, dropout=0.3),
     "SRU": partial(SRU, dropout=0.3),
     "SRU both ways": partial(
         SRU, num_layers=1, bidirectional=True, input_dropout=0.3, layer_norm="post"

@@ -1,0 +1,87 @@
+"""Listening to all recordings of a corpus before training, once."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from srulight.audio import Channels, inspect
+from srulight.cache import cache_folder
+from srulight.errors import InputError
+from srulight.frontend import read_frames
+from srulight.storage import written
+
+_VERSION = 1  # Of the file; raised when what it holds changes.
+_SMALL = 200  # Recordings that are heard before anyone asks how far it is.
+
+
+class Recording(NamedTuple):
+    """What is known of a file of sound, or of frames (.npy).
+
+    Attributes:
+        samples: How many; frames, of a file of frames.
+        sample_rate: Samples per second; bands, of a file of frames.
+        sha256: Checksum of the file.
+        fault: Why it cannot be used; empty if it can.
+    """
+
+    samples: int
+    sample_rate: int
+    sha256: str
+    fault: str = ""
+
+
+def listen(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
+    """Listens to files, unless they have not changed since this was done before.
+
+    Args:
+        paths: The files.
+        channels: What to do with a file of more than one channel.
+    """
+    files = sorted(set(paths))
+    states = [_state(path) for path in files]
+    key = hashlib.sha256(json.dumps([_VERSION, channels, states]).encode()).hexdigest()[:24]
+    known = cache_folder() / "recordings" / f"{key}.json"
+    if known.is_file():
+        rows = json.loads(known.read_text(encoding="utf-8"))
+        return {path: Recording(*row) for path, row in zip(files, rows, strict=True)}
+    # libsndfile and the checksum leave other threads run.
+    with ThreadPoolExecutor() as threads:
+        found = threads.map(lambda path: _listen(path, channels), files)
+        recordings = list(
+            track(
+                found,
+                "listening to the recordings",
+                total=len(files),
+                console=Console(stderr=True),
+                transient=True,
+                disable=len(files) < _SMALL,
+            )
+        )
+    with written(known) as part:
+        part.write_text(json.dumps(recordings), encoding="utf-8")
+    return dict(zip(files, recordings, strict=True))
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    """Tells whether a file may have changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path.absolute()), -1, -1
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def _listen(path: Path, channels: Channels) -> Recording:
+    try:
+        if path.suffix == ".npy":
+            frames, bands = read_frames(path).shape
+            return Recording(frames, bands, hashlib.sha256(path.read_bytes()).hexdigest())
+        return Recording(*inspect(path, channels))
+    except InputError as error:
+        return Recording(0, 0, "", str(error))
