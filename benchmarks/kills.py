@@ -59,16 +59,20 @@ from srulight.ops import extension
 from srulight.plugins import load_plugins
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-COMMON = """--model.embedding_size=8 --model.encoder.hidden_size=8 --model.optimizer.lr=0.02
-    --data.batch_size=4 --trainer.max_epochs=4 --trainer.enable_progress_bar=false
-    --trainer.enable_model_summary=false --trainer.log_every_n_steps=1
+COMMON = """--model.encoder.hidden_size=8 --model.optimizer.lr=0.02 --trainer.max_epochs=4
+    --trainer.enable_progress_bar=false --trainer.enable_model_summary=false --trainer.log_every_n_steps=1
     --trainer.callbacks=LastCheckpoint --trainer.callbacks.every_n_steps=2"""
+WORDS = f"{COMMON} --model.embedding_size=8 --data.batch_size=4"
 TASKS = {
-    "classification": f"""--config={CONFIGS / "quickstart.yaml"} --data.corpus=Grammar {COMMON}
+    "classification": f"""--config={CONFIGS / "quickstart.yaml"} --data.corpus=Grammar {WORDS}
         --data.corpus.train_size=61 --data.corpus.val_size=17 --data.corpus.test_size=16""",
     "language_modelling": f"""--config={CONFIGS / "language_model.yaml"} --data.corpus=GrammarText
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.segment_length=9
-        --data.eval_tracks=3 --data.eval_segment_length=8 {COMMON}""",
+        --data.eval_tracks=3 --data.eval_segment_length=8 {WORDS}""",
+    "speech_recognition": f"""--config={CONFIGS / "speech.yaml"} --data.corpus=Dial {COMMON}
+        --data.corpus.train_size=60 --data.corpus.val_size=9 --data.corpus.test_size=1
+        --data.num_mels=12 --data.batch_frames=400 --model.subsampling.channels=8
+        --model.time_masks=1""",
 }
 DROPOUT = "--model.dropout=0.3 --model.encoder.dropout=0.3"
 WORKERS = "--data.num_workers=2"
@@ -112,7 +116,7 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """Lists all."""
-    first, second = TASKS
+    first, second, third = TASKS
     return [
         Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
         Scenario(first, "workers, accumulated", f"{WORKERS} {ADDED} {DROPOUT}"),
@@ -124,6 +128,8 @@ def scenarios() -> list[Scenario]:
         Scenario(second, "plateau", PLATEAU),
         Scenario(second, "own cache", f"{DROPOUT} {LONG}", own_cache=True),
         Scenario(second, "two processes", TWO, processes=2),
+        Scenario(third, "workers, often", f"{WORKERS} {OFTEN} {DROPOUT}"),
+        Scenario(third, "two processes", TWO, processes=2),
     ]
 
 

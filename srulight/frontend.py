@@ -84,13 +84,28 @@ class Frontend:
         """
         if self.filter_bank is None:
             return read_frames(audio[0])
+        return self.filter_bank(change_speed(self.samples(audio, pause), speed))
+
+    def samples(self, audio: Sequence[Path], pause: float = 0.0) -> Tensor:
+        """Reads the sound of an utterance.
+
+        Args:
+            audio: Files, heard one after the other.
+            pause: Silence between two files, in seconds.
+
+        Returns:
+            Samples, (N,) float32, at the rate of the filter bank.
+
+        Raises:
+            InputError: If a file is not what it should be.
+        """
+        assert self.filter_bank is not None
         rate = self.filter_bank.sample_rate
         silence = torch.zeros(round(pause * rate))
         parts: list[Tensor] = []
         for path in audio:
             parts += [silence, read_audio(path, rate, self.channels)]
-        samples = torch.cat(parts[1:]) if len(parts) > 2 else parts[1]
-        return self.filter_bank(change_speed(samples, speed))
+        return torch.cat(parts[1:])
 
     def num_frames(
         self, samples: Sequence[tuple[int, int]], pause: float = 0.0, speed: float = 1.0

@@ -10,6 +10,7 @@ import torch
 
 from srulight import load
 from srulight.cli import main
+from srulight.data import Dial
 from srulight.ops import extension
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -29,10 +30,17 @@ TASKS = {
         "--data.corpus.train_size=40", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
         "--data.batch_size=4", *COMMON,
     ],
+    "speech": [
+        f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial",
+        "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
+        "--data.num_mels=16", "--model.subsampling.channels=8",
+        *[option for option in COMMON if "embedding_size" not in option],
+    ],
 }  # fmt: skip
 ENCODERS = {
     "sentences": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp", "CNN", "ResidualCNN"),
     "text": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp"),
+    "speech": ("SRU", "LSTM", "ResidualCNN"),
 }
 # In 16-true the smallest squares of gradients are zero, and Adam's steps have no measure.
 EVERY = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
@@ -67,6 +75,8 @@ def test_it_learns_measures_and_predicts(
     args = [*TASKS[task], f"--model.encoder={encoder}", f"--trainer.precision={precision}"]
     if "CNN" not in encoder:
         args.append("--model.encoder.hidden_size=8")
+    if encoder == "ResidualCNN":
+        args.append("--model.optimizer.lr=0.001")
     with told(precision):
         main(["fit", *args, f"--trainer.default_root_dir={tmp_path / 'runs'}"])
     run = tmp_path / "runs" / "version_0"
@@ -85,5 +95,6 @@ def test_it_learns_measures_and_predicts(
     with told(precision):
         main(["test", f"--ckpt_path={last}", "--trainer.enable_progress_bar=false"])
     assert "test/loss" in capsys.readouterr().out
-    (answer,) = load(last).predict(["the plot was dull ."])
+    heard = Dial(60, 9, 9).read(tmp_path).test[0].audio[0] if task == "speech" else None
+    (answer,) = load(last).predict([str(heard or "the plot was dull .")])
     assert math.isfinite(answer[0] if task == "text" else answer[1])

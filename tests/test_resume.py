@@ -34,12 +34,18 @@ TEXT = [
     "--data.corpus.train_size=60", "--data.corpus.val_size=9", *COMMON, "--data.batch_size=4",
     "--data.segment_length=14", "--data.eval_tracks=3", "--data.eval_segment_length=8",
 ]  # fmt: skip
+SPEECH = [
+    f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial", "--data.corpus.train_size=40",
+    "--data.corpus.val_size=9", "--data.corpus.test_size=1", "--data.batch_frames=400",
+    "--data.num_mels=12", "--model.subsampling.channels=8", "--model.time_masks=1",
+    *[option for option in COMMON if "embedding_size" not in option],
+]  # fmt: skip
 RARELY = ["--trainer.val_check_interval=0.3", "--trainer.accumulate_grad_batches=3"]
 OPTIONS = {
     "plain": [],
     "accumulate": [
         *RARELY, "--model.scheduler=torch.optim.lr_scheduler.OneCycleLR",
-        "--model.scheduler.max_lr=0.01", "--model.scheduler.total_steps=20",
+        "--model.scheduler.max_lr=0.01", "--model.scheduler.total_steps=30",
     ],
     "plateau": [
         f"--model.scheduler={PLATEAU}", "--model.scheduler.monitor=val/loss",
@@ -109,8 +115,18 @@ def check_equal(
     assert parts[1] == whole[1]
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("task", [SENTENCES, TEXT], ids=["sentences", "text"])
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        *((task, options) for task in (SENTENCES, TEXT) for options in OPTIONS),
+        *((SPEECH, options) for options in ("plain", "accumulate")),
+    ],
+    ids=[
+        *(f"{task}-{options}" for task in ("sentences", "text") for options in OPTIONS),
+        "speech-plain",
+        "speech-accumulate",
+    ],
+)
 def test_killed_anywhere(
     tmp_path: Path, task: list[str], options: str, stop_at: Callable[..., None]
 ) -> None:

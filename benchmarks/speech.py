@@ -1,0 +1,230 @@
+"""Speech recognition with every encoder: as many parameters, and as many epochs, for each.
+
+    python benchmarks/speech.py train fsdd --root FOLDER --out FOLDER
+    python benchmarks/speech.py train yesno --root FOLDER --out FOLDER
+    python benchmarks/speech.py stream fsdd --root FOLDER --ckpt_path FILE
+
+``train`` trains the model of configs/fsdd.yaml or configs/yesno.yaml with each encoder, and tests
+its best checkpoint; the output folder gets a table and a picture of the error rates. Seconds an
+epoch are the median over epochs, validation not counted.
+
+``stream`` decodes the test recordings of a checkpoint as whole files and in pieces of random sizes,
+on one core; counts the texts that differ; and times both, pieces of 100 ms for the latency.
+
+Options of ``train`` not listed below go to train.py.
+"""
+
+import argparse
+import csv
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import soundfile
+import torch
+from torch import Tensor
+
+from srulight.checkpoint import load
+from srulight.data import SpeechCorpus, SpokenDigits, YesNo
+from srulight.encoders import LSTM, SRU, Encoder, ResidualCNN
+from srulight.layers import Convolutions
+from srulight.tasks import SpeechRecognition
+
+ROOT = Path(__file__).parents[1]
+
+# Arguments of each encoder but its width, which is chosen for the number of parameters.
+ENCODERS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {
+    "SRU": (SRU, {"num_layers": 4}),
+    "biSRU": (SRU, {"num_layers": 4, "bidirectional": True}),
+    "LSTM": (LSTM, {"num_layers": 3}),
+    "biLSTM": (LSTM, {"num_layers": 3, "bidirectional": True}),
+    "CNN": (ResidualCNN, {"num_layers": 10, "kernel_size": 5}),
+}
+CORPORA: dict[str, SpeechCorpus] = {"fsdd": SpokenDigits(), "yesno": YesNo()}
+CHANNELS = {"fsdd": 128, "yesno": 64}
+PARAMETERS = {"fsdd": 800_000, "yesno": 200_000}
+DROPOUT = 0.2
+
+
+class Result(NamedTuple):
+    """What came of one encoder.
+
+    Attributes:
+        parameters: Of the subsampling and the encoder.
+        seconds: Of an epoch of training.
+        curve: Epoch and word error rate in validation.
+        wer: Word error rate of the test.
+        cer: Character error rate of the test.
+    """
+
+    parameters: int
+    seconds: float
+    curve: list[tuple[int, float]]
+    wer: float
+    cer: float
+
+
+def widest(setting: str, name: str) -> tuple[str, int, int]:
+    """Finds the width, a multiple of 8, that is nearest to the number of parameters.
+
+    Returns:
+        What the width is called, the width, and the number of parameters.
+    """
+    cls, arguments = ENCODERS[name]
+    width = "channels" if cls is ResidualCNN else "hidden_size"
+
+    def count(size: int) -> int:
+        with torch.device("meta"):
+            made: Callable[..., Encoder] = cls
+            encoder = made(CHANNELS[setting], **{width: size}, **arguments)
+            parts = (Convolutions(40, CHANNELS[setting]), encoder)
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+    best = min(range(16, 513, 8), key=lambda size: abs(count(size) - PARAMETERS[setting]))
+    return width, best, count(best)
+
+
+def train(name: str, args: argparse.Namespace) -> Result:
+    """Trains and tests once."""
+    cls, arguments = ENCODERS[name]
+    width, size, parameters = widest(args.setting, name)
+    folder = args.out / f"{args.setting}-{name}"
+    program = [sys.executable, str(ROOT / "train.py")]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    shape = [f"--model.encoder.{key}={str(v).lower()}" for key, v in arguments.items()]
+    subprocess.run(
+        [
+            *program, "fit", f"--config={ROOT / 'configs' / args.setting}.yaml", *quiet,
+            f"--data.root={args.root}", f"--model.encoder={cls.__name__}",
+            f"--model.encoder.{width}={size}", f"--model.encoder.dropout={DROPOUT}", *shape,
+            f"--trainer.default_root_dir={folder}", *args.options,
+        ],
+        check=True,
+    )  # fmt: skip
+    logs = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    with logs[-1].open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/wer"]]
+    ends = [float(row["train/seconds"]) for row in rows]
+    epochs = [end - before for end, before in zip(ends[1:], ends[:-1], strict=True)]
+    best = logs[-1].parent / "checkpoints" / "best.ckpt"
+    out = subprocess.run(
+        [*program, "test", f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    found = {key: re.search(rf"test/{key}\D+(\d+\.\d+)", out) for key in ("wer", "cer")}
+    wer, cer = (float(match[1]) if match else float("nan") for match in found.values())
+    curve = [(i, float(row["val/wer"])) for i, row in enumerate(rows)]
+    return Result(parameters, statistics.median(epochs), curve, wer, cer)
+
+
+def draw(results: dict[str, Result], picture: Path) -> None:
+    """Draws the error rate in validation over epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, result in results.items():
+        axes.plot(*zip(*result.curve, strict=True), label=name)
+    axes.set(xlabel="epoch", ylabel="word error rate, validation", ylim=(0, 1))
+    axes.legend()
+    figure.savefig(picture, dpi=120)
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Trains every encoder, prints a table and draws the picture."""
+    results: dict[str, Result] = {}
+    lines = [
+        "| encoder | parameters | test WER | test CER | best val WER | s / epoch |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in args.encoders:
+        r = results[name] = train(name, args)
+        lines.append(
+            f"| {name} | {r.parameters:,} | {r.wer:.1%} | {r.cer:.1%} "
+            f"| {min(wer for _, wer in r.curve):.1%} | {r.seconds:.2f} |"
+        )
+        # After each, so that an interrupted benchmark leaves what it has.
+        print(lines[-1], flush=True)
+        (args.out / f"{args.setting}.md").write_text("\n".join(lines) + "\n")
+        draw(results, args.out / f"{args.setting}.png")
+
+
+def in_pieces(
+    task: SpeechRecognition, samples: Tensor, size: Callable[[], int]
+) -> tuple[str, list[float]]:
+    """Listens piece by piece; gives the text, and the seconds that each piece took."""
+    listener, seconds = task.listen(), []
+    while len(samples):
+        piece, samples = samples.split([n := min(size(), len(samples)), len(samples) - n])
+        start = time.perf_counter()
+        listener.hear(piece)
+        listener.settled()
+        seconds.append(time.perf_counter() - start)
+    return task.speller.decode(token.index for token in listener.finish()), seconds
+
+
+def stream(args: argparse.Namespace) -> None:
+    """Compares whole recordings with pieces, and times both."""
+    torch.set_num_threads(1)
+    task = load(args.ckpt_path)
+    assert isinstance(task, SpeechRecognition)
+    task.decode_with(args.beam_size)
+    test = CORPORA[args.setting].read(args.root).test
+    rate = task.listen().sample_rate
+    generator = torch.Generator().manual_seed(0)
+    differ, total, whole, parts = 0, 0.0, 0.0, []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.wav"
+        for utterance in test:
+            samples = task.frontend.samples(utterance.audio, utterance.pause)
+            soundfile.write(path, samples.numpy(), rate, subtype="FLOAT")
+            start = time.perf_counter()
+            text = task.predict([str(path)])[0].text
+            whole += time.perf_counter() - start
+            for largest in (100, 1000, 8000):
+
+                def size(largest: int = largest) -> int:
+                    return int(torch.randint(1, largest, (), generator=generator))
+
+                differ += text != in_pieces(task, samples, size)[0]
+            parts += in_pieces(task, samples, lambda: rate // 10)[1]
+            total += len(samples) / rate
+    slow = statistics.quantiles(parts, n=100)[98]
+    print(
+        f"{len(test)} recordings of {total:.0f} s in all, each in pieces of up to 100, 1000 and "
+        f"8000 samples: {differ} of {3 * len(test)} texts differ from those of whole files\n"
+        f"real-time factor on one core: {whole / total:.5f} whole, reading included; "
+        f"{sum(parts) / total:.5f} in pieces of 100 ms\n"
+        f"such a piece takes {1e3 * statistics.median(parts):.2f} ms (median), 99 of 100 less than "
+        f"{1e3 * slow:.2f} ms; a step is heard to its end after {1e3 * task.listen().delay:.0f} ms"
+    )
+
+
+def main() -> None:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("command", choices=("train", "stream"))
+    parser.add_argument("setting", choices=CORPORA)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--out", type=Path, help="train: folder of runs, table and picture")
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
+    parser.add_argument("--ckpt_path", help="stream: checkpoint of a causal encoder")
+    parser.add_argument("--beam_size", type=int, default=1, help="stream: 1 for the likeliest")
+    args, rest = parser.parse_known_args()
+    args.options = rest
+    needed = "out" if args.command == "train" else "ckpt_path"
+    if getattr(args, needed) is None:
+        parser.error(f"{args.command} needs --{needed}")
+    (compare if args.command == "train" else stream)(args)
+
+
+if __name__ == "__main__":
+    main()
