@@ -1,6 +1,6 @@
 """Kills training at random moments, again and again, and counts how it goes on.
 
-    python benchmarks/kills.py --kills 100            every task, seven minutes
+    python benchmarks/kills.py --kills 100            every task, some ten minutes
     python benchmarks/kills.py --kills 30 --tasks language_modelling --seed 7
 
 Each scenario is trained once without a stop. Then runs of it are killed, by SIGKILL as a rule and
@@ -60,8 +60,9 @@ from srulight.plugins import load_plugins
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COMMON = """--model.encoder.hidden_size=8 --model.optimizer.lr=0.02 --trainer.max_epochs=4
-    --trainer.enable_progress_bar=false --trainer.enable_model_summary=false --trainer.log_every_n_steps=1
-    --trainer.callbacks=LastCheckpoint --trainer.callbacks.every_n_steps=2"""
+    --trainer.enable_progress_bar=false --trainer.enable_model_summary=false
+    --trainer.log_every_n_steps=1 --trainer.callbacks=LastCheckpoint
+    --trainer.callbacks.every_n_steps=2"""
 WORDS = f"{COMMON} --model.embedding_size=8 --data.batch_size=4"
 TASKS = {
     "classification": f"""--config={CONFIGS / "quickstart.yaml"} --data.corpus=Grammar {WORDS}
