@@ -154,20 +154,27 @@ class SpeechRecognitionData(TaskData):
         frontend, bands = self._frontend(None if first is None else first.audio[0], recordings)
         speller = self._speller([u.text for u in splits["train"]])
         check = Checker(recordings, frontend, bands, speller, self.lowercase)
-        for name, split in splits.items():
-            speeds = self.speeds if name == "train" else [1.0]
-            ready = [check(u, speed) for speed in speeds for u in split]
-            self._splits[name] = self._without_faults(name, ready)
-        if frontend.normalization == "global" and not self._metadata and self._splits["train"]:
-            train = [r.sound for r in self._splits["train"]]
-            frontend = frontend.with_statistics(*statistics(train, frontend))
-        self._metadata = {
-            "frontend": frontend.settings,
-            "speller": speller.settings,
-            "bands": bands,
-            "frame_seconds": self.frame_shift / 1000,
-            "lowercase": self.lowercase,
+        ready = {
+            name: self._without_faults(
+                name, [check(u, s) for s in self._speeds(name) for u in split]
+            )
+            for name, split in splits.items()
         }
+        if not self._metadata:
+            if frontend.normalization == "global" and ready["train"]:
+                sounds = [r.sound for r in ready["train"]]
+                frontend = frontend.with_statistics(*statistics(sounds, frontend))
+            self._metadata = {
+                "frontend": frontend.settings,
+                "speller": speller.settings,
+                "bands": bands,
+                "frame_seconds": self.frame_shift / 1000,
+                "lowercase": self.lowercase,
+            }
+        self._splits = ready
+
+    def _speeds(self, name: str) -> list[float]:
+        return self.speeds if name == "train" else [1.0]
 
     def _frontend(
         self, first: Path | None, recordings: dict[Path, Recording]

@@ -155,6 +155,10 @@ def test_what_is_wrong_with_a_transcript_is_said_before_training(
     data = manifest(tmp_path, train=rows("a", "b"), val=[{"audio": "0.wav", **row}])
     with pytest.raises(InputError, match=f"^val.jsonl:1: {says}"):
         data.setup()
+    data.faulty = "skip"
+    data.setup()
+    with pytest.raises(InputError, match="the corpus has no val utterances that can be used"):
+        data.val_dataloader()
 
 
 def test_an_alphabet_can_be_given(tmp_path: Path) -> None:
@@ -278,6 +282,7 @@ def test_a_checkpoint_decides_how_sound_is_read(tmp_path: Path) -> None:
     data = manifest(tmp_path, train=rows("ab"), val=rows("a"))
     data.setup()
     other = manifest(tmp_path, train=rows("b"), val=rows("a"))
+    other.frame_shift = 20.0
     other.use_metadata(data.metadata)
     other.setup()
     assert other.metadata == data.metadata
