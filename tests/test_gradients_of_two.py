@@ -18,14 +18,17 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from srulight import SRU
-from srulight.batch import IGNORED, StreamBatch
+from srulight.batch import IGNORED, SpeechBatch, StreamBatch
 from srulight.data import Corpus, TextClassificationData
 from srulight.data.corpus import Example, Splits
-from srulight.tasks import LanguageModelling, TextClassification
+from srulight.frontend import Frontend
+from srulight.layers import Stacking
+from srulight.spelling import Characters
+from srulight.tasks import LanguageModelling, SpeechRecognition, TextClassification
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
-CASES = [*(f"{count} sentences" for count in SENTENCES), "text"]
+CASES = [*(f"{count} sentences" for count in SENTENCES), "text", "speech"]
 
 
 class Given(Corpus):
@@ -99,10 +102,36 @@ def read_on(rank: int, processes: int) -> Report:
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
 
 
+def write_down(rank: int, processes: int) -> Report:
+    """Trains on two utterances, of which the second is shorter, and then on one."""
+    features = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(3)).double()
+    features[1, 6:] = 0
+    lengths, counts = torch.tensor([9, 6]), torch.tensor([3, 1])
+    targets = torch.tensor([[1, 2, 1], [2, 0, 0]])
+    own = slice(None) if processes == 1 else slice(rank, rank + 1)
+    first = SpeechBatch(features[own], lengths[own], targets[own], counts[own], 15)
+    # A process that has no utterance fills up with one that has no transcript.
+    second = first._replace(target_lengths=counts[own] * torch.tensor([1, 0])[own])
+    torch.manual_seed(1)
+    task = SpeechRecognition(
+        subsampling=partial(Stacking, factor=2), dropout=0.0, frequency_masks=0, time_masks=0,
+        encoder=partial(SRU, hidden_size=4), optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    task.metadata = {
+        "frontend": Frontend(None, "refuse", "none").settings,
+        "speller": Characters("ab").settings,
+        "bands": 3,
+        "frame_seconds": 0.01,
+    }
+    task.build(task.metadata)
+    batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
 def report(processes: int) -> dict[str, Report]:
     found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
     rank = torch.distributed.get_rank() if processes > 1 else 0
-    return found | {"text": read_on(rank, processes)}
+    return found | {"text": read_on(rank, processes), "speech": write_down(rank, processes)}
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +171,8 @@ def test_figures_of_two_processes_are_those_of_one(
     case: str, one: dict[str, Report], two: list[dict[str, Report]]
 ) -> None:
     _, expected = one[case]
-    names = {"train/loss", "val/loss"}
-    names |= {"val/accuracy"} if "sentences" in case else {"train/perplexity", "val/perplexity"}
-    assert expected.keys() == names
+    own = {"text": {"train/perplexity", "val/perplexity"}, "speech": {"val/wer", "val/cer"}}
+    assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, {"val/accuracy"})
     for process in two:
         _, figures = process[case]
         torch.testing.assert_close(figures, expected, atol=0, rtol=2e-7)

@@ -12,26 +12,37 @@ from torch._dynamo.utils import counters
 
 from srulight import load
 from srulight.cli import main
+from srulight.data import Dial
+from srulight.ops import extension
 from srulight.tasks import LanguageModelling
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSIFIER = [
     f"--config={CONFIGS / 'quickstart.yaml'}", "--data.corpus=Grammar", "--data.batch_size=8",
+    "--model.embedding_size=8",
 ]  # fmt: skip
 MODEL = [
     f"--config={CONFIGS / 'language_model.yaml'}", "--data.corpus=GrammarText",
-    "--data.batch_size=4", "--data.eval_tracks=3",
+    "--data.batch_size=4", "--data.eval_tracks=3", "--model.embedding_size=8",
+]  # fmt: skip
+SPEECH = [
+    f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial", "--data.batch_frames=1000",
+    "--data.num_mels=16", "--model.subsampling.channels=8",
 ]  # fmt: skip
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = [
     "--data.corpus.train_size=80", "--data.corpus.val_size=16", "--data.corpus.test_size=16",
-    "--model.embedding_size=8", "--model.encoder.hidden_size=8", "--model.encoder.num_layers=1",
-    "--trainer.max_epochs=3", "--trainer.log_every_n_steps=4", *QUIET,
+    "--model.encoder.hidden_size=8", "--model.encoder.num_layers=1", "--trainer.max_epochs=3",
+    "--trainer.log_every_n_steps=4", *QUIET,
 ]  # fmt: skip
+TASKS = {"classification": CLASSIFIER, "language modelling": MODEL, "speech": SPEECH}
+every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_compiled_yet() -> None:
+def _nothing_compiled_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extension.load("cpu")  # from the cache of kernels, before there is another
+    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
     torch.compiler.reset()
     counters.clear()
 
@@ -64,7 +75,7 @@ def assert_close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [CLASSIFIER, MODEL], ids=["classification", "language modelling"])
+@every_task
 def test_it_is_the_run_that_is_not_compiled(task: list[str], tmp_path: Path) -> None:
     plain, compiled = tmp_path / "plain", tmp_path / "compiled"
     expected = fit(plain, *task, *SMALL)
@@ -106,13 +117,16 @@ def test_a_run_may_be_compiled_for_a_while(
     assert graphs() > made
 
 
-@pytest.mark.parametrize("task", [CLASSIFIER, MODEL], ids=["classification", "language modelling"])
+@every_task
 def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> None:
     with torch.compiler.set_stance("force_eager"):
         fit(tmp_path, *task, *SMALL, "--model.compile=true", "--trainer.log_every_n_steps=0")
     trained = load(tmp_path / "version_0" / "checkpoints" / "last.ckpt")
     assert trained.compiled
-    assert len(trained.predict(["the plot was dull .", "dull"])) == 2
+    inputs = ["the plot was dull .", "dull"]
+    if task is SPEECH:
+        inputs = [str(said.audio[0]) for said in Dial(80, 16, 16).read(tmp_path).test[:2]]
+    assert len(trained.predict(inputs)) == 2
     if isinstance(trained, LanguageModelling):
         assert len(list(trained.generate("the", length=3))) == 3
     assert graphs() == 0
