@@ -108,10 +108,16 @@ def write_down(rank: int, processes: int) -> Report:
     features[1, 6:] = 0
     lengths, counts = torch.tensor([9, 6]), torch.tensor([3, 1])
     targets = torch.tensor([[1, 2, 1], [2, 0, 0]])
-    own = slice(None) if processes == 1 else slice(rank, rank + 1)
-    first = SpeechBatch(features[own], lengths[own], targets[own], counts[own], 15)
-    # A process that has no utterance fills up with one that has no transcript.
-    second = first._replace(target_lengths=counts[own] * torch.tensor([1, 0])[own])
+
+    def batch(rows: slice, said: Tensor) -> SpeechBatch:
+        return SpeechBatch(features[rows], lengths[rows], targets[rows], said[rows], 9)
+
+    if processes == 1:
+        steps = [batch(slice(None), counts), batch(slice(1), counts)]
+    else:
+        # A process that has no utterance fills up with one that has no transcript.
+        own = slice(rank, rank + 1)
+        steps = [batch(own, counts), batch(own, counts * torch.tensor([1, 0]))]
     torch.manual_seed(1)
     task = SpeechRecognition(
         subsampling=partial(Stacking, factor=2), dropout=0.0, frequency_masks=0, time_masks=0,
@@ -124,7 +130,7 @@ def write_down(rank: int, processes: int) -> Report:
         "frame_seconds": 0.01,
     }
     task.build(task.metadata)
-    batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]
+    batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
 
 
