@@ -218,10 +218,10 @@ class SpeechRecognitionData(TaskData):
                 fault += f"steps, and its {r.frames} frames give {has}: use shorter frame shifts, "
                 fault += "less subsampling or longer tokens"
                 checked.append(r._replace(fault=fault) if has < needs else r)
-            self._splits[name] = self._without_faults(name, checked)
-            if checked:
-                frames = sum(r.frames for r in checked)
-                rank_zero_info(f"{name}: {len(checked):,} utterances, {frames:,} frames")
+            left = self._splits[name] = self._without_faults(name, checked)
+            if left:
+                frames = sum(r.frames for r in left)
+                rank_zero_info(f"{name}: {len(left):,} utterances, {frames:,} frames")
 
     def _without_faults(self, name: str, split: list[Ready]) -> list[Ready]:
         """Leaves out what cannot be used, and says how many; or refuses it."""

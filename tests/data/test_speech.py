@@ -182,6 +182,7 @@ def test_more_tokens_than_steps_are_found_before_training(
     (batch,) = data.train_dataloader()
     assert batch.targets.tolist() == [[1, 2, 1, 2]]
     assert "train: 1 of 2 utterances are skipped" in caplog.text
+    assert "train: 1 utterances, 48 frames" in caplog.text
 
 
 def test_a_process_without_utterances_gets_silence_without_a_transcript(tmp_path: Path) -> None:
