@@ -188,6 +188,21 @@ def test_asked_to_stop_after_the_last_batch_of_an_epoch(
         check_equal(whole, fit(tmp_path / str(step), *args, "--ckpt_path=auto"))
 
 
+def test_killed_after_it_was_stopped_in_a_validation(
+    tmp_path: Path, stop_at: Callable[..., None]
+) -> None:
+    args = [*SENTENCES, "--trainer.val_check_interval=0.3"]
+    whole = fit(tmp_path / "whole", *args)
+    stop_at("on_validation_batch_end", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "parts", *args)
+    # The checkpoint it goes on from is that after the next validation, of step 9.
+    stop_at("on_train_batch_end", 10)
+    with pytest.raises(Killed):
+        fit(tmp_path / "parts", *args, "--ckpt_path=auto")
+    check_equal(whole, fit(tmp_path / "parts", *args, "--ckpt_path=auto"))
+
+
 def test_workers_and_the_end_of_max_steps(tmp_path: Path, stop_at: Callable[..., None]) -> None:
     args = [*SENTENCES, "--data.num_workers=2"]
     whole = fit(tmp_path / "whole", *args)

@@ -91,6 +91,9 @@ class LastCheckpoint(Callback):
                 self._stop(trainer, wish)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A checkpoint "before validation" made one look begun; later ones must not look so, too.
+        counts: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
+        counts.started = counts.processed = counts.completed = counts.ready
         if self._wish is not None:
             # What waits for a process that has no more batches would wait for ever.
             self._exchanges = self._wish.smallest(
