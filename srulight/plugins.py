@@ -12,7 +12,8 @@ def load_plugins() -> None:
     import srulight.data
     import srulight.encoders
     import srulight.schedules
-    import srulight.tasks  # noqa: F401
+    import srulight.tasks
+    import srulight.translators  # noqa: F401
 
     for plugin in entry_points(group="srulight.plugins"):
         plugin.load()

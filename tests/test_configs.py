@@ -7,10 +7,13 @@ import torch
 
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
+from srulight.tasks import Translation
+from srulight.tokenizers import Words
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
 PRESETS = sorted((FOLDER / "encoders").glob("*.yaml"))
+TRANSLATORS = sorted((FOLDER / "translators").glob("*.yaml"))
 QUIET = ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
 
 
@@ -27,9 +30,14 @@ def encoder(cli: TrainingCLI) -> Encoder:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_builds(path: Path) -> None:
     assert path.read_text().startswith("# ")
+    cli = built(f"--config={path}")
     cls = SRUpp if path.stem == "wikitext103" else SRU
     with torch.device("meta"):
-        assert isinstance(encoder(built(f"--config={path}")), cls)
+        if isinstance(cli.model, Translation):
+            translator = cli.model.translator_factory(cli.model.embedding_size)
+            assert any(isinstance(module, cls) for module in translator.modules())
+        else:
+            assert isinstance(encoder(cli), cls)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
@@ -93,3 +101,32 @@ def test_language_models_have_the_published_size_and_so_have_their_rivals(name: 
     assert rivals
     for path in rivals:
         assert size(name, f"--model.encoder={path}") == pytest.approx(size(name), rel=0.01)
+
+
+def translation_size(name: str, tokens: int, *args: str) -> int:
+    cli = built(f"--config={FOLDER / name}.yaml", *args)
+    words = [str(i) for i in range(tokens - 4)]
+    side = Words(words, "space", "de", False, False).settings
+    with torch.device("meta"):
+        cli.model.build({"source": side, "target": side, "joint": cli.datamodule.joint})
+    return sum(p.numel() for p in cli.model.parameters())
+
+
+def test_translators_have_the_published_size() -> None:
+    # Table 3, in millions; the source of the numbers does not say how many tokens there are.
+    tokens = 31_500
+    base = f"--model.translator={FOLDER / 'translators' / 'transformer_wmt14.yaml'}"
+    sizes = [
+        translation_size("wmt14", tokens, *args)
+        for args in ([base], ["--model.translator.num_layers=4"], [])
+    ]
+    assert [round(size / 1e6) for size in sizes] == [76, 79, 90]
+
+
+def test_translators_of_a_configuration_have_one_size() -> None:
+    size = translation_size("multi30k", 6000)
+    rivals = [path for path in TRANSLATORS if path.stem.endswith("_multi30k")]
+    assert len(rivals) == 4
+    for path in rivals:
+        made = translation_size("multi30k", 6000, f"--model.translator={path}")
+        assert made == pytest.approx(size, rel=0.03)

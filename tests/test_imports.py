@@ -27,7 +27,7 @@ MAY_IMPORT = {
         "errors",
     },
     "checkpoint": {"plugins", "tasks", "errors"},
-    "plugins": {"data", "encoders", "schedules", "tasks"},
+    "plugins": {"data", "encoders", "schedules", "tasks", "translators"},
     "compat": {"encoders"},
     "callbacks": {"data", "encoders", "errors", "logs", "processes", "storage"},
     "tasks": {
@@ -39,11 +39,14 @@ MAY_IMPORT = {
         *SPEECH,
         "decoding",
         "listening",
+        "tokenizers",
+        "translators",
         *DOWN,
     },
-    "data": {"cache", "storage", *SPEECH, *DOWN},
+    "data": {"cache", "storage", "tokenizers", *SPEECH, *DOWN},
     "encoders": {"ops", "masking"},
     "layers": {"batch", "masking"},
+    "translators": {"encoders", "errors", "layers", "masking"},
     "listening": {"decoding", "encoders", "errors", "frontend", "layers", "overlap"},
     "frontend": {"audio", "errors", "features"},
     "features": {"errors"},
@@ -56,9 +59,10 @@ MAY_IMPORT = {
     "schedules": set(),
     "ops": {"cache", "masking"},
     "tokens": {"text"},
+    "tokenizers": {"errors", "text"},
     "text": {"errors"},
     "sampling": {"errors"},
-    "metrics": set(),
+    "metrics": {"errors", "processes"},
     "processes": set(),
     "cache": set(),
     "masking": set(),
@@ -113,7 +117,7 @@ def test_help_needs_no_torch() -> None:
 def test_imports_without_optional_packages() -> None:
     code = """
 import sys
-for name in ("tensorboard", "sru", "soundfile", "soxr"):
+for name in ("tensorboard", "sru", "soundfile", "soxr", "sacrebleu", "sacremoses"):
     sys.modules[name] = None
 import srulight.commands.training, srulight.compat
 print(srulight.SRU(4)(__import__("torch").zeros(1, 2, 4)).shape)

@@ -1,4 +1,4 @@
-"""predict: label or score lines, or write down recordings, with a checkpoint."""
+"""predict: label, score or translate lines, or write down recordings, with a checkpoint."""
 
 import json
 import sys
@@ -12,9 +12,10 @@ from srulight.checkpoint import load
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
+from srulight.commands.translate import translate
 from srulight.errors import InputError
 from srulight.storage import written
-from srulight.tasks import SpeechRecognition, Task
+from srulight.tasks import SpeechRecognition, Task, Translation
 
 _INPUT = """File of sentences or other lines, UTF-8, - for standard input; for speech, files of
 sound and folders of them, one or more"""
@@ -26,20 +27,25 @@ def predict(
     output: str = "-",
     device: str = "cpu",
     batch_size: int = 64,
+    beam_size: int | None = None,
     stream: bool = False,
     chunk: float = 0.1,
     sample_rate: int | None = None,
-    beam_size: int | None = None,
     language_model: str | None = None,
     language_weight: float = 0.5,
     word_bonus: float = 0.0,
+    n_best: int = 1,
+    length_penalty: float | None = None,
+    coverage_penalty: float | None = None,
+    plot: str | None = None,
 ) -> None:
     """Answers lines of text, or recordings, as the checkpoint's task does.
 
     Text classification says label and probability of each line; a language model perplexity and
-    tokens; tabs between, and the line behind. Speech recognition writes a JSON object a line for
-    each recording: audio, text, seconds, and tokens with start and end in seconds; or audio and
-    error.
+    tokens; tabs between, and the line behind. Translation writes the translation of each line, or
+    with n_best above 1 a JSON object: source, and translations with text, score and
+    log_probability. Speech recognition writes a JSON object a line for each recording: audio, text,
+    seconds, and tokens with start and end in seconds; or audio and error.
 
     Args:
         ckpt_path: Checkpoint to predict with; best or last means that of the newest run.
@@ -47,41 +53,73 @@ def predict(
         output: File to write; - is standard output.
         device: Where to compute: cpu, cuda, cuda:1.
         batch_size: Lines or recordings at a time.
+        beam_size: For speech and translation: texts that compete, 1 for the likeliest token at each
+            step; as the checkpoint's if not given.
         stream: For speech: listen to one file, or to 16-bit little-endian mono PCM on standard
             input, and show words as they come.
         chunk: For speech and stream: seconds of sound at a time.
         sample_rate: For speech and stream: samples per second (Hz) on standard input; those of the
             training if not given.
-        beam_size: For speech: texts that compete, 1 for the likeliest token at each step; as the
-            checkpoint's if not given.
         language_model: For speech: file of an n-gram model of words (ARPA, plain or .gz); needs a
             beam_size above 1.
         language_weight: For speech: factor of the language model's log-probabilities.
         word_bonus: For speech: added to the score of a text for each word.
+        n_best: For translation: translations of each line, at most beam_size.
+        length_penalty: For translation: exponent of the length that log-probabilities are divided
+            by; as the checkpoint's if not given.
+        coverage_penalty: For translation: weight of what is lost by words that were looked at too
+            little; as the checkpoint's if not given.
+        plot: For translation: folder for pictures of where each token came from, line-1.png for the
+            first line.
     """
     task = load(find_checkpoint(ckpt_path), device)
-    if not isinstance(task, SpeechRecognition):
-        if stream or beam_size or language_model:
-            raise InputError(
-                f"a {type(task).__name__} has no use for stream, beam_size and language_model"
-            )
-        _write(_answers(task, input, batch_size), output)
-        return
-    if beam_size is not None or language_model is not None:
-        size = task.beam_size if beam_size is None else beam_size
-        task.decode_with(size, language_model, language_weight, word_bonus)
-    if stream:
-        if len(input) != 1 or output != "-":
-            raise InputError("stream takes one input, and writes to standard output")
-        listen(task, input[0], chunk, sample_rate)
-        return
-    if input == ["-"]:
+    speech: dict[str, object] = {"stream": stream, "language_model": language_model}
+    translation: dict[str, object] = {
+        "n_best": n_best > 1, "length_penalty": length_penalty is not None,
+        "coverage_penalty": coverage_penalty is not None, "plot": plot,
+    }  # fmt: skip
+    if isinstance(task, SpeechRecognition):
+        _refuse(task, translation)
+        if beam_size is not None or language_model is not None:
+            size = task.beam_size if beam_size is None else beam_size
+            task.decode_with(size, language_model, language_weight, word_bonus)
+        if stream:
+            if len(input) != 1 or output != "-":
+                raise InputError("stream takes one input, and writes to standard output")
+            listen(task, input[0], chunk, sample_rate)
+            return
+        _transcribe(task, input, output, batch_size)
+    elif isinstance(task, Translation):
+        _refuse(task, speech)
+        own = task.penalties
+        task.search_with(
+            task.beam_size if beam_size is None else beam_size,
+            own.length if length_penalty is None else length_penalty,
+            own.coverage if coverage_penalty is None else coverage_penalty,
+        )
+        if not 1 <= n_best <= task.beam_size:
+            raise InputError(f"n_best must be 1 to beam_size, {task.beam_size}, got {n_best}")
+        _write(translate(task, _lines(input), batch_size, n_best, plot), output)
+    else:
+        _refuse(task, {"beam_size": beam_size, **speech, **translation})
+        _write(_answers(task, _lines(input), batch_size), output)
+
+
+def _refuse(task: Task, options: dict[str, object]) -> None:
+    """Raises InputError if an option is given that is of no use to the task."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise InputError(f"a {type(task).__name__} has no use for {' and '.join(given)}")
+
+
+def _transcribe(task: SpeechRecognition, inputs: list[str], output: str, batch_size: int) -> None:
+    if inputs == ["-"]:
         raise InputError("give --input=FILE or a folder; PCM on standard input needs --stream=true")
     faults = 0
 
     def lines() -> Iterator[str]:
         nonlocal faults
-        for row in transcribe(task, input, batch_size):
+        for row in transcribe(task, inputs, batch_size):
             faults += "error" in row
             yield json.dumps(row, ensure_ascii=False) + "\n"
 
@@ -90,11 +128,15 @@ def predict(
         raise InputError(f"{faults} recordings could not be read; their lines say why")
 
 
-def _answers(task: Task, inputs: list[str], batch_size: int) -> Iterator[str]:
-    """Gives a line for each line of a file."""
+def _lines(inputs: list[str]) -> list[str]:
+    """Gives the lines of the one file."""
     if len(inputs) != 1:
         raise InputError(f"expected one file of lines, got {len(inputs)}")
-    sentences = _read(inputs[0])
+    return _read(inputs[0])
+
+
+def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]:
+    """Gives a line for each sentence."""
     # In pieces, so that a long file shows its progress.
     pieces = range(0, len(sentences), batch_size * 16)
     for start in track(pieces, "predicting", console=Console(stderr=True), transient=True):

@@ -9,12 +9,16 @@ from srulight.data.grammar import Grammar
 from srulight.data.language_modelling import LanguageModellingData
 from srulight.data.librispeech import LibriSpeech
 from srulight.data.manifest import Manifest
+from srulight.data.number_words import NumberWords
+from srulight.data.parallel import ParallelCorpus
+from srulight.data.parallel_text import ParallelText
 from srulight.data.speech import SpeechRecognitionData
 from srulight.data.spoken_digits import SpokenDigits
 from srulight.data.stanford_trees import StanfordTrees
 from srulight.data.tables import Tables
 from srulight.data.text_classification import TextClassificationData
 from srulight.data.texts import GrammarText, TextCorpus, TextFiles
+from srulight.data.translation import TranslationData
 from srulight.data.utterances import SpeechCorpus
 from srulight.data.yes_no import YesNo
 
@@ -28,6 +32,9 @@ __all__ = [
     "LanguageModellingData",
     "LibriSpeech",
     "Manifest",
+    "NumberWords",
+    "ParallelCorpus",
+    "ParallelText",
     "SpeechCorpus",
     "SpeechRecognitionData",
     "SpokenDigits",
@@ -37,5 +44,6 @@ __all__ = [
     "TextClassificationData",
     "TextCorpus",
     "TextFiles",
+    "TranslationData",
     "YesNo",
 ]
