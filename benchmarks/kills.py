@@ -74,6 +74,10 @@ TASKS = {
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.corpus.test_size=1
         --data.num_mels=12 --data.batch_frames=400 --model.subsampling.channels=8
         --model.time_masks=1""",
+    "translation": f"""--config={CONFIGS / "translation.yaml"} --data.corpus=NumberWords
+        {COMMON.replace("encoder", "translator.encoder")} --model.translator.decoder.hidden_size=8
+        --data.corpus.train_size=100 --data.corpus.val_size=9 --data.corpus.test_size=1
+        --data.batch_tokens=160""",
 }
 DROPOUT = "--model.dropout=0.3 --model.encoder.dropout=0.3"
 WORKERS = "--data.num_workers=2"
@@ -83,7 +87,9 @@ CYCLE = """--model.scheduler=torch.optim.lr_scheduler.OneCycleLR --model.schedul
     --model.scheduler.total_steps=100"""
 PLATEAU = """--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau --model.scheduler.mode=max
     --model.scheduler.monitor=val/loss --model.scheduler.patience=0"""
-TWO = f"--trainer.devices=2 --trainer.strategy=ddp {DROPOUT} --trainer.max_epochs=3"
+TRANSLATOR_DROPOUT = "--model.translator.dropout=0.3 --model.translator.decoder.dropout=0.3"
+PAIR = "--trainer.devices=2 --trainer.strategy=ddp --trainer.max_epochs=3"
+TWO = f"{PAIR} {DROPOUT}"
 LONG = "--data.corpus.train_size=12000 --trainer.limit_train_batches=12"
 
 KILL, TERM, INT, USR1 = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
@@ -117,7 +123,7 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """Lists all."""
-    first, second, third = TASKS
+    first, second, third, fourth = TASKS
     return [
         Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
         Scenario(first, "workers, accumulated", f"{WORKERS} {ADDED} {DROPOUT}"),
@@ -131,6 +137,8 @@ def scenarios() -> list[Scenario]:
         Scenario(second, "two processes", TWO, processes=2),
         Scenario(third, "workers, often", f"{WORKERS} {OFTEN} {DROPOUT}"),
         Scenario(third, "two processes", TWO, processes=2),
+        Scenario(fourth, "workers, often", f"{WORKERS} {OFTEN} {TRANSLATOR_DROPOUT}"),
+        Scenario(fourth, "two processes", f"{PAIR} {TRANSLATOR_DROPOUT}", processes=2),
     ]
 
 

@@ -18,17 +18,19 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from srulight import SRU
-from srulight.batch import IGNORED, SpeechBatch, StreamBatch
+from srulight.batch import IGNORED, SpeechBatch, StreamBatch, TranslationBatch
 from srulight.data import Corpus, TextClassificationData
 from srulight.data.corpus import Example, Splits
 from srulight.frontend import Frontend
 from srulight.layers import Stacking
 from srulight.spelling import Characters
-from srulight.tasks import LanguageModelling, SpeechRecognition, TextClassification
+from srulight.tasks import LanguageModelling, SpeechRecognition, TextClassification, Translation
+from srulight.tokenizers import Words
+from srulight.translators import AttentionRNN
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
-CASES = [*(f"{count} sentences" for count in SENTENCES), "text", "speech"]
+CASES = [*(f"{count} sentences" for count in SENTENCES), "text", "speech", "translation"]
 
 
 class Given(Corpus):
@@ -134,10 +136,47 @@ def write_down(rank: int, processes: int) -> Report:
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
 
 
+def translate(rank: int, processes: int) -> Report:
+    """Trains on two sentences, of which the second has a longer translation, and then on one."""
+    source, lengths = torch.tensor([[4, 5, 3], [5, 3, 0]]), torch.tensor([3, 2])
+    target = torch.tensor([[2, 4, 0, 0], [2, 5, 4, 4]])
+    labels = torch.tensor([[4, 3, IGNORED, IGNORED], [5, 4, 4, 3]])
+    texts: list[tuple[str, str] | None] = [("a b", "x"), ("b", "y x x")]
+
+    def batch(rows: slice, wanted: Tensor) -> TranslationBatch:
+        ids = (source[rows], lengths[rows], target[rows], wanted[rows])
+        return TranslationBatch(*ids, texts[rows], 9)
+
+    fills = labels.clone()
+    fills[1] = IGNORED
+    if processes == 1:
+        steps = [batch(slice(None), labels), batch(slice(1), labels)]
+    else:
+        # A process that has no pair fills up with one that has nothing to learn or to translate.
+        own = slice(rank, rank + 1)
+        steps = [batch(own, labels), batch(own, fills)._replace(texts=texts[:1] * (1 - rank))]
+    torch.manual_seed(1)
+    task = Translation(
+        embedding_size=4, translator=partial(
+            AttentionRNN, encoder=partial(SRU, hidden_size=4), decoder=partial(SRU, hidden_size=4),
+            dropout=0.0,
+        ), optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    sides = {
+        side: Words(words, "space", side, False, False).settings
+        for side, words in (("source", ["a", "b"]), ("target", ["x", "y"]))
+    }
+    task.metadata = {**sides, "joint": False}
+    task.build(task.metadata)
+    batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
 def report(processes: int) -> dict[str, Report]:
     found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
     rank = torch.distributed.get_rank() if processes > 1 else 0
-    return found | {"text": read_on(rank, processes), "speech": write_down(rank, processes)}
+    others = {"text": read_on, "speech": write_down, "translation": translate}
+    return found | {name: run(rank, processes) for name, run in others.items()}
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +217,7 @@ def test_figures_of_two_processes_are_those_of_one(
 ) -> None:
     _, expected = one[case]
     own = {"text": {"train/perplexity", "val/perplexity"}, "speech": {"val/wer", "val/cer"}}
+    own["translation"] = {"val/perplexity", "val/bleu", "val/chrf"}
     assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, {"val/accuracy"})
     for process in two:
         _, figures = process[case]

@@ -30,6 +30,12 @@ TASKS = {
         "--data.corpus.train_size=40", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
         "--data.batch_size=4", *COMMON,
     ],
+    "translation": [
+        f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=NumberWords",
+        "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
+        "--data.batch_tokens=200", "--model.translator.dropout=0",
+        *[option for option in COMMON if "model.dropout" not in option],
+    ],
     "speech": [
         f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
@@ -41,6 +47,7 @@ ENCODERS = {
     "sentences": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp", "CNN", "ResidualCNN"),
     "text": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp"),
     "speech": ("SRU", "LSTM", "ResidualCNN"),
+    "translation": ("SRU", "LSTM", "Transformer"),
 }
 # In 16-true the smallest squares of gradients are zero, and Adam's steps have no measure.
 EVERY = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
@@ -72,8 +79,16 @@ def told(precision: str) -> AbstractContextManager[object]:
 def test_it_learns_measures_and_predicts(
     task: str, encoder: str, precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = [*TASKS[task], f"--model.encoder={encoder}", f"--trainer.precision={precision}"]
-    if "CNN" not in encoder:
+    args = [*TASKS[task], f"--trainer.precision={precision}"]
+    if encoder == "Transformer":
+        args += ["--model.translator=Transformer", "--model.translator.num_layers=1"]
+    elif task == "translation":
+        for side in ("encoder", "decoder"):
+            args += [f"--model.translator.{side}={encoder}"]
+            args += [f"--model.translator.{side}.hidden_size=8"]
+    else:
+        args.append(f"--model.encoder={encoder}")
+    if "CNN" not in encoder and task != "translation":
         args.append("--model.encoder.hidden_size=8")
     if encoder == "ResidualCNN":
         args.append("--model.optimizer.lr=0.001")
@@ -90,11 +105,13 @@ def test_it_learns_measures_and_predicts(
     last = run / "checkpoints" / "last.ckpt"
     weights = torch.load(last, weights_only=True)["state_dict"]
     dtype = KEPT.get(precision, torch.float32)
-    assert {w.dtype for name, w in weights.items() if name.startswith("encoder.")} == {dtype}
+    names = ("encoder.", "translator.")
+    assert {w.dtype for name, w in weights.items() if name.startswith(names)} == {dtype}
     capsys.readouterr()
     with told(precision):
         main(["test", f"--ckpt_path={last}", "--trainer.enable_progress_bar=false"])
     assert "test/loss" in capsys.readouterr().out
     heard = Dial(60, 9, 9).read(tmp_path).test[0].audio[0] if task == "speech" else None
     (answer,) = load(last).predict([str(heard or "the plot was dull .")])
+    answer = answer[0] if task == "translation" else answer
     assert math.isfinite(answer[0] if task == "text" else answer[1])

@@ -40,6 +40,13 @@ SPEECH = [
     "--data.num_mels=12", "--model.subsampling.channels=8", "--model.time_masks=1",
     *[option for option in COMMON if "embedding_size" not in option],
 ]  # fmt: skip
+TRANSLATION = [
+    f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=NumberWords",
+    "--data.corpus.train_size=100", "--data.corpus.val_size=9", "--data.corpus.test_size=1",
+    "--data.batch_tokens=160", "--model.translator.encoder.hidden_size=8",
+    "--model.translator.decoder.hidden_size=8", "--model.translator.decoder.dropout=0.3",
+    *[option for option in COMMON if "model" not in option], "--model.embedding_size=8",
+]  # fmt: skip
 RARELY = ["--trainer.val_check_interval=0.3", "--trainer.accumulate_grad_batches=3"]
 OPTIONS = {
     "plain": [],
@@ -119,11 +126,13 @@ def check_equal(
     ("task", "options"),
     [
         *((task, options) for task in (SENTENCES, TEXT) for options in OPTIONS),
-        *((SPEECH, options) for options in ("plain", "accumulate")),
+        *((task, "plain") for task in (SPEECH, TRANSLATION)),
+        (SPEECH, "accumulate"),
     ],
     ids=[
         *(f"{task}-{options}" for task in ("sentences", "text") for options in OPTIONS),
         "speech-plain",
+        "translation-plain",
         "speech-accumulate",
     ],
 )

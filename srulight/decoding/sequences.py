@@ -113,7 +113,7 @@ class _Ending(NamedTuple):
 def search(
     writer: Writer,
     source_lengths: Tensor,
-    limits: Tensor,
+    limits: Tensor | Sequence[int],
     begin: int,
     end: int,
     *,
@@ -131,7 +131,8 @@ def search(
     Args:
         writer: Sequences, none of which has begun.
         source_lengths: Source steps of each, (B,) int64.
-        limits: Most tokens of each, without its end, (B,) int64, 0 or more.
+        limits: Most tokens of each, without its end, (B,) int64, 0 or more; there the end comes
+            with the probability that it has.
         begin: Token before the first.
         end: Token after the last.
         beam_size: Beginnings of a sequence that compete, K.
@@ -144,15 +145,25 @@ def search(
         many.
 
     Raises:
-        InputError: If a number is out of range, or a log-probability is none.
+        InputError: If a number is out of range, or nothing may come next.
     """
     if not 1 <= n_best <= beam_size:
         raise InputError(
             f"n_best must be at least 1 and at most beam_size, got {n_best} and {beam_size}"
         )
-    if penalties.length < 0 or penalties.coverage < 0:
+    if not all(0 <= penalty < float("inf") for penalty in penalties):
         raise InputError(f"penalties must be 0 or more, got {penalties}")
+    if end in forbidden:
+        raise InputError(f"the end, {end}, must not be forbidden: nothing could be written")
     device = source_lengths.device
+    limits = torch.as_tensor(limits, dtype=torch.int64, device=device)
+    if limits.shape != source_lengths.shape:
+        raise InputError(
+            f"limits must have one number a sequence, the shape {tuple(source_lengths.shape)}, got "
+            f"{tuple(limits.shape)}"
+        )
+    if (limits < 0).any():
+        raise InputError(f"limits must be 0 or more, got {int(limits.min())}")
     left = torch.arange(len(source_lengths), device=device)
     tokens = torch.full_like(left, begin)
     totals = torch.zeros(len(left), 1, device=device)  # log-probabilities of beginnings, (B', k)
@@ -161,12 +172,16 @@ def search(
     steps: list[_Step] = []
     while len(left):
         log_probs, attention = writer.step(tokens)
-        log_probs = _allowed(log_probs.unflatten(0, totals.shape), forbidden)
+        log_probs = log_probs.unflatten(0, totals.shape)
+        _check(log_probs, totals, left, len(steps))
+        log_probs = log_probs.float().clone()  # a writer's own stays as it is
+        log_probs[..., list(forbidden)] = _NO
         # What is as long as it may be must end.
         others = torch.arange(log_probs.size(2), device=device) != end
         log_probs = log_probs.masked_fill((limits[left] <= len(steps))[:, None, None] & others, _NO)
         attention = attention.float().unflatten(0, totals.shape)
-        seen = attention if seen is None else seen + attention
+        if penalties.coverage:
+            seen = attention if seen is None else seen + attention
 
         sums, parents, chosen = _best(totals.unsqueeze(2) + log_probs, 2 * beam_size)
         ends = chosen == end
@@ -188,7 +203,7 @@ def search(
 
         worst = torch.tensor([_worst(endings[i], n_best) for i in left.tolist()], device=device)
         if beam_size == 1:
-            goes_on = worst == _NO
+            goes_on = (worst == _NO) & (totals[:, 0] > _NO)
         else:
             # A log-probability only falls, and is divided by no more than at the last step.
             most = ((6 + limits[left]) / 6) ** penalties.length
@@ -196,9 +211,8 @@ def search(
         rows = torch.arange(attention[..., 0].numel(), device=device).view(attention.shape[:2])
         if not goes_on.all():
             kept = goes_on.nonzero().squeeze(1)
-            left, totals, parents, chosen, seen = (
-                part[kept] for part in (left, totals, parents, chosen, seen)
-            )
+            left, totals, parents, chosen = (p[kept] for p in (left, totals, parents, chosen))
+            seen = None if seen is None else seen[kept]
             rows = rows[: len(kept)]
             if not len(kept):
                 break
@@ -206,16 +220,22 @@ def search(
         tokens = chosen.flatten()
         if not torch.equal(wanted := rows.gather(1, parents), rows):
             writer.reorder(wanted.flatten())
-            seen = seen.flatten(0, 1)[wanted]
+            seen = None if seen is None else seen.flatten(0, 1)[wanted]
     return _read_back(endings, steps, source_lengths, n_best)
 
 
-def _allowed(log_probs: Tensor, forbidden: Sequence[int]) -> Tensor:
-    if log_probs.isnan().any():
-        raise InputError("a log-probability is not a number: such a model writes nothing")
-    log_probs = log_probs.float().clone()
-    log_probs[..., list(forbidden)] = _NO
-    return log_probs
+def _check(log_probs: Tensor, totals: Tensor, left: Tensor, step: int) -> None:
+    likeliest = log_probs.amax(2)  # not a number if one of them is not
+    # What has no probability fills the beam where there are too few beginnings.
+    bad = likeliest.isnan() | (likeliest.isinf() & (totals > _NO))
+    if bad.any():
+        place, row = bad.nonzero()[0].tolist()
+        fault = "a log-probability is not a number"
+        if not likeliest[place, row].isnan():
+            fault = f"the likeliest token has the log-probability {float(likeliest[place, row])}"
+        raise InputError(
+            f"{fault}, at step {step} of sequence {int(left[place])}: such a model writes nothing"
+        )
 
 
 def _best(sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -231,14 +251,14 @@ def _best(sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 def _scores(
     sums: Tensor,
     parents: Tensor,
-    seen: Tensor,
+    seen: Tensor | None,
     source_lengths: Tensor,
     length: int,
     penalties: Penalties,
 ) -> Tensor:
     """Ranks what ends now, (B', count)."""
     scores = sums / ((5 + length + 1) / 6) ** penalties.length
-    if penalties.coverage:
+    if seen is not None:
         real = torch.arange(seen.size(2), device=seen.device) < source_lengths[:, None, None]
         logs = seen.clamp(_UNSEEN, 1).log() * real
         scores = scores + penalties.coverage * logs.sum(2).gather(1, parents)

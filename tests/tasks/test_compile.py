@@ -29,13 +29,24 @@ SPEECH = [
     f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial", "--data.batch_frames=1000",
     "--data.num_mels=16", "--model.subsampling.channels=8",
 ]  # fmt: skip
+TRANSLATION = [
+    f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=NumberWords",
+    "--data.batch_tokens=200", "--model.embedding_size=8",
+    "--model.translator.encoder.hidden_size=8", "--model.translator.decoder.hidden_size=8",
+]  # fmt: skip
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = [
     "--data.corpus.train_size=80", "--data.corpus.val_size=16", "--data.corpus.test_size=16",
-    "--model.encoder.hidden_size=8", "--model.encoder.num_layers=1", "--trainer.max_epochs=3",
-    "--trainer.log_every_n_steps=4", *QUIET,
+    "--trainer.max_epochs=3", "--trainer.log_every_n_steps=4", *QUIET,
 ]  # fmt: skip
-TASKS = {"classification": CLASSIFIER, "language modelling": MODEL, "speech": SPEECH}
+for task in (CLASSIFIER, MODEL, SPEECH):
+    task += ["--model.encoder.hidden_size=8", "--model.encoder.num_layers=1"]
+TASKS = {
+    "classification": CLASSIFIER,
+    "language modelling": MODEL,
+    "speech": SPEECH,
+    "translation": TRANSLATION,
+}
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
