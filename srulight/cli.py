@@ -21,7 +21,7 @@ commands:
   fit        train, and keep the best and the last checkpoint
   validate   measure a checkpoint on the validation data
   test       measure a checkpoint on the test data
-  predict    label or score lines of text, or write down recordings, with a checkpoint
+  predict    label, score or translate lines of text, or write down recordings, with a checkpoint
   generate   write on from a prompt, with the checkpoint of a language model
 
 examples:
@@ -32,6 +32,7 @@ examples:
   python train.py test --ckpt_path=best                                       (needs no --config)
   echo "not dull but charming" | python train.py predict --ckpt_path=best
   python train.py predict --ckpt_path=best --input recording.wav FOLDER       (speech)
+  python train.py fit --config configs/translation.yaml
   python train.py fit --config configs/language_model.yaml
   python train.py generate --ckpt_path=best --prompt="the plot was"
 
