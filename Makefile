@@ -13,7 +13,7 @@ train: $(VENV)/installed
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
