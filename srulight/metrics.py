@@ -71,12 +71,12 @@ class TranslationQuality:
     def compute(self) -> dict[str, float]:
         """Gives ``bleu`` and ``chrf``, 0 to 100, of the translations of all processes.
 
-        All must call this. Nothing is left; without translations there are no figures.
+        All must call this. Nothing is left; without translations both are NaN.
         """
         pairs = [pair for share in gather(self._pairs) for pair in share]
         self._pairs = []
         if not pairs:
-            return {}
+            return {"bleu": float("nan"), "chrf": float("nan")}
         translations, references = map(list, zip(*pairs, strict=True))
         return {
             "bleu": self._bleu.corpus_score(translations, [references]).score,

@@ -9,7 +9,8 @@ from rich.progress import track
 
 from srulight.errors import InputError
 from srulight.storage import written
-from srulight.tasks import Translated, Translation
+from srulight.tasks import Translation
+from srulight.translating import Translated
 
 
 def translate(

@@ -94,6 +94,7 @@ class TranslationData(TaskData):
             ("max_ratio", max_ratio),
             ("batch_tokens", batch_tokens),
             ("eval_batch_tokens", eval_batch_tokens),
+            ("val_translations", val_translations),
         ):
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")

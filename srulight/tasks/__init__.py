@@ -4,7 +4,7 @@ from srulight.tasks.base import Task
 from srulight.tasks.language_modelling import LanguageModelling, Score
 from srulight.tasks.speech_recognition import SpeechRecognition, Spoken, Transcript
 from srulight.tasks.text_classification import Prediction, TextClassification
-from srulight.tasks.translation import Translated, Translation
+from srulight.tasks.translation import Translation
 
 __all__ = [
     "LanguageModelling",
@@ -15,6 +15,5 @@ __all__ = [
     "Task",
     "TextClassification",
     "Transcript",
-    "Translated",
     "Translation",
 ]

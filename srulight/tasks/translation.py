@@ -1,7 +1,7 @@
 """From sentences of one language to sentences of another."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,42 +12,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from srulight.batch import IGNORED, TranslationBatch
-from srulight.decoding import Hypothesis, Penalties, Writer, search
+from srulight.decoding import Hypothesis, Penalties, search
 from srulight.errors import InputError
 from srulight.metrics import MeanLoss, TranslationQuality
 from srulight.tasks.base import Task
 from srulight.tasks.compiling import compile_function
-from srulight.tokenizers import BEGIN, END, PADDING, UNKNOWN_ID, Tokenizer, make_tokenizer
-from srulight.translators import (
-    AttentionRNN,
-    Decoded,
-    Memory,
-    State,
-    TranslatorFactory,
-    select_state,
-)
+from srulight.tokenizers import BEGIN, END, PADDING, Tokenizer, make_tokenizer
+from srulight.translating import SentenceWriter, Translated, translated
+from srulight.translators import AttentionRNN, Decoded, Memory, State, TranslatorFactory
 
 Tied = Literal["none", "output", "all"]
-
-
-class Translated(NamedTuple):
-    """A sentence in another language.
-
-    Attributes:
-        text: The translation.
-        score: What the search ranks it by, penalties included.
-        log_probability: Natural logarithm of its probability.
-        tokens: Its tokens, as texts, and the end.
-        source_tokens: The tokens of the sentence, as texts, and the end.
-        attention: Where each of ``tokens`` came from, (T, S), each row with a sum of 1.
-    """
-
-    text: str
-    score: float
-    log_probability: float
-    tokens: list[str]
-    source_tokens: list[str]
-    attention: Tensor
 
 
 class Translation(Task):
@@ -240,7 +214,7 @@ class Translation(Task):
             lengths = batch.source_lengths[rows]
             found = self._search(batch.source[rows, : int(lengths.max())], lengths, beam_size, 1)
             written = [
-                self._written(source, best).text
+                self._translated(source, best).text
                 for source, (best,) in zip(sources, found, strict=True)
             ]
             self.quality().update(written, map(self.target.plain, references))
@@ -285,7 +259,7 @@ class Translation(Task):
             lengths = torch.tensor([len(ids[i]) for i in chosen], device=self.device)
             found = self._search(source, lengths, self.beam_size, n_best)
             for i, hypotheses in zip(chosen, found, strict=True):
-                answers[i] = [self._written(inputs[i], best) for best in hypotheses]
+                answers[i] = [self._translated(inputs[i], best) for best in hypotheses]
         return answers
 
     def _search(
@@ -293,55 +267,14 @@ class Translation(Task):
     ) -> list[list[Hypothesis]]:
         limits = (self.max_ratio * (lengths + 8)).long()
         return search(
-            _Writer(self, self.encode(source, lengths)), lengths, limits, BEGIN, END,
+            SentenceWriter(self.decode, self.head, self.encode(source, lengths)),
+            lengths, limits, BEGIN, END,
             beam_size=beam_size, n_best=n_best, penalties=self.penalties,
             forbidden=(PADDING, BEGIN),
         )  # fmt: skip
 
-    def _written(self, source: str, best: Hypothesis) -> Translated:
-        tokens = [self.target.tokens[index] for index in best.tokens]
-        source_tokens = self.source.split(source)
-        if self.replace_unknown:
-            for place, index in enumerate(best.tokens):
-                if index == UNKNOWN_ID and source_tokens:
-                    # The end of the sentence is no word.
-                    looked = best.attention[place, : len(source_tokens)]
-                    tokens[place] = source_tokens[int(looked.argmax())]
-        return Translated(
-            self.target.join(tokens), best.score, best.log_probability, tokens,
-            source_tokens, best.attention,
-        )  # fmt: skip
-
-
-class _Writer(Writer):
-    """A task in the middle of translating sentences.
-
-    Args:
-        task: What translates.
-        memory: What it made of the sentences.
-    """
-
-    def __init__(self, task: Translation, memory: Memory) -> None:
-        self._task = task
-        self._memory = memory
-        self._state: State | None = None
-
-    def step(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        decoded = self._task.decode(tokens.unsqueeze(1), self._memory, self._state)
-        self._state = decoded.state
-        logits = self._task.head(decoded.features[:, 0])
-        return logits.float().log_softmax(-1), decoded.attention[:, 0]
-
-    def reorder(self, rows: Tensor) -> None:
-        assert self._state is not None
-        self._state = select_state(self._state, rows)
-
-    def keep(self, sentences: Tensor) -> None:
-        assert self._state is not None
-        rows = torch.arange(self._state[0].size(1), device=sentences.device)
-        rows = rows.view(len(self._memory.valid), -1)[sentences].flatten()
-        self._state = select_state(self._state, rows)
-        self._memory = self._memory.select(sentences)
+    def _translated(self, source: str, found: Hypothesis) -> Translated:
+        return translated(source, found, self.source, self.target, self.replace_unknown)
 
 
 def _embedding(tokens: int, size: int) -> nn.Embedding:
