@@ -82,6 +82,8 @@ class Translation(Task):
             raise InputError(
                 f"label_smoothing must be at least 0 and below 1, got {label_smoothing}"
             )
+        if max_ratio <= 0:
+            raise InputError(f"max_ratio must be more than 0, got {max_ratio}")
         self.embedding_size = embedding_size
         self.tied: Tied = tied
         self.label_smoothing = label_smoothing

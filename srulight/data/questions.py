@@ -1,0 +1,88 @@
+"""What a corpus of questions about texts is."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """A part of a context that answers a question.
+
+    Attributes:
+        text: The part, character for character.
+        start: Where it begins in the context, in characters.
+    """
+
+    text: str
+    start: int
+
+
+class Question(NamedTuple):
+    """A question about a text.
+
+    Attributes:
+        id: What it is called in files of predictions.
+        text: The question.
+        answers: Equally good answers, the first of which is learnt from; none if the context does
+            not answer it.
+    """
+
+    id: str
+    text: str
+    answers: list[Answer]
+
+
+class Paragraph(NamedTuple):
+    """A text and the questions about it.
+
+    Attributes:
+        context: The text.
+        questions: In the order of the file.
+        article: What it is part of; articles are never split between training and measuring.
+    """
+
+    context: str
+    questions: list[Question]
+    article: str
+
+
+class QuestionSplits(NamedTuple):
+    """Everything that a corpus of questions holds.
+
+    Attributes:
+        train: Paragraphs to learn from.
+        val: Paragraphs to choose a model by.
+        test: Paragraphs to report; None where the corpus has none.
+        mended: How many answers were mended or left out, by what was wrong.
+    """
+
+    train: list[Paragraph]
+    val: list[Paragraph]
+    test: list[Paragraph] | None
+    mended: dict[str, int]
+
+
+class QuestionCorpus(ABC):
+    """Knows where questions and the texts that answer them are."""
+
+    @abstractmethod
+    def fetch(self, root: Path) -> None:
+        """Downloads whatever of the corpus is not there yet, and checks it.
+
+        Args:
+            root: Folder of the files; made if missing.
+
+        Raises:
+            InputError: If something cannot be had this way.
+        """
+
+    @abstractmethod
+    def read(self, root: Path) -> QuestionSplits:
+        """Reads the whole corpus.
+
+        Args:
+            root: Folder of the files.
+
+        Raises:
+            InputError: If a file is missing or is not what it should be.
+        """
