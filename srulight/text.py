@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from srulight.errors import InputError
 
@@ -37,7 +37,17 @@ _ENGLISH = re.compile(
 
 
 def _english(text: str) -> list[str]:
-    return _ENGLISH.findall(text.replace("\u2019", "'"))  # the typographic apostrophe
+    return _ENGLISH.findall(_plain(text))
+
+
+def _plain(text: str) -> str:
+    return text.replace("\u2019", "'")  # the typographic apostrophe
+
+
+def english_spans(text: str) -> Iterator[tuple[str, int]]:
+    """Gives the words that ``english`` splits text into, and where each begins, in characters."""
+    for match in _ENGLISH.finditer(_plain(text)):
+        yield match[0], match.start()
 
 
 def get_tokenizer(name: str) -> Callable[[str], list[str]]:

@@ -1,4 +1,4 @@
-"""predict: label, score or translate lines, or write down recordings, with a checkpoint."""
+"""predict: label, score or translate lines, answer questions, write recordings down."""
 
 import json
 import sys
@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.progress import track
 
 from srulight.checkpoint import load
+from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
 from srulight.errors import InputError
 from srulight.storage import written
-from srulight.tasks import SpeechRecognition, Task, Translation
+from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
 
-_INPUT = """File of sentences or other lines, UTF-8, - for standard input; for speech, files of
-sound and folders of them, one or more"""
+_INPUT = """File of sentences or other lines, UTF-8, - for standard input; for questions, a file of
+them (.json, as SQuAD's), or a text; for speech, files of sound and folders of them, one or more"""
 
 
 def predict(
@@ -38,21 +39,26 @@ def predict(
     length_penalty: float | None = None,
     coverage_penalty: float | None = None,
     plot: str | None = None,
+    question: str | None = None,
 ) -> None:
-    """Answers lines of text, or recordings, as the checkpoint's task does.
+    """Answers lines of text, questions or recordings, as the checkpoint's task does.
 
     Text classification says label and probability of each line; a language model perplexity and
     tokens; tabs between, and the line behind. Translation writes the translation of each line, or
     with n_best above 1 a JSON object: source, and translations with text, score and
-    log_probability. Speech recognition writes a JSON object a line for each recording: audio, text,
-    seconds, and tokens with start and end in seconds; or audio and error.
+    log_probability. Question answering writes the official JSON of predictions for a file of
+    questions; for one question about a text a line for each answer: probability, where it begins in
+    characters, and the answer, tabs between. Speech recognition writes a JSON object a line for
+    each recording: audio, text, seconds, and tokens with start and end in seconds; or audio and
+    error.
 
     Args:
         ckpt_path: Checkpoint to predict with; best or last means that of the newest run.
-        input: File of lines, UTF-8, - for standard input; for speech, files and folders of sound.
+        input: File of lines, UTF-8, - for standard input; for questions, a file of them (.json), or
+            a text; for speech, files and folders of sound.
         output: File to write; - is standard output.
         device: Where to compute: cpu, cuda, cuda:1.
-        batch_size: Lines or recordings at a time.
+        batch_size: Lines, questions or recordings at a time.
         beam_size: For speech and translation: texts that compete, 1 for the likeliest token at each
             step; as the checkpoint's if not given.
         stream: For speech: listen to one file, or to 16-bit little-endian mono PCM on standard
@@ -64,22 +70,26 @@ def predict(
             beam_size above 1.
         language_weight: For speech: factor of the language model's log-probabilities.
         word_bonus: For speech: added to the score of a text for each word.
-        n_best: For translation: translations of each line, at most beam_size.
+        n_best: For translation: translations of each line, at most beam_size. For questions:
+            answers of each.
         length_penalty: For translation: exponent of the length that log-probabilities are divided
             by; as the checkpoint's if not given.
         coverage_penalty: For translation: weight of what is lost by words that were looked at too
             little; as the checkpoint's if not given.
         plot: For translation: folder for pictures of where each token came from, line-1.png for the
             first line.
+        question: For question answering: a question about the text in the input.
     """
     task = load(find_checkpoint(ckpt_path), device)
     speech: dict[str, object] = {"stream": stream, "language_model": language_model}
     translation: dict[str, object] = {
-        "n_best": n_best > 1, "length_penalty": length_penalty is not None,
+        "length_penalty": length_penalty is not None,
         "coverage_penalty": coverage_penalty is not None, "plot": plot,
     }  # fmt: skip
+    several = {"n_best": n_best != 1}
+    asking = {"question": question}
     if isinstance(task, SpeechRecognition):
-        _refuse(task, translation)
+        _refuse(task, {**several, **translation, **asking})
         if beam_size is not None or language_model is not None:
             size = task.beam_size if beam_size is None else beam_size
             task.decode_with(size, language_model, language_weight, word_bonus)
@@ -90,7 +100,7 @@ def predict(
             return
         _transcribe(task, input, output, batch_size)
     elif isinstance(task, Translation):
-        _refuse(task, speech)
+        _refuse(task, {**speech, **asking})
         own = task.penalties
         task.search_with(
             task.beam_size if beam_size is None else beam_size,
@@ -100,8 +110,11 @@ def predict(
         if not 1 <= n_best <= task.beam_size:
             raise InputError(f"n_best must be 1 to beam_size, {task.beam_size}, got {n_best}")
         _write(translate(task, _lines(input), batch_size, n_best, plot), output)
-    else:
+    elif isinstance(task, QuestionAnswering):
         _refuse(task, {"beam_size": beam_size, **speech, **translation})
+        _write(_found(task, input, question, batch_size, n_best), output)
+    else:
+        _refuse(task, {"beam_size": beam_size, **speech, **several, **translation, **asking})
         _write(_answers(task, _lines(input), batch_size), output)
 
 
@@ -126,6 +139,24 @@ def _transcribe(task: SpeechRecognition, inputs: list[str], output: str, batch_s
     _write(lines(), output)
     if faults:
         raise InputError(f"{faults} recordings could not be read; their lines say why")
+
+
+def _found(
+    task: QuestionAnswering, inputs: list[str], question: str | None, batch_size: int, n_best: int
+) -> Iterator[str]:
+    """Gives the answers to one question, or to those of a file."""
+    if n_best < 1:
+        raise InputError(f"n_best must be at least 1, got {n_best}")
+    if len(inputs) != 1:
+        raise InputError(f"expected one file, got {len(inputs)}")
+    if question is not None:
+        return answer_question(task, "\n".join(_read(inputs[0])), question, n_best)
+    if not inputs[0].endswith(".json"):
+        raise InputError(
+            f"expected a file of questions (.json, as SQuAD's), or a text and --question, got "
+            f"{inputs[0]}"
+        )
+    return answer_file(task, Path(inputs[0]), batch_size, n_best)
 
 
 def _lines(inputs: list[str]) -> list[str]:

@@ -12,9 +12,13 @@ from srulight.data.manifest import Manifest
 from srulight.data.number_words import NumberWords
 from srulight.data.parallel import ParallelCorpus
 from srulight.data.parallel_text import ParallelText
+from srulight.data.question_answering import QuestionAnsweringData
+from srulight.data.questions import QuestionCorpus
 from srulight.data.speech import SpeechRecognitionData
 from srulight.data.spoken_digits import SpokenDigits
+from srulight.data.squad import Squad
 from srulight.data.stanford_trees import StanfordTrees
+from srulight.data.stories import Stories
 from srulight.data.tables import Tables
 from srulight.data.text_classification import TextClassificationData
 from srulight.data.texts import GrammarText, TextCorpus, TextFiles
@@ -35,10 +39,14 @@ __all__ = [
     "NumberWords",
     "ParallelCorpus",
     "ParallelText",
+    "QuestionAnsweringData",
+    "QuestionCorpus",
     "SpeechCorpus",
     "SpeechRecognitionData",
     "SpokenDigits",
+    "Squad",
     "StanfordTrees",
+    "Stories",
     "Tables",
     "TaskData",
     "TextClassificationData",

@@ -66,11 +66,12 @@ class Task(LightningModule, ABC):
         """
 
     @abstractmethod
-    def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Any]:
+    def predict(self, inputs: Sequence[Any], batch_size: int = 64) -> list[Any]:
         """Answers raw input.
 
         Args:
-            inputs: Raw text, treated as the training data were.
+            inputs: Raw text, treated as the training data were; files of sound, or texts with a
+                question each, where the task is about such.
             batch_size: Inputs at a time.
 
         Returns:

@@ -1,0 +1,103 @@
+"""Words of a text, where they stand in it, and what a tagger says of them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from srulight.errors import InputError
+from srulight.text import english_spans
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+TAGS = ("part of speech", "entity")
+"""What an annotator says of each word, beside its lemma."""
+
+_SIGNS = re.compile(r"[-\u2010-\u2015/_]|[^-\u2010-\u2015/_]+")
+
+
+class Annotated(NamedTuple):
+    """The words of a text.
+
+    Attributes:
+        words: As they stand there, with plain apostrophes.
+        starts: Where each begins, in characters.
+        ends: Where each ends, in characters.
+        lemmas: The dictionary's form of each; none without an annotator.
+        tags: For each of ``TAGS`` the tag of each word, "" for none; none without an annotator.
+    """
+
+    words: list[str]
+    starts: list[int]
+    ends: list[int]
+    lemmas: list[str]
+    tags: tuple[list[str], ...]
+
+
+class Annotator:
+    """Splits English text into words, and tags them if spaCy has a pipeline to do it.
+
+    The words are those of the tokenizer ``english``, with compounds split at hyphens and strokes,
+    because an answer may be one half of one. spaCy gets these words, so that a model with tags and
+    one without see the same.
+
+    Args:
+        pipeline: Name or folder of a spaCy pipeline, such as ``en_core_web_sm``; no tags and no
+            lemmas if None.
+
+    Raises:
+        InputError: If spaCy or the pipeline is not installed.
+    """
+
+    def __init__(self, pipeline: str | None = None) -> None:
+        self._spacy = None if pipeline is None else _load(pipeline)
+
+    def __call__(self, texts: Iterable[str]) -> Iterator[Annotated]:
+        """Gives the words of each text, in order."""
+        if self._spacy is None:
+            for text in texts:
+                yield Annotated(*_split(text), [], ())
+            return
+        # With the doc travels what is not in it: where the words stand.
+        docs = (_doc(self._spacy, text) for text in texts)
+        for doc, (words, starts, ends) in self._spacy.pipe(docs, as_tuples=True):
+            tags = ([token.tag_ for token in doc], [token.ent_type_ for token in doc])
+            yield Annotated(words, starts, ends, [token.lemma_ for token in doc], tags)
+
+
+def _split(text: str) -> tuple[list[str], list[int], list[int]]:
+    words, starts, ends = [], [], []
+    for word, start in english_spans(text):
+        # Signs that stand together, such as two hyphens, stay together.
+        parts = _SIGNS.finditer(word) if any(map(str.isalnum, word)) else [None]
+        for part in parts:
+            words.append(word if part is None else part[0])
+            starts.append(start if part is None else start + part.start())
+            ends.append(starts[-1] + len(words[-1]))
+    return words, starts, ends
+
+
+def _load(pipeline: str) -> "Language":
+    try:
+        import spacy
+    except ImportError as error:
+        raise InputError(
+            f'annotator {pipeline} needs spaCy: pip install "srulight[annotation]", or leave the '
+            "annotator out"
+        ) from error
+    try:
+        return spacy.load(pipeline)
+    except OSError as error:
+        raise InputError(
+            f"spaCy has no pipeline {pipeline}: python -m spacy download {pipeline}, or leave the "
+            "annotator out"
+        ) from error
+
+
+def _doc(spacy: "Language", text: str) -> tuple["Doc", Any]:
+    from spacy.tokens import Doc
+
+    words, starts, ends = split = _split(text)
+    spaces = [end < start for end, start in zip(ends, [*starts[1:], len(text)], strict=True)]
+    return Doc(spacy.vocab, words=words, spaces=spaces), split

@@ -1,0 +1,91 @@
+"""The words of paragraphs and questions: found once, by several processes, and kept in a file."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+
+import torch
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import track
+
+from srulight.annotation import Annotated, Annotator
+from srulight.cache import cache_folder
+from srulight.data.questions import Paragraph
+from srulight.reading import TokenTable, token_table
+from srulight.storage import written
+
+_VERSION = 1  # Of the files below; raised when what they hold changes.
+_PIECE = 500  # Texts that a process is given at a time.
+_FEW = 4000  # Texts that are done before other processes would have started.
+
+
+def paragraph_tokens(
+    paragraphs: Sequence[Paragraph], annotator: str | None, workers: int | None, name: str
+) -> TokenTable:
+    """Gives the words of the contexts, and behind them those of all questions, in order.
+
+    Args:
+        paragraphs: The texts.
+        annotator: Name of a spaCy pipeline; None for words alone.
+        workers: Processes that find them; None for as many as there are cores, if the texts are
+            many or spaCy reads them.
+        name: What the progress bar calls them.
+
+    Raises:
+        InputError: If spaCy or its pipeline is not installed.
+    """
+    texts = [paragraph.context for paragraph in paragraphs]
+    texts += [question.text for paragraph in paragraphs for question in paragraph.questions]
+    recipe = json.dumps([_VERSION, annotator, texts])
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:24]
+    path = cache_folder() / "questions" / f"{key}.pt"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                table = token_table(_annotated(texts, annotator, workers, name))
+                with written(path) as part:
+                    torch.save(table._asdict(), part)
+    return TokenTable(**torch.load(path, mmap=True, weights_only=True))
+
+
+def _annotated(
+    texts: list[str], annotator: str | None, workers: int | None, name: str
+) -> Iterator[Annotated]:
+    if workers is None:
+        few = annotator is None and len(texts) < _FEW
+        workers = 0 if few else len(os.sched_getaffinity(0))
+    pieces = [texts[start : start + _PIECE] for start in range(0, len(texts), _PIECE)]
+    if workers < 2:
+        annotate = Annotator(annotator)
+        yield from _shown((list(annotate(piece)) for piece in pieces), len(pieces), name)
+        return
+    # Started anew: a copy of a process in which torch has computed may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start, (annotator,)) as pool:
+        yield from _shown(pool.map(_annotate, pieces), len(pieces), name)
+
+
+def _shown(pieces: Iterable[list[Annotated]], total: int, name: str) -> Iterator[Annotated]:
+    console = Console(stderr=True)
+    yield from chain.from_iterable(
+        track(pieces, f"reading {name}", total, console=console, transient=True)
+    )
+
+
+_annotator: Annotator
+
+
+def _start(pipeline: str | None) -> None:
+    """Makes the annotator of a process."""
+    global _annotator
+    _annotator = Annotator(pipeline)
+
+
+def _annotate(texts: list[str]) -> list[Annotated]:
+    return list(_annotator(texts))
