@@ -78,6 +78,9 @@ TASKS = {
         {COMMON.replace("encoder", "translator.encoder")} --model.translator.decoder.hidden_size=8
         --data.corpus.train_size=100 --data.corpus.val_size=9 --data.corpus.test_size=1
         --data.batch_tokens=160""",
+    "question_answering": f"""--config={CONFIGS / "questions.yaml"} --data.corpus=Stories {COMMON}
+        --data.corpus.train_size=53 --data.corpus.val_size=9 --data.corpus.test_size=1
+        --data.batch_size=16 --model.embedding_size=8""",
 }
 DROPOUT = "--model.dropout=0.3 --model.encoder.dropout=0.3"
 WORKERS = "--data.num_workers=2"
@@ -123,7 +126,7 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """Lists all."""
-    first, second, third, fourth = TASKS
+    first, second, third, fourth, fifth = TASKS
     return [
         Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
         Scenario(first, "workers, accumulated", f"{WORKERS} {ADDED} {DROPOUT}"),
@@ -139,6 +142,8 @@ def scenarios() -> list[Scenario]:
         Scenario(third, "two processes", TWO, processes=2),
         Scenario(fourth, "workers, often", f"{WORKERS} {OFTEN} {TRANSLATOR_DROPOUT}"),
         Scenario(fourth, "two processes", f"{PAIR} {TRANSLATOR_DROPOUT}", processes=2),
+        Scenario(fifth, "workers, often", f"{WORKERS} {OFTEN} {DROPOUT} --model.word_dropout=0.3"),
+        Scenario(fifth, "two processes", TWO, processes=2),
     ]
 
 

@@ -12,7 +12,8 @@ from srulight.errors import InputError
     ("text", "words"),
     [
         ("In the mid-1990s, 24\u201310.", "In the mid - 1990s , 24 \u2013 10 ."),
-        ("It wasn't Denver\u2019s and/or U.S. $1,000.50", "It was n't Denver 's and / or U.S. $ 1,000.50"),
+        ("It wasn't Denver\u2019s", "It was n't Denver 's"),
+        ("and/or U.S. $1,000.50", "and / or U.S. $ 1,000.50"),
         ("wait -- what...", "wait -- what ..."),
         ("a_b", "a _ b"),
         ("  \n\t ", ""),

@@ -18,19 +18,40 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from srulight import SRU
-from srulight.batch import IGNORED, SpeechBatch, StreamBatch, TranslationBatch
+from srulight.annotation import Annotator
+from srulight.batch import (
+    IGNORED,
+    AskedText,
+    QuestionBatch,
+    SpeechBatch,
+    StreamBatch,
+    TranslationBatch,
+)
 from srulight.data import Corpus, TextClassificationData
 from srulight.data.corpus import Example, Splits
 from srulight.frontend import Frontend
 from srulight.layers import Stacking
+from srulight.reading import Asked, Reading, ReadingSettings, token_table
 from srulight.spelling import Characters
-from srulight.tasks import LanguageModelling, SpeechRecognition, TextClassification, Translation
+from srulight.tasks import (
+    LanguageModelling,
+    QuestionAnswering,
+    SpeechRecognition,
+    TextClassification,
+    Translation,
+)
 from srulight.tokenizers import Words
 from srulight.translators import AttentionRNN
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
-CASES = [*(f"{count} sentences" for count in SENTENCES), "text", "speech", "translation"]
+CASES = [
+    *(f"{count} sentences" for count in SENTENCES),
+    "text",
+    "speech",
+    "translation",
+    "questions",
+]
 
 
 class Given(Corpus):
@@ -172,10 +193,44 @@ def translate(rank: int, processes: int) -> Report:
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
 
 
+def answer(rank: int, processes: int) -> Report:
+    """Trains on two questions, of which the second has a longer text, and then on one."""
+    table = token_table(Annotator()(["a b", "b a d c a b", "c", "a d"]))
+    asked = [Asked(0, 2, (1, 1)), Asked(1, 3, None)]
+    settings = ReadingSettings(
+        ["<pad>", "<unk>", *"abc"], True, [], False, window=4, overlap=1, no_answer=True
+    )
+    reading = Reading(table, settings)
+
+    def batch(rows: slice) -> QuestionBatch:
+        texts = [
+            AskedText(str(i), "a b c d a b", torch.arange(6) * 2, torch.arange(6) * 2 + 1, wanted)
+            for i, wanted in enumerate((["b"], []))
+        ]
+        return reading.batch(asked[rows], texts[rows])
+
+    if processes == 1:
+        steps = [batch(slice(None)), batch(slice(1))]
+    else:
+        # A process that has no question fills up with one that has nothing to learn.
+        steps = [batch(slice(rank, rank + 1)), batch(slice(rank, 1))]
+    torch.manual_seed(1)
+    task = QuestionAnswering(
+        embedding_size=4, word_dropout=0.0, dropout=0.0, document_layers=2, question_layers=1,
+        encoder=partial(SRU, hidden_size=4, num_layers=1), optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    task.metadata = {**settings._asdict(), "annotator": None}
+    task.build(task.metadata)
+    batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
 def report(processes: int) -> dict[str, Report]:
     found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
     rank = torch.distributed.get_rank() if processes > 1 else 0
-    others = {"text": read_on, "speech": write_down, "translation": translate}
+    others = {
+        "text": read_on, "speech": write_down, "translation": translate, "questions": answer,
+    }  # fmt: skip
     return found | {name: run(rank, processes) for name, run in others.items()}
 
 
@@ -218,6 +273,7 @@ def test_figures_of_two_processes_are_those_of_one(
     _, expected = one[case]
     own = {"text": {"train/perplexity", "val/perplexity"}, "speech": {"val/wer", "val/cer"}}
     own["translation"] = {"val/perplexity", "val/bleu", "val/chrf"}
+    own["questions"] = {"val/exact_match", "val/f1"}
     assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, {"val/accuracy"})
     for process in two:
         _, figures = process[case]

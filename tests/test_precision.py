@@ -4,6 +4,7 @@ import csv
 import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,11 @@ TASKS = {
         "--data.batch_tokens=200", "--model.translator.dropout=0",
         *[option for option in COMMON if "model.dropout" not in option],
     ],
+    "questions": [
+        f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=Stories",
+        "--data.corpus.train_size=40", "--data.corpus.val_size=4", "--data.corpus.test_size=4",
+        "--data.batch_size=16", "--model.word_dropout=0", *COMMON,
+    ],
     "speech": [
         f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
@@ -48,6 +54,7 @@ ENCODERS = {
     "text": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp"),
     "speech": ("SRU", "LSTM", "ResidualCNN"),
     "translation": ("SRU", "LSTM", "Transformer"),
+    "questions": ("SRU", "LSTM"),
 }
 # In 16-true the smallest squares of gradients are zero, and Adam's steps have no measure.
 EVERY = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
@@ -105,13 +112,14 @@ def test_it_learns_measures_and_predicts(
     last = run / "checkpoints" / "last.ckpt"
     weights = torch.load(last, weights_only=True)["state_dict"]
     dtype = KEPT.get(precision, torch.float32)
-    names = ("encoder.", "translator.")
+    names = ("encoder.", "translator.", "reader.")
     assert {w.dtype for name, w in weights.items() if name.startswith(names)} == {dtype}
     capsys.readouterr()
     with told(precision):
         main(["test", f"--ckpt_path={last}", "--trainer.enable_progress_bar=false"])
     assert "test/loss" in capsys.readouterr().out
     heard = Dial(60, 9, 9).read(tmp_path).test[0].audio[0] if task == "speech" else None
-    (answer,) = load(last).predict([str(heard or "the plot was dull .")])
-    answer = answer[0] if task == "translation" else answer
-    assert math.isfinite(answer[0] if task == "text" else answer[1])
+    raw: Any = str(heard or "the plot was dull .")
+    (answer,) = load(last).predict([(raw, "what?") if task == "questions" else raw])
+    answer = answer[0] if task in ("translation", "questions") else answer
+    assert math.isfinite({"text": answer[0], "questions": answer[-1]}.get(task, answer[1]))

@@ -47,6 +47,13 @@ TRANSLATION = [
     "--model.translator.decoder.hidden_size=8", "--model.translator.decoder.dropout=0.3",
     *[option for option in COMMON if "model" not in option], "--model.embedding_size=8",
 ]  # fmt: skip
+QUESTIONS = [
+    f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=Stories",
+    "--data.corpus.train_size=53", "--data.corpus.val_size=9", "--data.corpus.test_size=1",
+    "--data.batch_size=16", "--data.eval_batch_size=8", "--model.word_dropout=0.3",
+    "--model.tuned_words=5",
+    *[option for option in COMMON if "encoder.dropout" not in option],
+]  # fmt: skip
 RARELY = ["--trainer.val_check_interval=0.3", "--trainer.accumulate_grad_batches=3"]
 OPTIONS = {
     "plain": [],
@@ -126,13 +133,14 @@ def check_equal(
     ("task", "options"),
     [
         *((task, options) for task in (SENTENCES, TEXT) for options in OPTIONS),
-        *((task, "plain") for task in (SPEECH, TRANSLATION)),
+        *((task, "plain") for task in (SPEECH, TRANSLATION, QUESTIONS)),
         (SPEECH, "accumulate"),
     ],
     ids=[
         *(f"{task}-{options}" for task in ("sentences", "text") for options in OPTIONS),
         "speech-plain",
         "translation-plain",
+        "questions-plain",
         "speech-accumulate",
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +35,10 @@ TRANSLATION = [
     "--data.batch_tokens=200", "--model.embedding_size=8",
     "--model.translator.encoder.hidden_size=8", "--model.translator.decoder.hidden_size=8",
 ]  # fmt: skip
+QUESTIONS = [
+    f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=Stories", "--data.batch_size=32",
+    "--model.embedding_size=8", "--model.encoder.hidden_size=8",
+]  # fmt: skip
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = [
     "--data.corpus.train_size=80", "--data.corpus.val_size=16", "--data.corpus.test_size=16",
@@ -46,6 +51,7 @@ TASKS = {
     "language modelling": MODEL,
     "speech": SPEECH,
     "translation": TRANSLATION,
+    "questions": QUESTIONS,
 }
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
@@ -134,7 +140,9 @@ def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> 
         fit(tmp_path, *task, *SMALL, "--model.compile=true", "--trainer.log_every_n_steps=0")
     trained = load(tmp_path / "version_0" / "checkpoints" / "last.ckpt")
     assert trained.compiled
-    inputs = ["the plot was dull .", "dull"]
+    inputs: list[Any] = ["the plot was dull .", "dull"]
+    if task is QUESTIONS:
+        inputs = [("the plot was dull .", "what?")] * 2
     if task is SPEECH:
         inputs = [str(said.audio[0]) for said in Dial(80, 16, 16).read(tmp_path).test[:2]]
     assert len(trained.predict(inputs)) == 2
