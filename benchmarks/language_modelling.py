@@ -12,20 +12,17 @@ Options not listed below go to train.py.
 """
 
 import argparse
-import csv
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from runs import ROOT, draw, fit, measure, newest
 
 from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
 from srulight.tasks import LanguageModelling
 
-ROOT = Path(__file__).parents[1]
 BATCH, SEGMENT = 16, 128
 
 # Arguments of each encoder but its width, which is chosen for the number of parameters.
@@ -143,61 +140,33 @@ def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
     hidden, parameters = widest(setting, name)
     folder = args.out / f"{args.setting}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
     minutes, seconds = divmod(round(60 * args.minutes), 60)
-    program = [sys.executable, str(ROOT / "train.py")]
-    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    subprocess.run(
-        [
-            *program, "fit", f"--config={ROOT / 'configs' / setting.config}", *quiet,
-            f"--data.root={args.root}", "--data.eval_tracks=16",
-            f"--data.batch_size={BATCH}", f"--data.segment_length={SEGMENT}",
-            *options({k: v for k, v in setting.model.items() if v is not None}, "model"),
-            f"--model.encoder={cls.__name__}", f"--model.encoder.hidden_size={hidden}",
-            "--model.encoder.dropout=0.1", *options(arguments, "model.encoder"),
-            "--model.optimizer=torch.optim.Adam", "--model.optimizer.fused=true",
-            f"--model.optimizer.lr={args.lr or setting.lr}", "--model.scheduler=Warmup",
-            "--model.scheduler.steps=100", "--trainer.gradient_clip_val=1",
-            "--trainer.max_epochs=-1", f"--trainer.max_time=00:00:{minutes:02}:{seconds:02}",
-            "--trainer.val_check_interval=00:00:00:30", "--trainer.check_val_every_n_epoch=null",
-            # Early stopping does not know intervals of time (Lightning 2.6).
-            "--trainer.callbacks=null",
-            f"--trainer.default_root_dir={folder}", *args.options,
-        ],
-        check=True,
+    run = fit(
+        folder, "step", f"--config={ROOT / 'configs' / setting.config}", f"--data.root={args.root}",
+        "--data.eval_tracks=16", f"--data.batch_size={BATCH}", f"--data.segment_length={SEGMENT}",
+        *options({k: v for k, v in setting.model.items() if v is not None}, "model"),
+        f"--model.encoder={cls.__name__}", f"--model.encoder.hidden_size={hidden}",
+        "--model.encoder.dropout=0.1", *options(arguments, "model.encoder"),
+        "--model.optimizer=torch.optim.Adam", "--model.optimizer.fused=true",
+        f"--model.optimizer.lr={args.lr or setting.lr}", "--model.scheduler=Warmup",
+        "--model.scheduler.steps=100", "--trainer.gradient_clip_val=1",
+        "--trainer.max_epochs=-1", f"--trainer.max_time=00:00:{minutes:02}:{seconds:02}",
+        "--trainer.val_check_interval=00:00:00:30", "--trainer.check_val_every_n_epoch=null",
+        # Early stopping does not know intervals of time (Lightning 2.6).
+        "--trainer.callbacks=null", *args.options,
     )  # fmt: skip
-    logs = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    with logs[-1].open() as file:
-        rows = list(csv.DictReader(file))
-    validated = [row for row in rows if row["val/loss"]]
-    speeds = [float(s) for row in rows if (s := row.get("train/tokens_per_second"))]
-    best = logs[-1].parent / "checkpoints" / "best.ckpt"
-    out = subprocess.run(
-        [*program, "test", f"--ckpt_path={best}", "--data.eval_tracks=1",
-         "--data.eval_segment_length=1024", "--trainer.enable_progress_bar=false"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    found = re.search(rf"test/{setting.figure}\D+(\d+\.\d+)", out)
+    validated = newest(folder, "val/loss")
+    speeds = [float(s) for row in run.rows if (s := row.get("train/tokens_per_second"))]
+    whole = ("--data.eval_tracks=1", "--data.eval_segment_length=1024")
+    (test,) = measure(run.best, setting.figure, options=whole)
     return Result(
         hidden,
         parameters,
         max(speeds),
-        (int(rows[-1]["step"]) + 1) * BATCH * SEGMENT,
-        [(float(row["train/seconds"]), float(row["val/loss"])) for row in validated],
-        min(float(row[f"val/{setting.figure}"]) for row in validated),
-        float(found[1]) if found else float("nan"),
+        (int(run.rows[-1]["step"]) + 1) * BATCH * SEGMENT,
+        list(zip(validated.ends, validated.values("val/loss"), strict=True)),
+        min(validated.values(f"val/{setting.figure}")),
+        test,
     )
-
-
-def draw(results: dict[str, Result], picture: Path) -> None:
-    """Draws validation loss over seconds of training."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, result in results.items():
-        axes.plot(*zip(*result.curve, strict=True), label=name)
-    axes.set(xlabel="seconds of training", ylabel="validation loss (nats a token)", yscale="log")
-    axes.legend()
-    figure.savefig(picture, dpi=120)
 
 
 def main() -> None:
@@ -229,7 +198,9 @@ def main() -> None:
         # After each, so that an interrupted benchmark leaves what it has.
         print(lines[-1], flush=True)
         (args.out / f"{args.setting}.md").write_text("\n".join(lines) + "\n")
-        draw(results, args.out / f"{args.setting}.png")
+        curves = {name: result.curve for name, result in results.items()}
+        loss = "validation loss (nats a token)"
+        draw(curves, args.out / f"{args.setting}.png", "seconds of training", loss)
 
 
 if __name__ == "__main__":

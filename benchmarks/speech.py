@@ -15,11 +15,7 @@ Options of ``train`` not listed below go to train.py.
 """
 
 import argparse
-import csv
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +24,7 @@ from typing import Any, NamedTuple
 
 import soundfile
 import torch
+from runs import ROOT, draw, fit, measure
 from torch import Tensor
 
 from srulight.checkpoint import load
@@ -35,8 +32,6 @@ from srulight.data import SpeechCorpus, SpokenDigits, YesNo
 from srulight.encoders import LSTM, SRU, Encoder, ResidualCNN
 from srulight.layers import Convolutions
 from srulight.tasks import SpeechRecognition
-
-ROOT = Path(__file__).parents[1]
 
 # Arguments of each encoder but its width, which is chosen for the number of parameters.
 ENCODERS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {
@@ -65,7 +60,7 @@ class Result(NamedTuple):
 
     parameters: int
     seconds: float
-    curve: list[tuple[int, float]]
+    curve: list[tuple[float, float]]
     wer: float
     cer: float
 
@@ -95,45 +90,15 @@ def train(name: str, args: argparse.Namespace) -> Result:
     cls, arguments = ENCODERS[name]
     width, size, parameters = widest(args.setting, name)
     folder = args.out / f"{args.setting}-{name}"
-    program = [sys.executable, str(ROOT / "train.py")]
-    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    shape = [f"--model.encoder.{key}={str(v).lower()}" for key, v in arguments.items()]
-    subprocess.run(
-        [
-            *program, "fit", f"--config={ROOT / 'configs' / args.setting}.yaml", *quiet,
-            f"--data.root={args.root}", f"--model.encoder={cls.__name__}",
-            f"--model.encoder.{width}={size}", f"--model.encoder.dropout={DROPOUT}", *shape,
-            f"--trainer.default_root_dir={folder}", *args.options,
-        ],
-        check=True,
+    run = fit(
+        folder, "val/wer", f"--config={ROOT / 'configs' / args.setting}.yaml",
+        f"--data.root={args.root}", f"--model.encoder={cls.__name__}",
+        f"--model.encoder.{width}={size}", f"--model.encoder.dropout={DROPOUT}",
+        *(f"--model.encoder.{key}={str(v).lower()}" for key, v in arguments.items()), *args.options,
     )  # fmt: skip
-    logs = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    with logs[-1].open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val/wer"]]
-    ends = [float(row["train/seconds"]) for row in rows]
-    epochs = [end - before for end, before in zip(ends[1:], ends[:-1], strict=True)]
-    best = logs[-1].parent / "checkpoints" / "best.ckpt"
-    out = subprocess.run(
-        [*program, "test", f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    found = {key: re.search(rf"test/{key}\D+(\d+\.\d+)", out) for key in ("wer", "cer")}
-    wer, cer = (float(match[1]) if match else float("nan") for match in found.values())
-    curve = [(i, float(row["val/wer"])) for i, row in enumerate(rows)]
-    return Result(parameters, statistics.median(epochs), curve, wer, cer)
-
-
-def draw(results: dict[str, Result], picture: Path) -> None:
-    """Draws the error rate in validation over epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, result in results.items():
-        axes.plot(*zip(*result.curve, strict=True), label=name)
-    axes.set(xlabel="epoch", ylabel="word error rate, validation", ylim=(0, 1))
-    axes.legend()
-    figure.savefig(picture, dpi=120)
+    wer, cer = measure(run.best, "wer", "cer")
+    curve = [(float(i), value) for i, value in enumerate(run.values("val/wer"))]
+    return Result(parameters, run.seconds, curve, wer, cer)
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -152,7 +117,9 @@ def compare(args: argparse.Namespace) -> None:
         # After each, so that an interrupted benchmark leaves what it has.
         print(lines[-1], flush=True)
         (args.out / f"{args.setting}.md").write_text("\n".join(lines) + "\n")
-        draw(results, args.out / f"{args.setting}.png")
+        curves = {name: result.curve for name, result in results.items()}
+        rate = "word error rate, validation"
+        draw(curves, args.out / f"{args.setting}.png", "epoch", rate)
 
 
 def in_pieces(

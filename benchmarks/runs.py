@@ -1,0 +1,116 @@
+"""Runs of train.py, for benchmarks that compare them."""
+
+import csv
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+TRAIN = str(ROOT / "train.py")
+
+
+class Run(NamedTuple):
+    """The newest run below a folder.
+
+    Attributes:
+        folder: Of the run: version_0, say.
+        rows: What was logged at each measuring, by name.
+    """
+
+    folder: Path
+    rows: list[dict[str, str]]
+
+    @property
+    def best(self) -> Path:
+        """The best checkpoint."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def ends(self) -> list[float]:
+        """Seconds of training until each measuring, measuring not counted."""
+        return [float(row["train/seconds"]) for row in self.rows]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of an epoch of training: the median."""
+        ends = self.ends
+        return statistics.median(e - b for e, b in zip(ends, [0.0, *ends], strict=False))
+
+    def values(self, name: str) -> list[float]:
+        """Gives what was measured, at each measuring."""
+        return [float(row[name]) for row in self.rows]
+
+
+def newest(folder: Path, metric: str) -> Run:
+    """Finds the newest run below a folder; ``metric`` is logged at each measuring only."""
+    log = max(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    with log.open() as file:
+        return Run(log.parent, [row for row in csv.DictReader(file) if row.get(metric)])
+
+
+def fit(folder: Path, metric: str, *options: str, threads: int | None = None) -> Run:
+    """Trains once, in a folder, on so many threads, or as many as there are cores."""
+    environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run(
+        [
+            sys.executable, TRAIN, "fit", f"--trainer.default_root_dir={folder}",
+            "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", *options,
+        ],
+        check=True, env=os.environ | environment,
+    )  # fmt: skip
+    return newest(folder, metric)
+
+
+def fit_for(
+    minutes: float, folder: Path, metric: str, *options: str, threads: int | None = None
+) -> Run:
+    """Trains for as many epochs as fit into the time; one is measured first.
+
+    Options may have ``{steps}`` for the number of all steps. What the folder has already is not
+    trained again.
+    """
+    done = folder / "done"
+    if not done.exists():
+        first = fit(
+            folder / "probe", metric, *(o for o in options if "{steps}" not in o),
+            "--trainer.max_epochs=1", threads=threads,
+        )  # fmt: skip
+        epochs = max(1, round(60 * minutes / first.ends[0]))
+        steps = str(epochs * (int(first.rows[0]["step"]) + 1))
+        fit(
+            folder, metric, *(option.replace("{steps}", steps) for option in options),
+            f"--trainer.max_epochs={epochs}", threads=threads,
+        )  # fmt: skip
+        done.touch()
+    return newest(folder, metric)
+
+
+def measure(checkpoint: Path, *names: str, options: tuple[str, ...] = ()) -> list[float]:
+    """Gives what ``train.py test`` says of a checkpoint: ``wer`` for test/wer."""
+    out = subprocess.run(
+        [
+            sys.executable, TRAIN, "test", f"--ckpt_path={checkpoint}",
+            "--trainer.enable_progress_bar=false", *options,
+        ],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    found = [re.search(rf"test/{name}\D+(\d+\.\d+)", out) for name in names]
+    return [float(match[1]) if match else float("nan") for match in found]
+
+
+def draw(curves: dict[str, list[tuple[float, float]]], path: Path, x: str, y: str) -> None:
+    """Draws a line for each name."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot(*zip(*curve, strict=True), label=name)
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
