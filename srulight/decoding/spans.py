@@ -65,14 +65,13 @@ def best_spans(
         own = scores[here].flatten()
         missing = torch.tensor(_NO) if none is None else 2 * none[here].float().min().cpu()
         total = torch.cat((own, missing.view(1))).logsumexp(0)
-        spans = [] if none is None else [Span(-1, -1, float(missing - total))]
-        # A span can lie in as many windows as there are.
-        values, places = own.sort(descending=True, stable=True)
-        best = slice(count * windows)
+        spans = [] if none is None else [Span(-1, -1, float(missing) - float(total))]
+        # A span can lie in as many windows as there are; all that equal the last are there, for a
+        # later window may have the earlier span.
+        least = own.topk(min(count * windows, len(own))).values[-1]
+        places = ((own >= least) & (own > _NO)).nonzero().squeeze(1)
         starts = offsets[here].tolist()
-        for value, place in zip(values[best].tolist(), places[best].tolist(), strict=True):
-            if value == _NO:
-                break
+        for value, place in zip(own[places].tolist(), places.tolist(), strict=True):
             window, inside = divmod(place, steps * max_words)
             first, more = divmod(inside, max_words)
             first += starts[window]

@@ -67,9 +67,9 @@ class DocumentReader(nn.Module):
         )
         self.question = Stacked(vector_size, question_encoder, question_layers, dropout)
         size, question_size = self.document.output_size, self.question.output_size
-        self.weight = nn.Linear(question_size, 1)
-        self.start = nn.Linear(question_size, size)
-        self.end = nn.Linear(question_size, size)
+        self.weight = nn.Linear(question_size, 1, bias=False)
+        self.start = nn.Linear(question_size, size, bias=False)
+        self.end = nn.Linear(question_size, size, bias=False)
         self.none = nn.Linear(question_size + size, 1) if no_answer else None
 
     def forward(

@@ -11,7 +11,8 @@ class Stacked(nn.Module):
     """Encoders one on top of the other; what comes out of each is kept.
 
     Chen et al. (2017), arXiv 1704.00051, section 3.2, concatenate the states of every layer. A
-    Recurrent of several layers gives those of its last alone, hence one encoder a layer.
+    Recurrent of several layers gives those of its last alone, hence one encoder a layer. Dropout
+    draws once for a whole sequence (Gal and Ghahramani 2016, arXiv 1512.05287).
 
     Args:
         input_size: Features of a step, F.
@@ -55,6 +56,11 @@ class Stacked(nn.Module):
         """
         outputs = []
         for layer in self.layers:
-            x = layer(self.dropout(x), lengths)
+            x = layer(self._drop(x), lengths)
             outputs.append(x)
-        return self.dropout(torch.cat(outputs, -1))
+        return self._drop(torch.cat(outputs, -1))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * self.dropout(x.new_ones(len(x), 1, x.size(2)))

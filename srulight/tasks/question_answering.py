@@ -87,11 +87,14 @@ class QuestionAnswering(Task):
         self.save_hyperparameters()
         if tuned_words is not None and tuned_words < 0:
             raise InputError(f"tuned_words must be 0 or more, or null for all, got {tuned_words}")
-        if embedding_size < 1 or max_answer < 1:
-            raise InputError(
-                "embedding_size and max_answer must be at least 1, got "
-                f"{embedding_size} and {max_answer}"
-            )
+        for name, value in (
+            ("embedding_size", embedding_size),
+            ("document_layers", document_layers),
+            ("question_layers", question_layers),
+            ("max_answer", max_answer),
+        ):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
         self.embedding_size = embedding_size
         self.tuned_words = tuned_words
         self.document_layers = document_layers

@@ -208,7 +208,8 @@ def test_any_encoder_reads(encoder: Any) -> None:  # noqa: ANN401
     ("options", "says"),
     [
         ({"tuned_words": -1}, "tuned_words must be 0 or more, or null for all, got -1"),
-        ({"max_answer": 0}, "embedding_size and max_answer must be at least 1, got 5 and 0"),
+        ({"max_answer": 0}, "max_answer must be at least 1, got 0"),
+        ({"document_layers": 0}, "document_layers must be at least 1, got 0"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
