@@ -22,10 +22,10 @@ class AttentionRNN(Translator):
 
     Args:
         input_size: Features of a token, E; those of an output, too.
-        encoder: Builds what reads the source; SRU with 2 layers of 256 units in both directions if
-            None.
-        decoder: Builds what reads the target, left to right; SRU with 2 layers of 512 units if
-            None.
+        encoder: Builds what reads the source; SRU with 2 layers of 256 units in both directions and
+            a highway_bias of -2 if None.
+        decoder: Builds what reads the target, left to right; SRU with 2 layers of 512 units and a
+            highway_bias of -2 if None.
         attention: How a source step is scored: by the "dot" product, which needs encoder and
             decoder of one size, the "general" product, with a matrix between, or "additive", a
             small network.
@@ -51,10 +51,12 @@ class AttentionRNN(Translator):
         self.input_size = self.output_size = input_size
         self.input_feeding = input_feeding
         self.dropout = Dropout(dropout)
-        build = encoder or (lambda size: SRU(size, 256, bidirectional=True, dropout=0.1))
+        build = encoder or (
+            lambda size: SRU(size, 256, bidirectional=True, dropout=0.1, highway_bias=-2.0)
+        )
         self.encoder = build(input_size)
         self.memory_size = memory_size = self.encoder.output_size
-        build_decoder = decoder or (lambda size: SRU(size, 512, dropout=0.1))
+        build_decoder = decoder or (lambda size: SRU(size, 512, dropout=0.1, highway_bias=-2.0))
         self.decoder = build_decoder(input_size * (2 if input_feeding else 1))
         refuse_to_resume(self.decoder)
         size = self.decoder.output_size
