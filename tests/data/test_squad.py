@@ -9,6 +9,7 @@ import pytest
 from srulight.data import Squad
 from srulight.data import squad as squad_module
 from srulight.data.answers import locate
+from srulight.data.download import Source
 from srulight.data.questions import Answer, Paragraph
 from srulight.data.squad import read_squad
 from srulight.errors import InputError
@@ -285,7 +286,7 @@ def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
 def test_only_what_is_known_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[tuple[str, str, Path]] = []
 
-    def take(source: squad_module.Source, target: Path) -> None:
+    def take(source: Source, target: Path) -> None:
         got.append((source.url.rsplit("/", 1)[1], source.sha256[:8], target))
 
     monkeypatch.setattr(squad_module, "download", take)
