@@ -173,6 +173,36 @@ def test_padding_changes_neither_value_nor_gradient(make: EncoderFactory) -> Non
         assert not question[i, m:].any()
 
 
+def test_gradients_are_differences_of_scores() -> None:
+    model = DocumentReader(2, 1, partial(SMALL, hidden_size=2), SMALL, 2, 1, no_answer=True)
+    model = model.double().eval()
+    document, features, question = (
+        torch.randn(2, steps, size, dtype=torch.float64, requires_grad=True)
+        for steps, size in ((3, 2), (3, 1), (2, 2))
+    )
+    lengths, question_lengths = torch.tensor([3, 2]), torch.tensor([1, 2])
+
+    def finite(document: Tensor, features: Tensor, question: Tensor, *_: Tensor) -> Tensor:
+        start, end, none = model(document, lengths, features, question, question_lengths)
+        return torch.cat((start[start > -math.inf], end[end > -math.inf], none))
+
+    # The parameters are changed in place, where the model sees it.
+    inputs = (document, features, question, *model.parameters())
+    assert finite(*inputs).shape == (5 + 5 + 2,)
+    assert torch.autograd.gradcheck(finite, inputs)
+
+
+def test_no_answer_depends_on_the_document_and_on_the_question_it_is_asked() -> None:
+    model = reader().double().eval()
+    inputs = random_inputs(learn=True)
+    none = model(*inputs).none
+    assert none.isfinite().all()
+    gradients = torch.autograd.grad(none[0], (inputs.document, inputs.features, inputs.question))
+    for gradient, length in zip(gradients, (6, 6, 2), strict=True):
+        assert gradient[0, :length].any()
+        assert not gradient[1:].any()
+
+
 @every
 def test_every_parameter_learns(make: EncoderFactory) -> None:
     model = reader(make)

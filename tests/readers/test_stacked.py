@@ -1,13 +1,20 @@
 """A stack is its encoders, one after the other, and keeps what comes out of each."""
 
-from functools import partial
+import inspect
 
 import pytest
 import torch
 from torch import Tensor
 
-from srulight.encoders import LSTM, SRU, Encoder
+from srulight import encoders
+from srulight.encoders import LSTM, SRU, Encoder, EncoderFactory
 from srulight.readers import Stacked
+
+EXPORTED = [
+    c
+    for c in vars(encoders).values()
+    if inspect.isclass(c) and issubclass(c, Encoder) and not inspect.isabstract(c)
+]
 
 
 class Same(Encoder):
@@ -40,17 +47,24 @@ def test_each_encoder_reads_the_one_below_and_all_are_kept() -> None:
     torch.testing.assert_close(stack(x, lengths), expected, rtol=0, atol=0)
 
 
-def test_padding_comes_out_as_zeros_and_changes_nothing() -> None:
-    stack = Stacked(5, partial(LSTM, hidden_size=3, bidirectional=True), 2)
-    x = torch.randn(2, 7, 5)
-    y = stack(x, torch.tensor([7, 3]))
+@pytest.mark.parametrize("make", EXPORTED)
+def test_any_encoder_may_be_stacked(make: EncoderFactory) -> None:
+    stack = Stacked(5, make, 2).eval()
+    for parameter in stack.parameters():  # a bias that starts as zero hides what it does
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, lengths = torch.randn(2, 7, 5), torch.tensor([7, 3])
+    y = stack(x, lengths)
+    assert y.shape == (2, 7, stack.output_size)
+    low, high = stack.layers
+    below = low(x, lengths)
+    torch.testing.assert_close(y, torch.cat((below, high(below, lengths)), 2), rtol=0, atol=0)
     torch.testing.assert_close(y[1, :3], stack(x[1:, :3], torch.tensor([3]))[0])
     assert not y[1, 3:].any()
 
 
 def test_dropout_is_before_each_encoder_and_at_the_end() -> None:
     stack = Stacked(4000, Same, 2, dropout=0.5)
-    y = stack(torch.ones(1, 2, 4000), torch.tensor([2]))
+    y = stack(torch.ones(2, 1, 4000), torch.tensor([1, 1]))
     # What is kept doubles each time: two times on its way out of the first, three of the second.
     for half, value, share in ((y[..., :4000], 4.0, 0.25), (y[..., 4000:], 8.0, 0.125)):
         assert set(half.unique().tolist()) == {0.0, value}
