@@ -100,8 +100,10 @@ def test_resuming_goes_on_and_the_user_wins(
     assert [path.name for path in tmp_path.iterdir()] == ["version_0"]
     group = torch.load(last, weights_only=True)["optimizer_states"][0]["param_groups"][0]
     assert group["lr"] == 0.01
-    epochs = [row["epoch"] for row in rows(tmp_path / "version_0" / "metrics.csv")]
-    assert [epoch for epoch in epochs if epoch] == ["0", "0", "1", "1", "2", "2"]
+    logged = rows(tmp_path / "version_0" / "metrics.csv")
+    assert [row["epoch"] for row in logged if row["epoch"]] == ["0", "0", "1", "1", "2", "2"]
+    first, second, third = [float(s) for row in logged if (s := row["train/seconds"])]
+    assert 0 < first < second < third
 
 
 def test_a_resumed_epoch_is_the_one_that_would_have_come(tmp_path: Path) -> None:

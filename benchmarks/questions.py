@@ -1,0 +1,154 @@
+"""Question answering with every encoder, as many minutes for each.
+
+    python benchmarks/questions.py --root FOLDER --out FOLDER --minutes 20
+
+Trains the reader of configs/squad.yaml on a file of SQuAD, of which a tenth of the articles chooses
+the checkpoint and a fifth tests it: figures to compare encoders by, not those of SQuAD. Every
+reader trains for as many epochs as fit into the time; one is measured first. Then, in turns with
+the others, so many batches are trained on to see what share of the time the encoders take, forward
+and backward. The output folder gets a table, a picture of F1 in validation over minutes, and
+answers. With --jobs 2 two are trained side by side, each with half of the cores. What the folder
+has already is not trained again.
+
+Options not listed below go to train.py.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from runs import ROOT, Run, draw, fit_for, measure
+from torch import nn
+
+from srulight.checkpoint import load
+from srulight.data import QuestionAnsweringData, Squad
+from srulight.tasks import QuestionAnswering
+
+# The class, its layers, and what else it is given.
+ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "SRU, 2 layers": ("SRU", 2, ()),
+    "SRU, 4 layers": ("SRU", 4, ()),
+    "SRU, 6 layers": ("SRU", 6, ()),
+    "LSTM, 3 layers": ("LSTM", 3, ()),
+    "GRU, 3 layers": ("GRU", 3, ()),
+    "QRNN, 4 layers": ("QRNN", 4, ()),
+}
+PARTS = (0.1, 0.2)  # of the articles, for validation and to test
+BATCHES = 12  # that the encoders are timed in
+TURNS = 3
+SAMPLES = 10
+
+
+def train(name: str, args: argparse.Namespace) -> Run:
+    """Trains a reader for the time."""
+    cls, layers, more = ENCODERS[name]
+    folder = args.out / "".join(c for c in name if c.isalnum())
+    return fit_for(
+        args.minutes, folder, "val/f1", f"--config={ROOT / 'configs' / 'squad.yaml'}",
+        f"--data.root={args.root}", "--data.corpus=Squad", f"--data.corpus.train={args.file}",
+        f"--data.corpus.val_fraction={PARTS[0]}", f"--data.corpus.test_fraction={PARTS[1]}",
+        "--model.tuned_words=null", "--trainer.accelerator=cpu",
+        f"--model.document_layers={layers}", f"--model.question_layers={layers}",
+        f"--model.encoder={cls}", "--model.encoder.hidden_size=128",
+        "--model.encoder.num_layers=1", "--model.encoder.bidirectional=true", *more, *args.options,
+        threads=max(1, len(os.sched_getaffinity(0)) // args.jobs),
+    )  # fmt: skip
+
+
+class Clock:
+    """Adds up the seconds that modules take, forward and backward, on a CPU."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.seconds = 0.0
+        for module in modules:
+            module.register_forward_pre_hook(self._start)
+            module.register_forward_hook(self._stop)
+            module.register_full_backward_pre_hook(self._start)
+            module.register_full_backward_hook(self._stop)
+
+    def _start(self, *_: object) -> None:
+        self._begun = time.perf_counter()
+
+    def _stop(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._begun
+
+
+def share(task: QuestionAnswering, data: QuestionAnsweringData) -> float:
+    """Gives the share of a training step's time that the encoders take."""
+    task.train()
+    optimizer = task.configure_optimizers()
+    assert not isinstance(optimizer, dict)
+    clock = Clock(task.reader.document, task.reader.question)
+    start = time.perf_counter()
+    for number, batch in enumerate(islice(data.train_dataloader(), BATCHES)):
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        task.training_step(batch, number).backward()
+        optimizer.step()  # type: ignore[union-attr]
+    return clock.seconds / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, required=True, help="folder of the file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
+    parser.add_argument("--file", default="dev-v1.1.json", help="file in the format of SQuAD")
+    parser.add_argument("--minutes", type=float, default=20, help="of training, for each")
+    parser.add_argument("--jobs", type=int, default=1, help="how many are trained side by side")
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
+    args, rest = parser.parse_known_args()
+    args.options = rest
+    with ThreadPoolExecutor(args.jobs) as pool:
+        runs = pool.map(lambda name: train(name, args), args.encoders)
+        trained = dict(zip(args.encoders, runs, strict=True))
+    curves = {
+        name: [(t / 60, f1) for t, f1 in zip(run.ends, run.values("val/f1"), strict=True)]
+        for name, run in trained.items()
+    }
+    draw(curves, args.out / "curves.png", "minutes of training", "F1, validation articles")
+
+    data = QuestionAnsweringData(
+        Squad(args.file, val_fraction=PARTS[0], test_fraction=PARTS[1]), root=str(args.root)
+    )
+    data.setup()
+    test = data.corpus.read(args.root).test
+    assert test is not None
+    asked = [(p.context, question) for p in test for question in p.questions]
+    asked = asked[:: len(asked) // SAMPLES][:SAMPLES]
+    samples = [[f"{q.text} | {q.answers[0].text}" for _, q in asked]]
+    lines = [
+        "| encoder | parameters of the reader | epochs | s / epoch | s in encoders | test EM "
+        "| test F1 | best val F1 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    shares: dict[str, list[float]] = {name: [] for name in trained}
+    for _ in range(TURNS):
+        for name, run in trained.items():
+            task = load(run.best)
+            assert isinstance(task, QuestionAnswering)
+            shares[name].append(share(task, data))
+    for name, run in trained.items():
+        task = load(run.best)
+        assert isinstance(task, QuestionAnswering)
+        found = task.predict([(context, question.text) for context, question in asked])
+        samples.append([name, *(f"{best.text} ({best.probability:.2f})" for (best,) in found)])
+        exact, f1 = measure(run.best, "exact_match", "f1")
+        size = sum(p.numel() for p in task.reader.parameters())
+        part = statistics.median(shares[name]) * run.seconds
+        lines.append(
+            f"| {name} | {size:,} | {len(run.rows)} | {run.seconds:.0f} | {part:.0f} "
+            f"| {exact:.1f} | {f1:.1f} | {max(run.values('val/f1')):.1f} |"
+        )
+    (args.out / "table.md").write_text("\n".join(lines) + "\n")
+    text = "\n\n".join("\n".join(one) for one in samples)
+    (args.out / "samples.txt").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
