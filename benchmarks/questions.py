@@ -50,6 +50,7 @@ def train(name: str, args: argparse.Namespace) -> Run:
     return fit_for(
         args.minutes, folder, "val/f1", f"--config={ROOT / 'configs' / 'squad.yaml'}",
         f"--data.root={args.root}", "--data.corpus=Squad", f"--data.corpus.train={args.file}",
+        "--data.corpus.val=null",
         f"--data.corpus.val_fraction={PARTS[0]}", f"--data.corpus.test_fraction={PARTS[1]}",
         "--model.tuned_words=null", "--trainer.accelerator=cpu",
         f"--model.document_layers={layers}", f"--model.question_layers={layers}",

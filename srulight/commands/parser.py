@@ -4,11 +4,12 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 # What jsonargparse says of every way a value could have been read; the cause is in the rest.
@@ -20,6 +21,13 @@ _NOISE = re.compile(
 
 class Parser(LightningArgumentParser):
     """LightningArgumentParser with short errors; ``JSONARGPARSE_DEBUG`` brings the long ones."""
+
+    # jsonargparse 4.53 hands the null for a class inside a class on as the text "None".
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **named: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
+        """Takes None for null."""
+        if args is not None:
+            args = [re.sub(r"^(--[\w.]+)=None$", r"\1=null", arg) for arg in args]
+        return super().parse_args(args, *more, **named)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the cause and leaves with status 2."""

@@ -106,7 +106,21 @@ class Squad(QuestionCorpus):
         parts = self._split(train, root / self.train)
         val = parts["val"] if self.val is None else file(self.val)
         test = parts["test"] or None if self.test is None else file(self.test)
+        self._refuse_shared({"train": parts["train"], "val": val, "test": test or []})
         return QuestionSplits(parts["train"], val, test, dict(mended))
+
+    def _refuse_shared(self, parts: dict[str, list[Paragraph]]) -> None:
+        """Raises if a question is in two parts: figures would be of what was learnt by heart."""
+        found: dict[str, str] = {}
+        for name, paragraphs in parts.items():
+            for id in (question.id for paragraph in paragraphs for question in paragraph.questions):
+                if id in found:
+                    file = getattr(self, name) or self.train
+                    raise InputError(
+                        f"question {id} of {file} is in {found[id]} and in {name}; give them "
+                        "different files, or null to split one by article: --data.corpus.val=null"
+                    )
+                found[id] = name
 
     def _split(self, paragraphs: list[Paragraph], path: Path) -> dict[str, list[Paragraph]]:
         articles = sorted({paragraph.article for paragraph in paragraphs})

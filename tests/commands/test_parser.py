@@ -43,3 +43,9 @@ def test_a_configuration_is_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         build(["fit"])
     assert "--config configs/quickstart.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("null", ["null", "None"])
+def test_null_reaches_a_class_inside_a_class(null: str) -> None:
+    cli = build(["--config=configs/squad.yaml", f"--data.corpus.val={null}"], run=False)
+    assert cli.datamodule.corpus.val is None

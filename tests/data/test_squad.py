@@ -265,6 +265,13 @@ def test_too_few_articles_are_not_split(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_a_question_in_two_parts_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, article("A", asked("1", ("Ada", 0))), article("B", asked("2", ("Ada", 0))))
+    says = "question [12] of train.json is in train and in val; .* --data.corpus.val=null"
+    with pytest.raises(InputError, match=says):
+        Squad("train.json", val="train.json").read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
