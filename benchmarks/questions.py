@@ -6,9 +6,10 @@ Trains the reader of configs/squad.yaml, from random word vectors and with Adam,
 of which a tenth of the articles chooses the checkpoint and a fifth tests it: figures to compare
 encoders by, not those of SQuAD. Every reader trains for as many epochs as fit into the time; one is
 measured first; the learning rate falls to zero with the last. Then, in turns with the others, some
-batches are trained on to see what share of the time the encoders take, forward and backward. The output folder gets a table, a picture of F1 in validation over minutes, and
-answers. With --jobs 2 two are trained side by side, each with half of the cores. What the folder
-has already is not trained again.
+batches are trained on to see what share of the time the encoders take, forward and backward. The
+output folder gets a table, a picture of F1 in validation over minutes, and answers. With --jobs 2
+two are trained side by side, each with half of the cores. What the folder has already is not
+trained again.
 
 Options not listed below go to train.py.
 """
@@ -55,7 +56,7 @@ def train(name: str, args: argparse.Namespace) -> Run:
         "--model.tuned_words=null", "--trainer.accelerator=cpu",
         "--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.002",
         "--model.optimizer.fused=true", "--model.scheduler=Cosine",
-        "--model.scheduler.steps={steps}",
+        "--model.scheduler.steps=2000", "--model.scheduler.steps={steps}",
         f"--model.document_layers={layers}", f"--model.question_layers={layers}",
         f"--model.encoder={cls}", "--model.encoder.hidden_size=128",
         "--model.encoder.num_layers=1", "--model.encoder.bidirectional=true", *more, *args.options,
