@@ -18,11 +18,10 @@ import argparse
 import os
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from runs import ROOT, Run, draw, fit_for, measure
+from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side
 from torch import nn
 
 from srulight.checkpoint import load
@@ -109,14 +108,8 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
     args, rest = parser.parse_known_args()
     args.options = rest
-    with ThreadPoolExecutor(args.jobs) as pool:
-        runs = pool.map(lambda name: train(name, args), args.encoders)
-        trained = dict(zip(args.encoders, runs, strict=True))
-    curves = {
-        name: [(t / 60, f1) for t, f1 in zip(run.ends, run.values("val/f1"), strict=True)]
-        for name, run in trained.items()
-    }
-    draw(curves, args.out / "curves.png", "minutes of training", "F1, validation articles")
+    trained = side_by_side(args.encoders, lambda name: train(name, args), args.jobs)
+    draw_progress(trained, "val/f1", args.out / "curves.png", "F1, validation articles")
 
     data = QuestionAnsweringData(
         Squad(args.file, val_fraction=PARTS[0], test_fraction=PARTS[1]), root=str(args.root)

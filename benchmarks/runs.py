@@ -6,6 +6,8 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +91,13 @@ def fit_for(
     return newest(folder, metric)
 
 
+def side_by_side(names: Iterable[str], train: Callable[[str], Run], jobs: int) -> dict[str, Run]:
+    """Trains each, so many at a time."""
+    names = list(names)
+    with ThreadPoolExecutor(jobs) as pool:
+        return dict(zip(names, pool.map(train, names), strict=True))
+
+
 def measure(checkpoint: Path, *names: str, options: tuple[str, ...] = ()) -> list[float]:
     """Gives what ``train.py test`` says of a checkpoint: ``wer`` for test/wer."""
     out = subprocess.run(
@@ -114,3 +123,12 @@ def draw(curves: dict[str, list[tuple[float, float]]], path: Path, x: str, y: st
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
+
+
+def draw_progress(trained: dict[str, Run], metric: str, path: Path, y: str) -> None:
+    """Draws what was measured over minutes of training."""
+    curves = {
+        name: [(t / 60, v) for t, v in zip(run.ends, run.values(metric), strict=True)]
+        for name, run in trained.items()
+    }
+    draw(curves, path, "minutes of training", y)

@@ -15,10 +15,9 @@ Options not listed below go to train.py.
 import argparse
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from runs import ROOT, Run, draw, fit_for, measure
+from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side
 
 from srulight.checkpoint import load
 from srulight.data import ParallelText
@@ -119,15 +118,9 @@ def main() -> None:
     parser.add_argument("--translators", nargs="+", default=TRANSLATORS, choices=TRANSLATORS)
     args, rest = parser.parse_known_args()
     args.options = rest
-    with ThreadPoolExecutor(args.jobs) as pool:
-        results = pool.map(lambda name: train(name, args), args.translators)
-        trained = dict(zip(args.translators, results, strict=True))
-    curves = {
-        name: [(t / 60, b) for t, b in zip(run.ends, run.values("val/bleu"), strict=True)]
-        for name, run in trained.items()
-    }
+    trained = side_by_side(args.translators, lambda name: train(name, args), args.jobs)
     bleu = "BLEU, 200 validation sentences, greedy"
-    draw(curves, args.out / "curves.png", "minutes of training", bleu)
+    draw_progress(trained, "val/bleu", args.out / "curves.png", bleu)
     table(trained, args)
 
 
