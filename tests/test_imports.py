@@ -49,7 +49,7 @@ MAY_IMPORT = {
         *DOWN,
     },
     "data": {"annotation", "cache", "reading", "storage", "tokenizers", *SPEECH, *DOWN},
-    "readers": {"encoders", "layers", "masking"},
+    "readers": {"batch", "encoders", "layers", "masking"},
     "reading": {"annotation", "batch", "text"},
     "annotation": {"errors", "text"},
     "encoders": {"ops", "masking"},

@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.batch import IGNORED
 from srulight.encoders import EncoderFactory
 from srulight.masking import masked_max, valid_steps
 from srulight.readers.stacked import Stacked
@@ -109,6 +111,26 @@ class DocumentReader(nn.Module):
             for layer in (self.start, self.end)
         )  # fmt: skip
         return Scores(start, end, none)
+
+
+def span_loss(scores: Scores, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives the loss of scores, -(log P(first) + log P(last)) / 2, over all texts that have one.
+
+    Args:
+        scores: Of B texts.
+        first: First word of each answer, (B,) int64; T if the text does not have the answer, and
+            ``IGNORED`` where nothing is to be learnt.
+        last: Last word, as ``first``.
+
+    Returns:
+        The sum of the losses, and how many they are.
+    """
+    total = torch.zeros((), device=first.device)
+    for words, labels in ((scores.start, first), (scores.end, last)):
+        if scores.none is not None:
+            words = torch.cat((words, scores.none.unsqueeze(1)), 1)
+        total = total + F.cross_entropy(words, labels, ignore_index=IGNORED, reduction="sum") / 2
+    return total, (first != IGNORED).sum()
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torchmetrics.text import SQuAD
 
 from srulight.annotation import Annotator
-from srulight.batch import IGNORED, AskedText, QuestionBatch
+from srulight.batch import AskedText, QuestionBatch
 from srulight.decoding import Span, best_spans
 from srulight.encoders import SRU, EncoderFactory
 from srulight.errors import InputError
 from srulight.layers import Dropout
 from srulight.metrics import MeanLoss
-from srulight.readers import DocumentReader, Scores
+from srulight.readers import DocumentReader, Scores, span_loss
 from srulight.reading import Asked, Reading, ReadingSettings, token_table
 from srulight.tasks.base import Task
 from srulight.tasks.compiling import compile_function
@@ -185,7 +185,7 @@ class QuestionAnswering(Task):
         )
 
     def training_step(self, batch: QuestionBatch, batch_idx: int) -> Tensor:
-        total, count = _loss(self._scores(batch), batch)
+        total, count = span_loss(self._scores(batch), batch.first, batch.last)
         self.train_loss.update(total, count)
         return self.mean_loss(total, count)
 
@@ -206,7 +206,7 @@ class QuestionAnswering(Task):
 
     def _measure(self, loss: MeanLoss, answers: SQuAD, batch: QuestionBatch) -> None:
         scores = self._scores(batch)
-        loss.update(*_loss(scores, batch))
+        loss.update(*span_loss(scores, batch.first, batch.last))
         if not batch.texts:
             return
         found = self._found(scores, batch, 1)
@@ -295,14 +295,3 @@ def _answer(span: Span, asked: AskedText) -> Found:
         return Found("", -1, probability)
     start, end = int(asked.starts[span.first]), int(asked.ends[span.last])
     return Found(asked.context[start:end], start, probability)
-
-
-def _loss(scores: Scores, batch: QuestionBatch) -> tuple[Tensor, Tensor]:
-    """Gives the sum of the losses of all windows, and how many they are."""
-    total = torch.zeros((), device=batch.first.device)
-    for words, labels in ((scores.start, batch.first), (scores.end, batch.last)):
-        words = words.float() if words.dtype.itemsize < 4 else words
-        if scores.none is not None:
-            words = torch.cat((words, scores.none.unsqueeze(1).to(words.dtype)), 1)
-        total = total + F.cross_entropy(words, labels, ignore_index=IGNORED, reduction="sum") / 2
-    return total, (batch.first != IGNORED).sum()
