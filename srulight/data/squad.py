@@ -135,7 +135,7 @@ class Squad(QuestionCorpus):
             part.update(dict.fromkeys(articles[len(part) : len(part) + count], name))
         if len(part) >= len(articles):
             raise InputError(
-                f"{path} has {len(articles)} articles, too few to split; set val and test to files"
+                f"{path} has too few articles to split, {len(articles)}; set val and test to files"
             )
         found: dict[str, list[Paragraph]] = {"train": [], "val": [], "test": []}
         for paragraph in paragraphs:

@@ -257,7 +257,7 @@ def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_too_few_articles_are_not_split(tmp_path: Path) -> None:
     path = write(tmp_path, article("A", GOOD))
-    with pytest.raises(InputError, match=r"has 1 articles, too few to split; set val and test"):
+    with pytest.raises(InputError, match=r"too few articles to split, 1; set val and test"):
         Squad("train.json").read(tmp_path)
     write(tmp_path, article("A", asked("q1", ("blue", 0))))
     with pytest.raises(InputError, match="has no question that can be used"):
