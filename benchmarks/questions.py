@@ -15,14 +15,13 @@ Options not listed below go to train.py.
 """
 
 import argparse
-import os
 import statistics
 import time
 from itertools import islice
 from pathlib import Path
 
 import torch
-from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side
+from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 from torch import nn
 
 from srulight.checkpoint import load
@@ -60,13 +59,8 @@ def train(name: str, args: argparse.Namespace) -> Run:
         f"--model.document_layers={layers}", f"--model.question_layers={layers}",
         f"--model.encoder={cls}", "--model.encoder.hidden_size=128",
         "--model.encoder.num_layers=1", "--model.encoder.bidirectional=true", *more, *args.options,
-        threads=threads(args),
+        threads=threads_each(args.jobs),
     )  # fmt: skip
-
-
-def threads(args: argparse.Namespace) -> int:
-    """Gives the threads of one training."""
-    return max(1, len(os.sched_getaffinity(0)) // args.jobs)
 
 
 class Clock:
@@ -130,7 +124,7 @@ def main() -> None:
         "| test F1 | best val F1 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    torch.set_num_threads(threads(args))
+    torch.set_num_threads(threads_each(args.jobs))
     shares: dict[str, list[float]] = {name: [] for name in trained}
     for _ in range(TURNS):
         for name, run in trained.items():

@@ -54,6 +54,11 @@ def newest(folder: Path, metric: str) -> Run:
         return Run(log.parent, [row for row in csv.DictReader(file) if row.get(metric)])
 
 
+def threads_each(jobs: int) -> int:
+    """Gives the threads of each of some trainings side by side."""
+    return max(1, len(os.sched_getaffinity(0)) // jobs)
+
+
 def fit(folder: Path, metric: str, *options: str, threads: int | None = None) -> Run:
     """Trains once, in a folder, on so many threads, or as many as there are cores."""
     environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}

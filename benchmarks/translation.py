@@ -13,11 +13,10 @@ Options not listed below go to train.py.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
-from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side
+from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 
 from srulight.checkpoint import load
 from srulight.data import ParallelText
@@ -47,11 +46,10 @@ def train(name: str, args: argparse.Namespace) -> Run:
         else option
         for option in TRANSLATORS[name]
     ]
-    threads = max(1, len(os.sched_getaffinity(0)) // args.jobs)
     return fit_for(
         args.minutes, args.out / name.replace(" ", ""), "val/bleu", f"--config={CONFIG}",
         f"--data.root={args.root}", "--model.scheduler.steps={steps}", *chosen, *args.options,
-        threads=threads,
+        threads=threads_each(args.jobs),
     )  # fmt: skip
 
 
