@@ -27,6 +27,10 @@ EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
 ARCHITECTURES = "TORCH_CUDA_ARCH_LIST"
 """Environment variable: compute capabilities to compile for, such as ``8.0;9.0+PTX``."""
 
+PREBUILT = "SRULIGHT_PREBUILT"
+"""Environment variable: folder of prebuilt libraries, ``sru-cpu.so`` and ``sru-cuda.so``, which are
+taken before those of the wheel."""
+
 DEFINES = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # the oldest torch whose stable ABI is used
 FLAGS = (
     f"-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall {DEFINES}"
@@ -170,8 +174,17 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
+def fingerprint(csrc: Path, device: str) -> str:
+    """Hashes the sources of the library of a kind of device."""
+    digest = hashlib.sha256()
+    for file in sorted([*csrc.glob("*"), *(csrc / device).glob("*")]):
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def library(device: str) -> Path:
-    """Finds the library of a kind of device in the wheel or the cache, or compiles it.
+    """Finds the library of a kind of device, prebuilt or in the cache, or compiles it.
 
     The name in the cache holds a hash of all that goes into it, so that an upgrade of srulight, of
     torch or of the compiler builds anew. One process builds, the others wait; a process that dies
@@ -183,18 +196,16 @@ def library(device: str) -> Path:
     Raises:
         BuildError: If there is no compiler, or it fails.
     """
-    ready = _PACKAGE / "lib" / f"sru-{device}.so"
-    if ready.exists() and (device == "cpu" or min(_capabilities()) >= (8, 0)):
-        return ready
+    for folder in filter(None, (os.environ.get(PREBUILT), _PACKAGE / "lib")):
+        ready = Path(folder, f"sru-{device}.so").absolute()
+        if ready.exists() and (device == "cpu" or min(_capabilities()) >= (8, 0)):
+            return ready
     csrc = sources()
     recipe = RECIPES[device](csrc)
     version = _run(recipe.compiler, "--version").stdout
     steps = [(source.name, flags) for source, flags in recipe.objects]  # wherever csrc lies
     parts = (recipe.compiler, version, recipe.compile, recipe.link, repr(steps), torch.__version__)
-    digest = hashlib.sha256("\n".join(parts).encode())
-    for file in sorted([*csrc.glob("*"), *(csrc / device).glob("*")]):
-        if file.is_file():
-            digest.update(file.read_bytes())
+    digest = hashlib.sha256("\n".join([*parts, fingerprint(csrc, device)]).encode())
     path = cache_folder() / f"sru-{device}-{digest.hexdigest()[:16]}.so"
     if path.exists():
         return path
@@ -228,7 +239,19 @@ def compile_library(recipe: Recipe, path: Path) -> None:
 
 
 def prebuild(folder: Path = Path("build/lib")) -> None:
-    """Compiles both libraries for a wheel, which takes them from there; needs nvcc and no GPU."""
+    """Compiles both libraries for a wheel, which takes them from there; needs nvcc and no GPU.
+
+    Beside each lies the fingerprint of its sources.
+    """
+    csrc = sources()
     architectures = os.environ.get(ARCHITECTURES) or WHEEL_ARCHITECTURES
-    for recipe, device in ((cpu(sources()), "cpu"), (cuda(sources(), architectures), "cuda")):
-        compile_library(recipe, folder.absolute() / f"sru-{device}.so")
+    for recipe, device in ((cpu(csrc), "cpu"), (cuda(csrc, architectures), "cuda")):
+        path = folder.absolute() / f"sru-{device}.so"
+        compile_library(recipe, path)
+        path.with_suffix(".sha256").write_text(fingerprint(csrc, device))
+
+
+def is_current(folder: Path, device: str) -> bool:
+    """Says whether a folder has a library that :func:`prebuild` made of the sources of today."""
+    stored = folder / f"sru-{device}.sha256"
+    return stored.is_file() and stored.read_text() == fingerprint(sources(), device)

@@ -55,3 +55,28 @@ def test_a_library_of_the_wheel_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ready.parent.mkdir()
     ready.touch()
     assert build.library("cpu") == ready
+
+
+def test_a_library_of_a_named_folder_is_taken_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ready = tmp_path / "sru-cpu.so"
+    ready.touch()
+    monkeypatch.setenv(build.PREBUILT, str(tmp_path))
+    assert build.library("cpu") == ready
+
+
+def test_a_prebuilt_library_is_current_while_its_sources_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    csrc = shutil.copytree(build.sources(), tmp_path / "csrc")
+    monkeypatch.setattr(build, "sources", lambda: csrc)
+    monkeypatch.setattr(build, "cuda", lambda *_: None)
+    monkeypatch.setattr(build, "compile_library", lambda _, path: path.touch())
+    assert not build.is_current(tmp_path, "cuda")
+    build.prebuild(tmp_path)
+    assert build.is_current(tmp_path, "cuda")
+    with (csrc / "cuda" / "tile.h").open("a") as file:
+        file.write("// changed\n")
+    assert not build.is_current(tmp_path, "cuda")
+    assert build.is_current(tmp_path, "cpu")

@@ -11,33 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from srulight.ops import build
-
 HERE = Path(__file__).parent
-
-
-def emulated(csrc: Path) -> build.Recipe:
-    host = build.cpu(csrc)
-    sources = [csrc / "sru.cpp", csrc / "cuda/sru_cuda.cpp", HERE / "emulator/emulator.cpp"]
-    kernels = sorted((csrc / "cuda").glob("*.cu"))
-    return build.Recipe(
-        host.compiler,
-        f"{host.compile} -O1 -Wno-unknown-pragmas -DUSE_CUDA -I{HERE / 'emulator'}",
-        host.link,
-        [*((source, "") for source in sources), *((kernel, "-x c++") for kernel in kernels)],
-    )
 
 
 @pytest.mark.slow
 def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
-    library = tmp_path / "sru.so"
-    build.compile_library(emulated(build.sources()), library)
+    subprocess.run([sys.executable, HERE / "emulator/build.py", tmp_path], check=True)
     # A GPU does not tell the host what is wrong with lengths; it stops.
     unlike = "not cuda and not refuses_more_real_steps"
     files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer")]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", unlike, *files],
-        env={**os.environ, "SRULIGHT_TEST_LIBRARY": str(library)},
+        env={**os.environ, "SRULIGHT_PREBUILT": str(tmp_path)},
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,
