@@ -196,8 +196,9 @@ def library(device: str) -> Path:
     Raises:
         BuildError: If there is no compiler, or it fails.
     """
-    for folder in filter(None, (os.environ.get(PREBUILT), _PACKAGE / "lib")):
-        ready = Path(folder, f"sru-{device}.so").absolute()
+    given = os.environ.get(PREBUILT)
+    for folder in ([Path(given)] if given else []) + [_PACKAGE / "lib"]:
+        ready = folder.absolute() / f"sru-{device}.so"
         if ready.exists() and (device == "cpu" or min(_capabilities()) >= (8, 0)):
             return ready
     csrc = sources()

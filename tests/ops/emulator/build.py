@@ -1,7 +1,9 @@
 """Compiles the GPU's kernels for an emulated GPU, as a library that takes the place of the CPU's.
 
     python tests/ops/emulator/build.py FOLDER
-    SRULIGHT_PREBUILT=FOLDER python ...         # CPU tensors now run through them
+    SRULIGHT_PREBUILT=FOLDER python ...
+
+The second command's CPU tensors run through the GPU's kernels.
 """
 
 import sys
