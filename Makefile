@@ -1,5 +1,7 @@
 # make train: set up and train on the embedded data. make test, lint, bench: what they say.
 # make wheel: a wheel in dist that brings its kernels, for CPU and GPUs; needs g++ and nvcc, no GPU.
+# make gpu: everything that a GPU can tell, in 8 minutes (docs/kernels.md); make gpu-pack: what has to
+# be at hand for it on a machine without a package index.
 # make sanitize: the tests of the kernels under the address, undefined and leak sanitizers of GCC.
 # Everything is installed into .venv, in the versions of constraints.txt.
 PYTHON ?= python3
@@ -7,7 +9,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test lint bench wheel sanitize clean
+.PHONY: train test lint bench prebuilt wheel gpu gpu-pack sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
@@ -23,9 +25,18 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py
 
-wheel: $(VENV)/installed
+prebuilt: $(VENV)/installed
 	$(BIN)/python -c "from srulight.ops import build; build.prebuild()"
+
+wheel: prebuilt
 	SRULIGHT_PREBUILT=build/lib $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# With the environment if there is one; a lent machine has a torch of its own.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_session.py $(OPTIONS)
+
+gpu-pack: prebuilt $(VENV)/installed-dev
+	$(BIN)/python benchmarks/gpu_session.py --pack
 
 sanitize: export SRULIGHT_CXXFLAGS = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all

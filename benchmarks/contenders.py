@@ -11,9 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.sru import SRU
+from srulight.encoders.srupp import SRUpp
 from srulight.ops.product import linear
 
 FLOORS = ("F.linear", "products")
+CONVOLUTIONS = {"Conv1d": 3, "Conv1d k=2": 2}
+MEMORIES = {"SRU++": 2**20, "SRU++ band": 256}
+"""Steps that attention looks back on: as many as there are, and a band."""
+
+HEAD = 64
+"""Features of an attention head."""
 AHEAD = 2_000_000
 """Clock cycles that a GPU sleeps before each run, so that the host is ahead of it."""
 
@@ -85,14 +92,36 @@ class Floor(nn.Module):
         return F.linear(x, self.weight)
 
 
+class Attention(nn.Module):
+    """Causal attention of a Transformer layer: maps in and out, heads of 64 features between."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.inward = nn.Linear(size, 3 * size, bias=False)
+        self.outward = nn.Linear(size, size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = max(1, x.size(2) // HEAD)
+        q, k, v = self.inward(x).unflatten(-1, (3, heads, -1)).transpose(1, 3).unbind(2)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, heads, T, F)
+        return self.outward(attended.transpose(1, 2).flatten(2))
+
+
 def contender(name: str, size: int) -> nn.Module:
-    """Makes a layer of equal input and output size, batch first but for ``sru2.6`` and Conv1d."""
+    """Makes a layer of equal input and output size, batch first but for ``sru2.6`` and Conv1d.
+
+    ``SRU++`` attends to all steps before, ``SRU++ band`` to 256, ``attention`` to all.
+    """
     if name in FLOORS:
         return Floor(size, own=name == "products")
     if name == "SRU":
         return SRU(size, size, num_layers=1)
-    if name == "Conv1d":
-        return nn.Conv1d(size, size, 3, padding=1)
+    if name in CONVOLUTIONS:
+        return nn.Conv1d(size, size, CONVOLUTIONS[name], padding=1)
+    if name == "attention":
+        return Attention(size)
+    if name in MEMORIES:
+        return SRUpp(size, size, num_layers=1, memory_size=MEMORIES[name])
     if name == "sru2.6":
         import sru  # compiles its kernel at import, half a minute at the first
 
@@ -103,8 +132,10 @@ def contender(name: str, size: int) -> nn.Module:
 def inputs(name: str, sizes: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
     """Makes an input in the layout that the contender likes best."""
     steps, batch, size = sizes
-    shape = {"Conv1d": (batch, size, steps), "sru2.6": (steps, batch, size)}
-    return torch.randn(shape.get(name, (batch, steps, size)), dtype=dtype)
+    shape = (steps, batch, size) if name == "sru2.6" else (batch, steps, size)
+    if name in CONVOLUTIONS:
+        shape = (batch, size, steps)
+    return torch.randn(shape, dtype=dtype)
 
 
 def layer_runs(
@@ -121,15 +152,18 @@ def layer_runs(
     Args:
         names: Contenders.
         sizes: T, B and d.
-        dtype: Type of the inputs; bfloat16 is autocast with weights in float32.
+        dtype: Type of the inputs; half types are autocast with weights in float32.
         backward: Whether to run backward as well.
         device: Where.
         copies: Inputs that take turns, so that none is left in cache by the last run.
     """
     runs: dict[str, Run] = {}
-    autocast = torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16)
+    half = dtype if dtype.itemsize == 2 else torch.bfloat16
+    autocast = torch.autocast(device, half, enabled=dtype.itemsize == 2)
     for name in names:
-        if name == "sru2.6" and (dtype != torch.float32 or (backward and sizes[0] > 256)):
+        # The published package trains in quadratic time on CPU.
+        slow = device == "cpu" and backward and sizes[0] > 256
+        if name == "sru2.6" and (dtype != torch.float32 or slow):
             continue
         layer = contender(name, sizes[2]).to(device)
         xs = [inputs(name, sizes, dtype).to(device).requires_grad_(backward) for _ in range(copies)]

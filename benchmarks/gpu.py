@@ -1,34 +1,56 @@
-"""Time of the recurrence and of a recurrent layer on a GPU, beside their floors and other layers.
+"""Time of the recurrence and of recurrent layers on a GPU, beside their floors and other layers.
 
     python benchmarks/gpu.py                                  everything, ten minutes
-    python benchmarks/gpu.py kernel --sizes 512,32,1024 --published FOLDER
+    python benchmarks/gpu.py kernel --sizes 512,32,1024 --dtypes bfloat16
 
 Parts:
-    kernel  the recurrence alone: bytes a second, and its share of what a copy of 1 GiB reaches
-    layers  one layer, beside its floor (the matrix products alone, and the bytes of the recurrence
-            at the speed of that copy) and beside cuDNN's LSTM and GRU and a Conv1d (k = 3)
+    kernel     the recurrence alone: bytes a second, its share of what a copy of 1 GiB reaches, and
+               the published package
+    layers     one layer, beside its matrix products alone, its floor (those and the bytes of the
+               recurrence at the speed of that copy), cuDNN's LSTM and GRU, and a Conv1d
+    attention  one layer of SRU++, looking back on everything or on 256 steps, beside causal
+               attention of the same width
+    stream     one step of a stream at a time: on the clock, and on the GPU alone (a captured graph)
+    memory     what a training step holds at its peak, and what it saves for backward
+    rivals     the recurrence beside those of other packages, HGRN and mamba, in the first dtype
 
 A figure is the median of times between two events, while the host is ahead. Contenders take turns
-within one process; inputs do too, so that none is in cache. bfloat16 is ``torch.autocast`` for
-everyone. The published package (``sru`` 2.6) is compared in float32 and, as it has no bfloat16, in
-float16. To compile its kernels with a torch of today, ``.type().is_cuda()`` has to become
-``.is_cuda()``, and every other ``.type()`` ``.scalar_type()``.
+within one process; inputs do too, so that none is in cache. Half types are ``torch.autocast`` for
+everyone, but in ``stream``, where weights are stored in the type. ``make gpu`` runs all of this and
+more (docs/kernels.md).
 """
 
 import argparse
 import datetime
-import sys
-from itertools import cycle
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import Run, layer_runs, medians
-from torch import Tensor
+from contenders import Run, contender, inputs, layer_runs, medians
+from recurrences import (
+    PUBLISHED,
+    RIVALS,
+    Others,
+    Sizes,
+    installed,
+    ours,
+    take_published,
+    turns,
+)
+from tables import Recorder, Row
+from torch import nn
 
+from srulight.encoders import GRU, LSTM, SRU, Recurrent, SRUpp
 from srulight.ops import extension
 
 SIZES = ("32,32,256", "128,32,512", "512,32,1024", "4096,8,1024", "16384,1,512")
-LAYERS = ("SRU", "products", "LSTM", "GRU", "Conv1d")
+"""T, B and d; the first two are those of the paper's comparison."""
+ATTENTION_SIZES = ("512,8,1024", "2048,8,1024", "8192,1,1024")
+STREAM_SIZES = ("1,512,4", "1,1024,1", "32,1024,4")
+LAYERS = ("SRU", "products", "LSTM", "GRU", "Conv1d", "Conv1d k=2", "sru2.6")
 BEYOND_CACHE = 256 * 2**20
 """Bytes that inputs of a kind take up together; no GPU has so large a cache."""
 
@@ -38,64 +60,13 @@ def copies(elements: int, dtype: torch.dtype) -> int:
     return min(64, BEYOND_CACHE // (elements * dtype.itemsize) + 2)
 
 
-def bytes_a_second(device: str, seconds: float) -> float:
+def bytes_a_second(args: argparse.Namespace) -> float:
     """Measures what a copy of 1 GiB reads and writes."""
-    source = torch.empty(2**30 if device == "cuda" else 2**24, dtype=torch.uint8, device=device)
+    size = 2**30 if args.device == "cuda" else 2**24
+    source = torch.empty(size, dtype=torch.uint8, device=args.device)
     target = torch.empty_like(source)
-    times = medians({"copy": lambda: target.copy_(source)}, seconds, device)
+    times = medians({"copy": lambda: target.copy_(source)}, args.seconds, args.device)
     return 2 * source.numel() / times["copy"]
-
-
-def turns(runs: list[dict[str, Run]], key: str) -> Run:
-    """Makes a function that calls that of the next inputs each time."""
-    order = cycle(runs)
-    return lambda: next(order)[key]()
-
-
-def recurrence(sizes: tuple[int, int, int], dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """Makes inputs, and functions that run the recurrence over them, with and without backward."""
-    steps, batch, size = sizes
-    options = (1.0, 0, False)
-    u = torch.randn(batch, steps, 3, size, dtype=dtype, device=device)
-    x, grad = torch.randn(2, batch, steps, size, dtype=dtype, device=device)
-    v, b = torch.randn(2, 2, size, device=device)
-
-    def forward(save: bool) -> Tensor:
-        return torch.ops.srulight.sru(u, x, v, b, None, None, None, *options, save)[2]
-
-    def both() -> None:
-        c = forward(True)
-        torch.ops.srulight.sru_backward(u, x, v, b, None, None, c, grad, None, *options)
-
-    return {"forward": lambda: forward(False), "forward + backward": both}
-
-
-def published(sizes: tuple[int, int, int], dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """The same for the published package, which stores what is narrow in float16."""
-    from sru.cuda_functional import ElementwiseRecurrence
-
-    steps, batch, size = sizes
-    dtype = torch.float32 if dtype == torch.float32 else torch.float16
-    draw: dict[str, Any] = {"dtype": dtype, "device": device}
-    u = torch.randn(steps, batch, 3 * size, **draw)
-    x, grad = torch.randn(2, steps, batch, size, **draw)
-    v, b = torch.randn(2, 2 * size, **draw)
-    c0 = torch.zeros(batch, size, **draw)
-    leaves = [t.requires_grad_() for t in (u, x, v, b)]
-
-    def forward() -> Tensor:
-        options = (0, size, False, True, None, None, None)
-        h: Tensor = ElementwiseRecurrence.apply(*leaves, c0, *options)[0]
-        return h
-
-    def alone() -> None:
-        with torch.no_grad():
-            forward()
-
-    return {
-        "forward": alone,
-        "forward + backward": lambda: torch.autograd.grad(forward(), leaves, grad),
-    }
 
 
 def element_bytes(dtype: torch.dtype, backward: bool) -> float:
@@ -103,56 +74,189 @@ def element_bytes(dtype: torch.dtype, backward: bool) -> float:
     return dtype.itemsize * (14 if backward else 5)
 
 
-def kernel(args: argparse.Namespace) -> None:
-    """Prints the recurrence alone."""
-    for name in args.dtypes:
-        dtype = getattr(torch, name)
-        speed = bytes_a_second(args.device, args.seconds)
-        print(f"\n{name}; a copy moves {speed / 1e9:,.0f} GB/s\n")
-        print("| T, B, d | pass | us | GB/s | share of copy | sru2.6 / SRU |\n" + "|---" * 6 + "|")
-        for text in args.sizes:
-            steps, batch, size = (int(n) for n in text.split(","))
-            sizes = steps, batch, size
-            elements = steps * batch * size
-            count = copies(elements, dtype)
-            makers = {"SRU": recurrence} | ({"sru2.6": published} if args.published else {})
-            made = {
-                n: [f(sizes, dtype, args.device) for _ in range(count)] for n, f in makers.items()
-            }
-            for key in ("forward", "forward + backward"):
-                runs = {name: turns(each, key) for name, each in made.items()}
-                t = medians(runs, args.seconds, args.device)
-                reached = elements * element_bytes(dtype, key != "forward") / t["SRU"]
-                cells = [text, key, f"{1e6 * t['SRU']:.1f}", f"{reached / 1e9:,.0f}"]
-                cells += [f"{reached / speed:.2f}"]
-                cells += [f"{t['sru2.6'] / t['SRU']:.2f}" if "sru2.6" in t else "-"]
-                print("|", " | ".join(cells), "|", flush=True)
+def cases(dtypes: list[str], texts: list[str]) -> list[tuple[str, str, Sizes]]:
+    """Gives dtype and sizes, as text and as numbers, of each case."""
+    return [
+        (dtype, text, tuple(int(n) for n in text.split(",")))  # type: ignore[misc]
+        for dtype, text in product(dtypes, texts)
+    ]
 
 
-def layers(args: argparse.Namespace) -> None:
-    """Prints whole layers."""
-    for name in args.dtypes:
+def kernel(args: argparse.Namespace, recorder: Recorder) -> None:
+    """The recurrence alone."""
+    recurrences(args, recorder, PUBLISHED if args.published else {}, args.dtypes)
+
+
+def rivals(args: argparse.Namespace, recorder: Recorder) -> None:
+    """The recurrence beside others; their compilers take their time for each dtype."""
+    recurrences(args, recorder, RIVALS, args.dtypes[:1])
+
+
+def recurrences(
+    args: argparse.Namespace, recorder: Recorder, others: Others, dtypes: list[str]
+) -> None:
+    """Measures recurrences side by side."""
+    makers = {"SRU": ours} | installed(others, args.device)
+    speed = bytes_a_second(args)
+    for name, text, sizes in cases(dtypes, args.sizes):
         dtype = getattr(torch, name)
-        speed = bytes_a_second(args.device, args.seconds)
-        others = [n for n in args.contenders if n not in ("SRU", "products")]
-        print(f"\n{name}; a copy moves {speed / 1e9:,.0f} GB/s\n")
-        heads = ["T, B, d", "pass", "SRU us", "SRU / floor", *(f"{n} / SRU" for n in others)]
-        print("|", " | ".join(heads), "|\n" + "|---" * len(heads) + "|")
-        for text in args.sizes:
-            steps, batch, size = (int(n) for n in text.split(","))
-            sizes = steps, batch, size
-            elements = steps * batch * size
-            for backward in (False, True):
-                runs = layer_runs(
-                    tuple(args.contenders), sizes, dtype,
-                    backward=backward, device=args.device, copies=copies(elements, dtype),
-                )  # fmt: skip
-                t = medians(runs, args.seconds, args.device)
-                floor = t["products"] + elements * element_bytes(dtype, backward) / speed
-                cells = [text, "forward + backward" if backward else "forward"]
-                cells += [f"{1e6 * t['SRU']:.1f}", f"{t['SRU'] / floor:.2f}"]
-                cells += [f"{t[n] / t['SRU']:.2f}" for n in others]
-                print("|", " | ".join(cells), "|", flush=True)
+        elements = sizes[0] * sizes[1] * sizes[2]
+        count = copies(elements, dtype)
+        made = {n: [f(sizes, dtype, args.device) for _ in range(count)] for n, f in makers.items()}
+        for key in ("forward", "forward + backward"):
+            t = medians({n: turns(m, key) for n, m in made.items()}, args.seconds, args.device)
+            reached = elements * element_bytes(dtype, key != "forward") / t["SRU"]
+            row: Row = {"dtype": name, "T, B, d": text, "pass": key, "us": 1e6 * t["SRU"]}
+            row |= {"GB/s": reached / 1e9, "share of copy": reached / speed}
+            row |= {"copy GB/s": speed / 1e9}
+            recorder.add(row | {f"{n} / SRU": t[n] / t["SRU"] for n in makers if n != "SRU"})
+
+
+def layers(args: argparse.Namespace, recorder: Recorder) -> None:
+    """Whole layers."""
+    others = [n for n in args.contenders if n not in ("SRU", "products")]
+    if not args.published or not installed(PUBLISHED, args.device):
+        others = [n for n in others if n != "sru2.6"]
+    speed = bytes_a_second(args)
+    for (name, text, sizes), backward in product(cases(args.dtypes, args.sizes), (False, True)):
+        dtype = getattr(torch, name)
+        elements = sizes[0] * sizes[1] * sizes[2]
+        runs = layer_runs(
+            ("SRU", "products", *others), sizes, dtype,
+            backward=backward, device=args.device, copies=copies(elements, dtype),
+        )  # fmt: skip
+        t = medians(runs, args.seconds, args.device)
+        floor = t["products"] + elements * element_bytes(dtype, backward) / speed
+        row: Row = {"dtype": name, "T, B, d": text, "pass": pass_name(backward)}
+        row |= {"us": 1e6 * t["SRU"], "SRU / product": t["SRU"] / t["products"]}
+        row |= {"SRU / floor": t["SRU"] / floor}
+        recorder.add(row | {f"{n} / SRU": t[n] / t["SRU"] if n in t else None for n in others})
+
+
+def attention(args: argparse.Namespace, recorder: Recorder) -> None:
+    """SRU++ beside attention."""
+    names = ("attention", "SRU++", "SRU++ band")
+    for (name, text, sizes), backward in product(cases(args.dtypes, args.sizes), (False, True)):
+        dtype = getattr(torch, name)
+        runs = layer_runs(
+            names, sizes, dtype, backward=backward, device=args.device,
+            copies=copies(sizes[0] * sizes[1] * sizes[2], dtype),
+        )  # fmt: skip
+        t = medians(runs, args.seconds, args.device)
+        row: Row = {"dtype": name, "T, B, d": text, "pass": pass_name(backward)}
+        row |= {f"{n} us": 1e6 * t[n] for n in names}
+        recorder.add(row | {f"attention / {n}": t["attention"] / t[n] for n in names[1:]})
+
+
+def stream(args: argparse.Namespace, recorder: Recorder) -> None:
+    """One step at a time."""
+    makers: dict[str, Callable[..., Recurrent]] = {"SRU": SRU, "SRU++": SRUpp, "LSTM": LSTM}
+    makers["GRU"] = GRU
+    for name, text, (batch, size, depth) in cases(args.dtypes, args.sizes):
+        x = torch.randn(batch, 1, size, dtype=getattr(torch, name), device=args.device)
+        steps = {
+            n: step(maker(size, size, depth).to(x.device, x.dtype).eval(), x)
+            for n, maker in makers.items()
+        }
+        row: Row = {"dtype": name, "B, d, layers": text}
+        t = medians({n: on_the_clock(run) for n, run in steps.items()}, args.seconds, "cpu")
+        row |= {"us on the clock": 1e6 * t["SRU"]}
+        row |= {f"{n} / SRU": t[n] / t["SRU"] for n in steps if n != "SRU"}
+        if args.device == "cuda":
+            t = medians({n: captured(run) for n, run in steps.items()}, args.seconds, "cuda")
+            row |= {"us on the GPU": 1e6 * t["SRU"]}
+            row |= {f"{n} / SRU on the GPU": t[n] / t["SRU"] for n in steps if n != "SRU"}
+        recorder.add(row)
+
+
+def step(module: Recurrent, x: torch.Tensor) -> Run:
+    """Makes a function that takes one step from a state that is already there."""
+    with torch.no_grad():
+        state = module.resume(x)[1]
+
+    def run() -> None:
+        with torch.no_grad():
+            module.resume(x, state)
+
+    return run
+
+
+def on_the_clock(run: Run) -> Run:
+    """Makes a function that returns when a GPU, if there is one, has done it."""
+
+    def wait() -> None:
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return wait
+
+
+def captured(run: Run) -> Run:
+    """Captures a function in a graph, and gives its replay."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def memory(args: argparse.Namespace, recorder: Recorder) -> None:
+    """What training holds, in numbers of the dtype for each element of the output."""
+    for name, text, sizes in cases(args.dtypes, args.sizes):
+        dtype = getattr(torch, name)
+        unit = sizes[0] * sizes[1] * sizes[2] * dtype.itemsize
+        row: Row = {"dtype": name, "T, B, d": text, "MB of an output": unit / 1e6}
+        for layer in ("SRU", "LSTM", "GRU", "Conv1d"):
+            saved, peak = held(layer, sizes, dtype, args.device)
+            row[f"{layer} saved"] = saved / unit
+            row[f"{layer} peak"] = None if peak is None else peak / unit
+        recorder.add(row)
+
+
+def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[float, float | None]:
+    """Measures bytes saved for backward, and bytes allocated at the peak of a training step."""
+    layer: nn.Module = contender(name, sizes[2]).to(device)
+    x = inputs(name, sizes, dtype).to(device).requires_grad_()
+    half = dtype if dtype.itemsize == 2 else torch.bfloat16
+    kept: dict[int, int] = {}
+
+    def pack(t: Any) -> Any:  # noqa: ANN401
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    for _ in range(2):  # the first may allocate what stays
+        kept.clear()
+        layer.zero_grad()
+        x.grad = None
+        before = 0
+        if device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        with (
+            torch.autocast(device, half, enabled=dtype.itemsize == 2),
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
+        ):
+            out = layer(x)
+        out = out if isinstance(out, torch.Tensor) else out[0]
+        out.backward(torch.ones_like(out))
+    peak = torch.cuda.max_memory_allocated() - before if device == "cuda" else None
+    weights = {p.untyped_storage().data_ptr() for p in layer.parameters()}
+    return sum(size for place, size in kept.items() if place not in weights), peak
+
+
+def pass_name(backward: bool) -> str:
+    """Names a pass."""
+    return "forward + backward" if backward else "forward"
+
+
+PARTS = {f.__name__: f for f in (kernel, layers, attention, stream, memory, rivals)}
+OWN_SIZES = {"attention": ATTENTION_SIZES, "stream": STREAM_SIZES}
 
 
 def main() -> None:
@@ -160,28 +264,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parts = {"kernel": kernel, "layers": layers}
     parser.add_argument(
-        "parts", nargs="*", default=list(parts), metavar="part",
-        help=f"{', '.join(parts)} (default: all)",
+        "parts", nargs="*", default=list(PARTS), metavar="part",
+        help=f"{', '.join(PARTS)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--sizes", nargs="+", default=SIZES, help="T,B,d")
-    parser.add_argument("--contenders", nargs="+", default=LAYERS)
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32", "float16"])
+    parser.add_argument("--sizes", nargs="+", help="T,B,d; of stream: B,d,layers")
+    parser.add_argument("--contenders", nargs="+", default=LAYERS, help="of layers")
     parser.add_argument("--seconds", type=float, default=3, help="length of a measurement")
-    parser.add_argument("--published", help="folder that holds the published package, sru, mended")
+    parser.add_argument(
+        "--published", type=Path,
+        help="folder for a copy of the published package, mended so that it compiles; without it\n"
+        "the package is left out",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, help="file that rows are appended to")
     parser.add_argument("--device", default="cuda", help="cpu: to try this program, not to measure")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU is visible to torch")
-    if args.published:
-        sys.path.insert(0, args.published)
+    if args.published is not None:
+        take_published(args.published.absolute())
     torch.manual_seed(0)
     extension.load(args.device)
     where = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}, {datetime.date.today().isoformat()}")
+    print(f"kernels: {extension.status[args.device]}")
+    asked = args.sizes
     for part in args.parts:
-        parts[part](args)
+        begin = time.perf_counter()
+        args.sizes = asked or OWN_SIZES.get(part, SIZES)
+        PARTS[part](args, Recorder(part, args.json))
+        print(f"\n{part}: {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""What has to travel to a machine that has torch and no package index."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PYTHON = "3.12"
+EXTRAS = ("speech", "translation")
+ALSO = ("pytest", "pytest-xdist", "sru", "fla-core", "einops")
+"""What runs the tests, and packages that srulight is compared with."""
+
+PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (35, 34, 31, 28, 27, 24, 17, 12, 5)]
+PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
+
+
+def _needs(requirement: Requirement, python: str) -> list[Requirement]:
+    """Gives what an installed distribution asks for, with the extras asked of it."""
+    try:
+        lines = requires(requirement.name) or []
+    except PackageNotFoundError:  # compared with, but not installed here
+        return []
+    needs = []
+    for need in map(Requirement, lines):
+        for extra in ("", *requirement.extras):
+            place = {"extra": extra, "python_version": python, "python_full_version": f"{python}.0"}
+            if need.marker is None or need.marker.evaluate(place):
+                needs.append(need)
+                break
+    return needs
+
+
+def _name(requirement: Requirement) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.name).lower()
+
+
+def _closure(roots: list[str], python: str, but: set[str]) -> set[str]:
+    """Gives the names of all that some requirements bring."""
+    found: set[str] = set()
+    asked: set[tuple[str, frozenset[str]]] = set()
+    todo = [Requirement(root) for root in roots]
+    while todo:
+        requirement = todo.pop()
+        key = (_name(requirement), frozenset(requirement.extras))
+        if key[0] in but or key in asked:
+            continue
+        asked.add(key)
+        found.add(key[0])
+        todo += _needs(requirement, python)
+    return found
+
+
+def pinned() -> dict[str, str]:
+    """Gives the versions of constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {_name(Requirement(name)): number for name, number in pairs}
+
+
+def needed(python: str = PYTHON) -> list[str]:
+    """Lists what srulight needs beside torch, numpy and what torch brings, as ``name==version``.
+
+    Versions are those of constraints.txt, and for the rest those that are installed here.
+
+    Args:
+        python: Version of Python there.
+    """
+    there = _closure(["torch", "numpy"], python, set())
+    roots = [f"srulight[{','.join(EXTRAS)}]", *ALSO]
+    names = _closure(roots, python, there) - {"srulight"}
+    pins = pinned()
+    return [f"{name}=={pins.get(name) or version(name)}" for name in sorted(names)]
+
+
+def download_command(folder: Path, python: str = PYTHON) -> list[str]:
+    """Makes the command that brings them into a folder."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    pip += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
+    platforms = [f"--platform={name}" for name in PLATFORMS]
+    return [*pip, *platforms, f"--dest={folder}", *needed(python)]
+
+
+def pack(wheels: Path, libraries: Path, *, fetch: bool) -> None:
+    """Prints what has to travel, and its size; fetches the wheels if asked to."""
+    if fetch:
+        shutil.rmtree(wheels, ignore_errors=True)
+        subprocess.run(download_command(wheels), check=True)
+    sizes = {f.name.split("-")[0].lower(): f.stat().st_size for f in wheels.glob("*.whl")}
+    print(f"wheels for Python {PYTHON}, beside torch and what it brings:")
+    for name in needed():
+        size = sizes.get(name.split("==")[0].replace("-", "_"))
+        print(f"  {name:34}", "not fetched yet" if size is None else f"{size / 1e6:6.2f} MB")
+    tree = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    files = [ROOT / os.fsdecode(name) for name in tree.stdout.split(b"\0") if name]
+    built = list(libraries.glob("sru-*"))
+    total = 0
+    for what, found in (
+        ("wheels", list(wheels.glob("*.whl"))),
+        ("prebuilt libraries", built),
+        ("working tree", [f for f in files if f.is_file()]),
+    ):
+        size = sum(file.stat().st_size for file in found)
+        total += size
+        print(f"{what}: {len(found)} files, {size / 1e6:.1f} MB")
+    print(f"together {total / 1e6:.1f} MB")
