@@ -13,7 +13,7 @@ SMALL = ["--sizes", "5,2,64", "--seconds", "0.01"]
 @pytest.mark.parametrize(
     ("name", "arguments", "tables"),
     [
-        ("gpu.py", ["--device", "cpu"], 4),
+        ("gpu.py", ["--device", "cpu"], 5),
         ("recurrence.py", ["layers", "kernel", "--threads", "1", "--contenders", "SRU", "LSTM"], 4),
     ],
 )
