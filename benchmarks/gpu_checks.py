@@ -34,13 +34,15 @@ def machine(session: Session) -> Outcome:
         "import json, sys, torch; gpu = torch.cuda.is_available();"
         "print(json.dumps({'torch': torch.__version__, 'cuda': torch.version.cuda,"
         "'cudnn': torch.backends.cudnn.version(), 'python': sys.version.split()[0],"
-        "'name': torch.cuda.get_device_name() if gpu else 'CPU'}))"
+        "'has_gpu': gpu, 'name': torch.cuda.get_device_name() if gpu else 'CPU'}))"
     )
     done = python(session, code)
     failures += done.complaints("machine: importing torch")
     if done.code == 0:
         facts |= json.loads(done.output.splitlines()[-1])
         facts["name"] = f"{facts['name']}, torch {facts['torch']}"
+        if not (facts["has_gpu"] or session.rehearsal):
+            failures.append("machine: torch sees no GPU; --rehearse needs none")
     return Outcome(failures, facts, {})
 
 
@@ -59,8 +61,8 @@ def library(session: Session) -> Outcome:
     """Takes the prebuilt library if it is that of these sources and loads, and else builds one."""
     load = (
         "import sys, time; from srulight.ops import build, extension; t = time.perf_counter();"
-        f"ok = extension.load({session.device!r}); print(extension.status[{session.device!r}]);"
-        "print(f'{time.perf_counter() - t:.1f} s'); sys.exit(not ok)"
+        f"ok = extension.load({session.device!r}); print(f'{{time.perf_counter() - t:.1f}} s,',"
+        f" extension.status[{session.device!r}]); sys.exit(not ok)"
     )
     if session.rehearsal:
         folder = session.out / "emulated"
@@ -95,6 +97,7 @@ def tests(session: Session) -> Outcome:
         command += ["-k", "not cuda and not refuses_more_real_steps and (plain or odd or refuses)"]
     else:
         command += ["-m", "cuda", "-rfE", "--numprocesses=4", "--dist=worksteal"]
+        command += ["--continue-on-collection-errors"]
     done = session.command(*command)
     failures = [] if done.code in (0, 1) else done.complaints("tests: pytest")
     if not report.exists():
@@ -105,7 +108,7 @@ def tests(session: Session) -> Outcome:
     for case in suite.iter("testcase"):
         for problem in (*case.findall("failure"), *case.findall("error")):
             first = (problem.get("message") or "").strip().splitlines() or [""]
-            name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+            name = "::".join(filter(None, (case.get("classname"), case.get("name"))))
             failures.append(f"tests: {name}: {first[0]}")
     return Outcome(
         failures, {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")}, {}

@@ -281,6 +281,8 @@ def run_all(session: Runner, names: list[str]) -> bool:
         write_report(session.out, results)
         for line in results["parts"][name]["failures"]:
             session.say(f"FAILED {line}")
+        if not (session.rehearsal or results["parts"][name]["facts"].get("has_gpu", True)):
+            break
     session.say(f"\n{(session.out / 'tables.md').read_text()}")
     session.say((session.out / "failures.md").read_text())
     session.say(f"{time.monotonic() - session.begin:.0f} s; the results are in {session.out}")

@@ -1,6 +1,5 @@
 """Filter banks are Kaldi's, of whole files and of streams."""
 
-import kaldi_native_fbank
 import pytest
 import torch
 from torch import Tensor
@@ -29,6 +28,8 @@ def filter_bank(settings: dict[str, float]) -> FilterBank:
 
 
 def kaldi(bank: FilterBank, samples: Tensor) -> Tensor:
+    import kaldi_native_fbank
+
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.samp_freq = bank.sample_rate
     options.frame_opts.dither = 0
