@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.ops.sru import is_exporting
+
 # A sequence longer than this and than the memory is attended to in pieces, so that time and space
 # grow with its length and not with the square of it.
 _BLOCK = 128
@@ -89,7 +91,7 @@ class BandAttention(nn.Module):
         lengths = lengths if self.bidirectional else None  # causal: padding is never seen
         # An exported program serves all lengths, so it must not branch on one.
         if (
-            not torch.compiler.is_exporting()
+            not is_exporting()
             and count is None
             and lengths is None
             and q.size(2) == k.size(2) <= self.memory_size + 1

@@ -137,9 +137,17 @@ def cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
     return [t if t is None or t.dtype is dtype else t.to(dtype) for t in tensors]
 
 
+def is_exporting() -> bool:
+    """Says whether ``torch.export`` traces the program.
+
+    ``torch.compiler.is_exporting`` is true under ``torch.compile`` as well in torch 2.11.
+    """
+    return torch.compiler._is_exporting_flag
+
+
 def needs_gradient(*tensors: Tensor | None) -> bool:
     """Says whether something must be saved for backward; never in an exported program."""
-    if not torch.is_grad_enabled() or torch.compiler.is_exporting():
+    if not torch.is_grad_enabled() or is_exporting():
         return False
     return any(t is not None and t.requires_grad for t in tensors)
 
