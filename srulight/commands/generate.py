@@ -7,6 +7,7 @@ from srulight.checkpoint import load
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.errors import InputError
+from srulight.program import program
 from srulight.tasks import LanguageModelling
 
 
@@ -50,6 +51,6 @@ def generate(
 
 def run(args: list[str]) -> None:
     """Parses the arguments of :func:`generate` and calls it."""
-    parser = Parser(prog="python train.py generate", description="")
+    parser = Parser(prog=f"{program()} generate", description="")
     parser.add_function_arguments(generate, as_group=False)
     generate(**parser.parse_args(args))

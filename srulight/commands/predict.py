@@ -15,6 +15,7 @@ from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
 from srulight.errors import InputError
+from srulight.program import program
 from srulight.storage import written
 from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
 
@@ -208,7 +209,7 @@ def _read(path: str) -> list[str]:
 
 def run(args: list[str]) -> None:
     """Parses the arguments of :func:`predict` and calls it."""
-    parser = Parser(prog="python train.py predict", description="")
+    parser = Parser(prog=f"{program()} predict", description="")
     parser.add_argument("--input", nargs="+", type=str, default=["-"], help=_INPUT)
     parser.add_function_arguments(predict, as_group=False, skip={"input"})
     predict(**parser.parse_args(args))

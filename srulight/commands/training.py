@@ -11,7 +11,6 @@
 import json
 import logging
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
@@ -45,6 +44,7 @@ from srulight.errors import InputError
 from srulight.logs import Log
 from srulight.plugins import load_plugins
 from srulight.processes import leave
+from srulight.program import program
 from srulight.storage import written
 from srulight.tasks import Task
 from srulight.tasks.base import METADATA
@@ -129,11 +129,10 @@ class TrainingCLI(LightningCLI):
         if not best:
             return
         path, score = best[0].best_model_path, best[0].best_model_score  # type: ignore[attr-defined]
-        program = "python train.py" if sys.argv[0].endswith(".py") else "srulight"
         rank_zero_info(
             f"best {best[0].monitor}: {score:.4f}\n"  # type: ignore[attr-defined]
-            f"  measure it: {program} test --ckpt_path={_short(path)}\n"
-            f"  use it:     {program} predict --ckpt_path={_short(path)}\n"
+            f"  measure it: {program()} test --ckpt_path={_short(path)}\n"
+            f"  use it:     {program()} predict --ckpt_path={_short(path)}\n"
             f"  log:        {_short(self.trainer.log_dir or '')}/metrics.csv"
         )
 
@@ -185,7 +184,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
         auto_configure_optimizers=False,
         parser_class=Parser,
         parser_kwargs={
-            "prog": "python train.py",
+            "prog": program(),
             # A shortened option would work on the command line and fail in a file.
             "allow_abbrev": False,
         },
