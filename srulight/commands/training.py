@@ -29,6 +29,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import CONFIG, read
+from srulight.commands.closing import closing
 from srulight.commands.defaults import for_measuring, for_training
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
@@ -119,22 +120,32 @@ class TrainingCLI(LightningCLI):
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
 
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        # What is measured is printed below, and not as float32 looks in float64.
+        return kwargs | ({"verbose": False} if subcommand in ("validate", "test") else {})
+
+    def after_validate(self) -> None:
+        self._print_measured()
+
+    def after_test(self) -> None:
+        self._print_measured()
+
+    def _print_measured(self) -> None:
+        metrics = self.trainer.callback_metrics
+        first = self.model.monitor[0].partition("/")[2]
+        for name in sorted(metrics, key=lambda name: (not name.endswith(f"/{first}"), name)):
+            self.trainer.print(f"{name} {metrics[name].item():.4f}")
+
     def after_instantiate_classes(self) -> None:
         if self.stored is not None:
             # Words and labels keep the indices that the weights were trained with.
             self.datamodule.use_metadata(self.stored[METADATA])
 
     def after_fit(self) -> None:
-        best = [c for c in self.trainer.checkpoint_callbacks if c.best_model_path and c.monitor]  # type: ignore[attr-defined]
-        if not best:
-            return
-        path, score = best[0].best_model_path, best[0].best_model_score  # type: ignore[attr-defined]
-        rank_zero_info(
-            f"best {best[0].monitor}: {score:.4f}\n"  # type: ignore[attr-defined]
-            f"  measure it: {program()} test --ckpt_path={_short(path)}\n"
-            f"  use it:     {program()} predict --ckpt_path={_short(path)}\n"
-            f"  log:        {_short(self.trainer.log_dir or '')}/metrics.csv"
-        )
+        begun = 0 if self.stored is None else self.stored["global_step"]
+        if said := closing(self.trainer, begun):
+            rank_zero_info(said)
 
 
 def run(command: str, args: list[str]) -> None:
@@ -237,13 +248,11 @@ def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: 
         yield prefix.removesuffix("."), config
 
 
-def _short(path: str) -> str:
-    absolute = Path(path).absolute()
-    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path)
-
-
 # What Lightning says for its own sake, or of itself, not for the user's.
-_NOISE = re.compile("^(💡|TPU available|`weights_only` was not set)")
+_NOISE = re.compile(
+    "^(💡|TPU available|`weights_only` was not set|`Trainer.fit` stopped"
+    "|Restoring states|Restored all states|Loaded model weights)"
+)
 
 
 def _silence_noise() -> None:
