@@ -54,6 +54,26 @@ def _before(path: Path) -> str:
     return f"; the one before it is whole, of step {step}: use --ckpt_path={before}"
 
 
+def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
+    """Says in a line what a checkpoint is: its task, what encodes, and how good it was.
+
+    Args:
+        path: The file.
+        checkpoint: What it holds.
+    """
+    said = f"{path}: {checkpoint[TASK].rpartition('.')[2]}"
+    for name in ("encoder", "translator"):
+        setting = checkpoint["hyper_parameters"].get(name)
+        if isinstance(setting, dict):
+            said += f" with {setting['class_path'].rpartition('.')[2]}"
+    for state in checkpoint.get("callbacks", {}).values():
+        if isinstance(score := state.get("best_model_score"), torch.Tensor):
+            is_best = Path(state["best_model_path"]).name == Path(path).name
+            monitor = state["monitor"] if is_best else f"best {state['monitor']} so far"
+            said += f", {monitor} {score:.4f}"
+    return f"{said}, step {checkpoint['global_step']}"
+
+
 def load(path: str | Path, device: str | torch.device = "cpu") -> Task:
     """Loads a trained task, ready to predict; neither data nor configuration are needed.
 

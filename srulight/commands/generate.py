@@ -3,7 +3,9 @@
 import contextlib
 import sys
 
-from srulight.checkpoint import load
+from lightning.pytorch.utilities import rank_zero_info
+
+from srulight.checkpoint import describe, load, read
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.errors import InputError
@@ -36,6 +38,7 @@ def generate(
         device: Where to compute: cpu, cuda, cuda:1.
     """
     path = find_checkpoint(ckpt_path)
+    rank_zero_info(describe(path, read(path)))
     task = load(path, device)
     if not isinstance(task, LanguageModelling):
         raise InputError(f"{path} holds a {type(task).__name__}; generate needs LanguageModelling")

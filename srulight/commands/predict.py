@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import track
 
-from srulight.checkpoint import load
+from srulight.checkpoint import describe, load, read
 from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
@@ -81,7 +82,9 @@ def predict(
             first line.
         question: For question answering: a question about the text in the input.
     """
-    task = load(find_checkpoint(ckpt_path), device)
+    path = find_checkpoint(ckpt_path)
+    rank_zero_info(describe(path, read(path)))
+    task = load(path, device)
     speech: dict[str, object] = {"stream": stream, "language_model": language_model}
     translation: dict[str, object] = {
         "length_penalty": length_penalty is not None,

@@ -28,7 +28,7 @@ from lightning.pytorch.cli import (
 )
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.checkpoint import CONFIG, read
+from srulight.checkpoint import CONFIG, describe, read
 from srulight.commands.closing import closing
 from srulight.commands.defaults import for_measuring, for_training
 from srulight.commands.parser import Parser
@@ -138,7 +138,8 @@ class TrainingCLI(LightningCLI):
             self.trainer.print(f"{name} {metrics[name].item():.4f}")
 
     def after_instantiate_classes(self) -> None:
-        if self.stored is not None:
+        if self.resumed is not None and self.stored is not None:
+            rank_zero_info(describe(self.resumed.path, self.stored))
             # Words and labels keep the indices that the weights were trained with.
             self.datamodule.use_metadata(self.stored[METADATA])
 

@@ -80,6 +80,28 @@ def test_measures_are_printed_as_a_person_writes_them(capsys: pytest.CaptureFixt
         assert re.fullmatch(rf"{stage}/loss \d\.\d{{4}}", loss)
 
 
+def test_a_checkpoint_that_is_used_is_named_with_what_it_is(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", *SMALL, "--model.encoder=GRU", "--trainer.max_epochs=2"])
+    folder = "runs/version_0/checkpoints"
+    best = torch.load(f"{folder}/best.ckpt", weights_only=True)
+    (score,) = re.findall(r"best val/accuracy: (\S+)", caplog.messages[-1])
+    Path("in.txt").write_text("dull\n")
+    for command in (["predict", "--input=in.txt"], ["test", "--trainer.enable_progress_bar=false"]):
+        caplog.clear()
+        main([*command, "--ckpt_path=best"])
+        said = [message for message in caplog.messages if folder in message]
+        what = f"TextClassification with GRU, val/accuracy {score}, step {best['global_step']}"
+        assert said == [f"{folder}/best.ckpt: {what}"]
+    caplog.clear()
+    main(["predict", "--input=in.txt", "--ckpt_path=last"])
+    what = f"TextClassification with GRU, best val/accuracy so far {score}, step 4"
+    assert f"{folder}/last.ckpt: {what}" in caplog.messages
+    # Beside the answers, not among them.
+    assert folder not in capsys.readouterr().out
+
+
 def test_a_line_has_the_metric_first_and_fits() -> None:
     values = {
         "lr-Adam": 0.002, "train/gradient_norm": 0.5, "train/loss": 0.037712, "val/wer": 0.25,
