@@ -21,6 +21,7 @@ MAY_IMPORT = {
         "callbacks",
         "checkpoint",
         "data",
+        "encoders",
         "logs",
         "plugins",
         "processes",
