@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import (
     Checkpoint,
     LearningRateMonitor,
@@ -37,6 +38,16 @@ _EVERY_STEP = (
     "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward",
     "on_after_backward", "on_before_optimizer_step",
 )  # fmt: skip
+
+
+def accelerator(given: Any) -> Any:  # noqa: ANN401
+    """Gives what computes.
+
+    Args:
+        given: What the configuration says: "auto" takes a GPU if there is one.
+    """
+    # Apple's have no float64, in which losses are summed.
+    return "cpu" if given == "auto" and MPSAccelerator.is_available() else given
 
 
 def for_training(

@@ -30,7 +30,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import CONFIG, describe, read
 from srulight.commands.closing import closing
-from srulight.commands.defaults import for_measuring, for_training
+from srulight.commands.defaults import accelerator, for_measuring, for_training
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
     RUNS,
@@ -106,6 +106,7 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
+        kwargs["accelerator"] = accelerator(config["accelerator"])
         if self.subcommand in ("validate", "test"):
             # A measurement is printed; it is no run with a folder of its own.
             kwargs |= for_measuring(config)
