@@ -71,11 +71,15 @@ def test_a_gpu_is_used_where_there_is_one(path: Path) -> None:
 
 
 def test_apples_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PL_TRAINER_ACCELERATOR")
     monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
     assert accelerator("auto") == "cpu"
     assert accelerator("mps") == "mps"  # who asks for it gets it
     monkeypatch.setattr(MPSAccelerator, "is_available", lambda: False)
     assert accelerator("auto") == "auto"
+    monkeypatch.setenv("PL_TRAINER_ACCELERATOR", "cuda")
+    assert accelerator("auto") == "cuda"
+    assert accelerator("cpu") == "cpu"
     monkeypatch.setattr("srulight.commands.training.accelerator", {"cuda": "cpu"}.get)
     cli = built(f"--config={FOLDER / 'quickstart.yaml'}", "--trainer.accelerator=cuda")
     assert isinstance(cli.trainer.accelerator, CPUAccelerator)

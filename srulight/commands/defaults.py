@@ -44,10 +44,14 @@ def accelerator(given: Any) -> Any:  # noqa: ANN401
     """Gives what computes.
 
     Args:
-        given: What the configuration says: "auto" takes a GPU if there is one.
+        given: What the configuration says: "auto" is what PL_TRAINER_ACCELERATOR says, as wherever
+            Lightning trains, and else a GPU if there is one.
     """
+    if given != "auto":
+        return given
     # Apple's have no float64, in which losses are summed.
-    return "cpu" if given == "auto" and MPSAccelerator.is_available() else given
+    ours = "cpu" if MPSAccelerator.is_available() else "auto"
+    return os.environ.get("PL_TRAINER_ACCELERATOR", ours)
 
 
 def for_training(
