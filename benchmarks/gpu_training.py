@@ -10,7 +10,6 @@ from pathlib import Path
 
 from gpu_parts import Finished, Outcome, Session
 from tables import Row
-
 from trainings import TRAIN, newest
 
 PRECISIONS = {"32-true": 1e-3, "16-mixed": 5e-3, "bf16-mixed": 2e-2}

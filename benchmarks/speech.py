@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 from trainings import ROOT, draw, fit, measure
 
-from trainings import ROOT, draw, fit, measure
 from srulight.checkpoint import load
 from srulight.data import SpeechCorpus, SpokenDigits, YesNo
 from srulight.encoders import LSTM, SRU, Encoder, ResidualCNN
