@@ -65,13 +65,15 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
     for name in ("encoder", "translator"):
         setting = checkpoint["hyper_parameters"].get(name)
         if isinstance(setting, dict):
-            said += f" with {setting['class_path'].rpartition('.')[2]}"
+            said += f" with {str(setting.get('class_path')).rpartition('.')[2]}"
     for state in checkpoint.get("callbacks", {}).values():
-        if isinstance(score := state.get("best_model_score"), torch.Tensor):
-            is_best = Path(state["best_model_path"]).name == Path(path).name
-            monitor = state["monitor"] if is_best else f"best {state['monitor']} so far"
-            said += f", {monitor} {score:.4f}"
-    return f"{said}, step {checkpoint['global_step']}"
+        score, monitor = state.get("best_model_score"), state.get("monitor")
+        if isinstance(score, torch.Tensor) and score.numel() == 1:
+            is_best = Path(str(state.get("best_model_path"))).name == Path(path).name
+            said += f", {monitor if is_best else f'best {monitor} so far'} {score.item():.4f}"
+    said += f", step {checkpoint['global_step']}"
+    # A file must not steer the terminal.
+    return "".join(sign if sign.isprintable() else "?" for sign in said)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Task:

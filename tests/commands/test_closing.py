@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from srulight.callbacks.epoch_line import line
+from srulight.checkpoint import describe
 from srulight.cli import main
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -102,6 +104,21 @@ def test_a_checkpoint_that_is_used_is_named_with_what_it_is(
     assert f"{folder}/last.ckpt: {what}" in caplog.messages
     # Beside the answers, not among them.
     assert folder not in capsys.readouterr().out
+
+
+def test_what_a_file_says_of_itself_is_text() -> None:
+    stored: dict[str, Any] = {
+        "task": "a.\x1b[2JTask",
+        "global_step": 3,
+        "hyper_parameters": {"encoder": {"class_path": 7}, "translator": "no"},
+        "callbacks": {
+            "one": {"best_model_score": torch.zeros(2)},
+            "two": {"best_model_score": torch.tensor(0.5)},
+            "three": {},
+        },
+    }
+    said = describe("x.ckpt", stored)
+    assert said == "x.ckpt: ?[2JTask with 7, best None so far 0.5000, step 3"
 
 
 def test_a_line_has_the_metric_first_and_fits() -> None:
