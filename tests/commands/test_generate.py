@@ -91,4 +91,4 @@ def test_only_language_models_write(tmp_path: Path) -> None:
 def test_a_language_model_refuses_convolutions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", f"--config={CONFIG}", "--model.encoder=CNN"])
-    assert "there is no Recurrent called 'CNN'" in capsys.readouterr().err
+    assert "CNN is no Recurrent: an encoder that can stop" in capsys.readouterr().err
