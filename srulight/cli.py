@@ -5,6 +5,7 @@ Nothing heavy is imported here: torch and Lightning take seconds.
 
 import os
 import sys
+from typing import NoReturn
 
 from srulight import __version__
 from srulight.errors import InputError
@@ -69,8 +70,29 @@ def main(args: list[str] | None = None) -> None:
     else:
         try:
             _run(args[0], args[1:])
-        except InputError as error:
-            sys.exit(f"error: {error}")
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            if os.environ.get("SRULIGHT_DEBUG"):
+                raise
+            _leave(error)
+
+
+def _leave(error: Exception) -> NoReturn:
+    """Ends the process with a sentence; without a word where nobody reads on, as after ``head``."""
+    if isinstance(error, OSError):
+        try:
+            sys.stdout.flush()  # fails again, if it was this that failed
+        except OSError as lost:
+            # Python itself would complain once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(lost, BrokenPipeError):
+                sys.exit(141)
+            sys.exit(f"error: standard output could not be written: {lost.strerror}")
+    from srulight.commands.failures import sentence
+
+    sys.exit(f"error: {sentence(error)}")
 
 
 def _run(command: str, args: list[str]) -> None:

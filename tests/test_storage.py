@@ -72,12 +72,13 @@ def test_pipes_and_devices_are_written_into(tmp_path: Path) -> None:
     assert os.read(read, 100) == b"through"
     for end in (read, write):
         os.close(end)
+    full = Path("/dev/full")
     with (
-        pytest.raises(InputError, match=r"full could not .*: No space left"),
-        written(Path("/dev/full")) as place,
+        pytest.raises(InputError, match="No space left on dev"),
+        written(full) as part,
     ):
-        place.write_text("x")
-    assert Path("/dev/full").is_char_device()
+        part.write_text("x")
+    assert full.is_char_device()
 
 
 @pytest.mark.parametrize(

@@ -164,12 +164,6 @@ def run(command: str, args: list[str]) -> None:
     except SystemExit:
         leave()
         raise
-    except ValueError as error:
-        # jsonargparse wraps what a constructor says.
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__ or cause.__context__
-        raise cause or error from None
 
 
 def build(args: list[str], run: bool = True) -> TrainingCLI:
