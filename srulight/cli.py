@@ -81,9 +81,11 @@ def main(args: list[str] | None = None) -> None:
 
 def _leave(error: Exception) -> NoReturn:
     """Ends the process with a sentence; without a word where nobody reads on, as after ``head``."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is None:
         try:
-            sys.stdout.flush()  # fails again, if it was this that failed
+            sys.stdout.flush()
+            # Was it this that failed? Python does not say; it fails again if it was.
+            os.write(sys.stdout.fileno(), b"\n")
         except OSError as lost:
             # Python itself would complain once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
