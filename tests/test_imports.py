@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "overlap": set(),
     "decoding": {"errors"},
     "spelling": {"errors"},
-    "logs": {"storage"},
+    "logs": {"errors", "storage"},
     "storage": {"errors"},
     "schedules": set(),
     "ops": {"cache", "masking"},

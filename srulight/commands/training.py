@@ -30,7 +30,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import CONFIG, describe, read
 from srulight.commands.closing import closing
-from srulight.commands.defaults import accelerator, for_measuring, for_training
+from srulight.commands.defaults import accelerator, for_measuring, for_training, run_log
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
     RUNS,
@@ -55,9 +55,10 @@ class EmbedConfig(SaveConfigCallback):
     """Writes the configuration beside the log, and into every checkpoint."""
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
-        logs = [logger for logger in trainer.loggers if isinstance(logger, Log)]
-        folder = logs[0].log_dir if logs else trainer.default_root_dir
-        with written(Path(folder) / self.config_filename) as part:
+        folders = [logger.log_dir for logger in trainer.loggers if isinstance(logger, Log)]
+        if not folders:
+            return  # the checkpoints have it
+        with written(Path(folders[0]) / self.config_filename) as part:
             part.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
 
     @cached_property
@@ -81,7 +82,13 @@ class TrainingCLI(LightningCLI):
         self.resumed = resumed
         self.stored = None if resumed is None else resumed.stored
         self.changes: dict[str, tuple[Any, Any]] = {}
-        super().__init__(**kwargs)
+        self.log: Log | None = None
+        try:
+            super().__init__(**kwargs)
+        except BaseException:
+            if self.log is not None:
+                self.log.discard()
+            raise
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         # Without Lightning's warning that args are given although sys.argv has some too.
@@ -115,7 +122,8 @@ class TrainingCLI(LightningCLI):
             resumed = self.resumed
             if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
                 resumed = None  # it goes on elsewhere, as a run of its own
-            kwargs |= for_training(config, self.model, resumed, self.changes)
+            self.log = run_log(config, resumed)
+            kwargs |= for_training(config, self.model, resumed, self.changes, self.log)
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
