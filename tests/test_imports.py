@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "text": {"errors"},
     "sampling": {"errors"},
     "metrics": {"errors", "processes"},
-    "processes": set(),
+    "processes": {"errors"},
     "cache": set(),
     "masking": set(),
     "batch": set(),

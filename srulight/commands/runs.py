@@ -140,8 +140,15 @@ def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
-    # last.ckpt is never older than previous.ckpt, which may be the same file.
-    return sorted(paths, key=lambda p: (p.stat().st_mtime, p.name == LAST[0]), reverse=True)
+    """Sorts by run, the one that was written to latest first; of each, last.ckpt comes first.
+
+    A clock that was set back says nothing of one run: there last.ckpt is always the later one.
+    """
+    times = {path: path.stat().st_mtime for path in paths}
+    runs: dict[Path, float] = {}
+    for path, time in times.items():
+        runs[path.parent] = max(time, runs.get(path.parent, time))
+    return sorted(times, key=lambda p: (-runs[p.parent], p.parent, p.name != LAST[0]))
 
 
 def _root(args: Sequence[str]) -> str | None:
@@ -153,7 +160,18 @@ def _root(args: Sequence[str]) -> str | None:
         if option == "--trainer.default_root_dir":
             return value
         if option in ("-c", "--config") and Path(value).is_file():
-            config = yaml.safe_load(Path(value).read_text())
-            trainer = config.get("trainer") if isinstance(config, dict) else None
-            root = (trainer or {}).get("default_root_dir", root)
+            root = _trainer(Path(value)).get("default_root_dir", root)
     return root
+
+
+def _trainer(path: Path) -> dict[str, Any]:
+    """Reads what a configuration says of the trainer; nothing if it cannot be read.
+
+    The parser reads it again, and says what is wrong.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    trainer = config.get("trainer") if isinstance(config, dict) else None
+    return trainer if isinstance(trainer, dict) else {}

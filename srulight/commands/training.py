@@ -44,7 +44,7 @@ from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.logs import Log
 from srulight.plugins import load_plugins
-from srulight.processes import leave
+from srulight.processes import check_launched, leave
 from srulight.program import program
 from srulight.storage import written
 from srulight.tasks import Task
@@ -125,9 +125,11 @@ class TrainingCLI(LightningCLI):
             self.log = run_log(config, resumed)
             kwargs |= for_training(config, self.model, resumed, self.changes, self.log)
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
+        check_launched(trainer.world_size)
+        return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning import Callback, LightningModule, Trainer
 
 from srulight.cli import main
@@ -77,6 +78,39 @@ def test_a_run_that_comes_to_nothing_leaves_nothing(args: list[str], message: st
         fit(*args)
     assert left() == set()
     assert not list(Path().glob("runs/*"))
+
+
+def test_a_configuration_holds_no_object_and_can_be_used_again() -> None:
+    callbacks = ["StochasticWeightAveraging", "Timer"]
+    fit(
+        "--trainer.max_epochs=2", "--trainer.callbacks+=StochasticWeightAveraging",
+        "--trainer.callbacks.swa_lrs=0.01", "--trainer.callbacks+=Timer",
+        "--trainer.callbacks.duration=00:01:00:00",
+    )  # fmt: skip
+    text = Path("runs/version_0/config.yaml").read_text()
+    assert "Unable" not in text
+    config = yaml.safe_load(text)
+    given = {one["class_path"].rpartition(".")[2]: one for one in config["trainer"]["callbacks"]}
+    assert list(given) == callbacks
+    assert "device" not in given["StochasticWeightAveraging"]["init_args"]
+    assert given["Timer"]["init_args"]["interval"] == "step"
+    stored = torch.load("runs/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert stored["config"] == config
+    again = ["fit", "--config=runs/version_0/config.yaml", "--trainer.max_epochs=3"]
+    main([*again, "--ckpt_path=last"])
+    last = torch.load("runs/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert last["epoch"] == 3
+
+
+def test_a_timer_ends_a_run_which_goes_on_later() -> None:
+    timer = ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration=00:00:00:02"]
+    fit("--trainer.max_epochs=100000", *timer)
+    last = "runs/version_0/checkpoints/last.ckpt"
+    epoch = torch.load(last, weights_only=True)["epoch"]
+    assert 0 < epoch < 100000
+    more = [f"--trainer.max_epochs={epoch + 2}", "--trainer.callbacks=null"]
+    main(["fit", "--ckpt_path=last", *more])
+    assert torch.load(last, weights_only=True)["epoch"] == epoch + 2
 
 
 class Stumbling(Callback):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from srulight.checkpoint import read
+from srulight.cli import main
 from srulight.commands.runs import (
     files_first,
     find_checkpoint,
@@ -62,6 +63,35 @@ def checkpoint(root: Path, run: str, name: str, step: int) -> Path:
     torch.save({"metadata": {}, "global_step": step, "weight": torch.ones(1000)}, path)
     os.utime(path, (step, step))
     return path
+
+
+@pytest.mark.parametrize("name", ["last", "auto"])
+def test_a_clock_that_was_set_back_changes_nothing_in_a_run(name: str, tmp_path: Path) -> None:
+    checkpoint(tmp_path, "version_0", "previous", 50)
+    last = checkpoint(tmp_path, "version_0", "last", 60)
+    os.utime(last, (40, 40))
+    checkpoint(tmp_path, "version_1", "last", 45)
+    args = [f"--trainer.default_root_dir={tmp_path}"]
+    found = find_resumable(args) if name == "auto" else None
+    assert (found.path if found else find_checkpoint(name, args)) == last
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00a", "trainer: {}".encode("utf-16"), b"trainer: [1]", b"- 1", b"{"]
+)
+def test_a_configuration_that_cannot_be_read_is_left_to_the_parser(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_bytes(content)
+    found = find_resumable([f"--config={config}", f"--trainer.default_root_dir={tmp_path}"])
+    assert found is None
+    assert find_resumable([f"--config={config}"]) is None
+    with pytest.raises(SystemExit):
+        main(["fit", f"--config={config}"])
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ")
+    assert message[:300].count("config.yaml") or "trainer" in message
 
 
 def damage(path: Path) -> None:
