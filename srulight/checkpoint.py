@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from srulight.devices import get_device
 from srulight.errors import InputError
 from srulight.plugins import load_plugins
 from srulight.tasks.base import DROPPED, METADATA, TASK, Task
@@ -84,9 +85,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Task:
         device: Where the weights go, "cpu" or "cuda".
 
     Raises:
-        InputError: If the file is not a checkpoint of srulight, or holds a task that was made in
-            Python with arguments that no file can hold.
+        InputError: If there is no such device, or the file is no checkpoint of srulight, or holds
+            a task that was made in Python with arguments that no file can hold.
     """
+    device = get_device(device)
     load_plugins()
     checkpoint = read(path)
     dropped = checkpoint[DROPPED]

@@ -31,7 +31,7 @@ MAY_IMPORT = {
         "translating",
         "errors",
     },
-    "checkpoint": {"plugins", "tasks", "errors"},
+    "checkpoint": {"devices", "plugins", "tasks", "errors"},
     "plugins": {"data", "encoders", "schedules", "tasks", "translators"},
     "compat": {"encoders"},
     "callbacks": {"data", "encoders", "errors", "logs", "processes", "storage"},
@@ -84,6 +84,7 @@ MAY_IMPORT = {
     "memory": set(),
     "program": set(),
     "faults": {"errors"},
+    "devices": {"errors"},
 }
 
 

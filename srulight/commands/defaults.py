@@ -10,6 +10,7 @@ from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     Checkpoint,
+    EarlyStopping,
     LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
@@ -104,6 +105,7 @@ def for_training(
     callbacks = first + ours + others + last
     for callback in callbacks:
         _leave_out_idle_hooks(callback)
+        _watch_validation(callback)
     return arguments | {"callbacks": callbacks}
 
 
@@ -112,6 +114,15 @@ def _best(task: Task, folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(
         folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
     )
+
+
+def _watch_validation(callback: Callback) -> None:
+    """Lets early stopping look when there is something new, and not where an epoch was cut short.
+
+    Lightning (2.6) would look at the end of an epoch without a validation, too, and fail.
+    """
+    if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val/"):
+        callback._check_on_train_epoch_end = callback._check_on_train_epoch_end or False
 
 
 def _leave_out_idle_hooks(callback: Callback) -> None:

@@ -154,6 +154,15 @@ class TrainingCLI(LightningCLI):
             # Words and labels keep the indices that the weights were trained with.
             self.datamodule.use_metadata(self.stored[METADATA])
 
+    def before_fit(self) -> None:
+        done = 0 if self.stored is None else self.stored.get("epoch", 0)
+        limit = self.trainer.max_epochs
+        if limit is not None and -1 < limit < done:
+            raise InputError(
+                f"trainer.max_epochs is {limit}, and the checkpoint has trained {done} epochs: "
+                "raise it, or leave out --ckpt_path to train anew"
+            )
+
     def after_fit(self) -> None:
         begun = 0 if self.stored is None else self.stored["global_step"]
         if said := closing(self.trainer, begun):
@@ -271,5 +280,7 @@ def _silence_noise() -> None:
         # A resumed run keeps its checkpoints where they are; a measured one needs no callbacks.
         "Checkpoint directory .* exists and is not empty",
         "callbacks used to create the checkpoint need to be provided",
+        # An epoch that is cut short has no validation.
+        r"ModelCheckpoint\(monitor=.*could not find the monitored key",
     ):
         warnings.filterwarnings("ignore", message=f".*{message}")

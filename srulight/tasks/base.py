@@ -3,7 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -145,7 +145,7 @@ class Task(LightningModule, ABC):
 
     def _build(self, metadata: dict[str, Any]) -> None:
         try:
-            self.build(metadata)
+            self.build(_Known(metadata, type(self).__name__))
         except ValueError as error:  # a setting of the encoder's, say
             raise InputError(str(error)) from error
         self.metadata = metadata
@@ -219,6 +219,20 @@ class Task(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+class _Known(dict[str, Any]):
+    """What data know, which says more than that a key is missing."""
+
+    def __init__(self, metadata: dict[str, Any], task: str) -> None:
+        super().__init__(metadata)
+        self._task = task
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise InputError(
+            f"a {self._task} needs {key} of its data, which know {', '.join(self) or 'nothing'}: "
+            "they are data of another task"
+        )
 
 
 def _refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
