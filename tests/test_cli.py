@@ -38,7 +38,10 @@ def wrapped(cause: Exception, text: str) -> ValueError:
             RuntimeError("DataLoader worker (pid(s) 23, 24) exited unexpectedly"),
             "error: a process that prepares batches died, as happens where memory runs out",
         ),
-        (ModuleNotFoundError("No module named 'x'", name="x.y"), "error: x is not installed: pip"),
+        (
+            ModuleNotFoundError("No module named 'x'", name="x.y"),
+            "error: there is no module x.y: ",
+        ),
         (ModuleNotFoundError("Requirement 'wandb>=0.1' not"), "error: wandb is not installed: pip"),
     ],
 )

@@ -56,10 +56,11 @@ def _known(error: BaseException) -> str | None:
             "--data.num_workers=0 does without such processes"
         )
     if isinstance(error, ModuleNotFoundError):
-        # Lightning, whose class needs more, names it in its text alone.
+        if error.name is not None:
+            return f"there is no module {error.name}: install its package, or run where it is"
+        # Lightning, whose class needs a package, names it in the text alone.
         named = re.search(r"[`']([A-Za-z][\w-]*)", text)
-        name = error.name or (named[1] if named else None)
-        return f"{name.split('.')[0]} is not installed: pip install {name}" if name else text
+        return f"{named[1]} is not installed: pip install {named[1]}" if named else text
     if isinstance(error, MisconfigurationException) or text.startswith("Early stopping cond"):
         return _line(error)
     if isinstance(error, OSError):

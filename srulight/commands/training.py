@@ -152,7 +152,14 @@ class TrainingCLI(LightningCLI):
         if self.resumed is not None and self.stored is not None:
             rank_zero_info(describe(self.resumed.path, self.stored))
             # Words and labels keep the indices that the weights were trained with.
-            self.datamodule.use_metadata(self.stored[METADATA])
+            try:
+                self.datamodule.use_metadata(self.stored[METADATA])
+            except KeyError as error:
+                name = type(self.datamodule).__name__
+                raise InputError(
+                    f"a {name} needs {error} of what the checkpoint knows of its data, which "
+                    "were of another task: leave out --data"
+                ) from error
 
     def before_fit(self) -> None:
         done = 0 if self.stored is None else self.stored.get("epoch", 0)
