@@ -46,19 +46,25 @@ def test_a_table_is_not_written_at_every_row(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 3
 
 
-def test_runs_that_begin_at_once_have_folders_of_their_own(tmp_path: Path) -> None:
+def test_runs_that_begin_at_once_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "version_1").touch()  # whatever it is
-    logs = [Log(tmp_path) for _ in range(20)]
-    ready = Barrier(len(logs))
+    logs = [Log(tmp_path) for _ in range(8)]
+    look, all_have_looked = Log._get_next_version, Barrier(len(logs))
 
-    def claim(log: Log) -> str:
-        ready.wait()
-        return log.log_dir
+    def look_and_wait(log: Log) -> int:
+        number = look(log)
+        all_have_looked.wait()
+        return number
 
+    monkeypatch.setattr(Log, "_get_next_version", look_and_wait)
     with ThreadPoolExecutor(len(logs)) as threads:
-        folders = list(threads.map(claim, logs))
-    assert len(set(folders)) == len(logs)
-    assert all(Path(folder).is_dir() for folder in folders)
+        folders = list(threads.map(lambda log: Path(log.log_dir), logs))
+    assert sorted(path.name for path in folders) == [
+        f"version_{i}" for i in (0, 2, 3, 4, 5, 6, 7, 8)
+    ]
+    assert all(path.is_dir() for path in folders)
 
 
 def test_a_folder_that_nothing_came_of_goes_again(tmp_path: Path) -> None:
