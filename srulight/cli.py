@@ -98,6 +98,10 @@ def _leave(error: Exception) -> NoReturn:
 
 
 def _run(command: str, args: list[str]) -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:  # libraries of torch would end the process
+        raise InputError("the working directory is gone: change to another one") from error
     if command in TRAINING:
         from srulight.commands.training import run
 

@@ -116,3 +116,15 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(lines: int) -> None:
     os.close(full)
     assert done.stderr == "error: standard output could not be written: No space left on device\n"
     assert done.returncode == 1
+
+
+def test_a_working_directory_that_is_gone_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # and back
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit, match="error: the working directory is gone: change to another"):
+        cli.main(["fit"])
