@@ -160,18 +160,7 @@ def _root(args: Sequence[str]) -> str | None:
         if option == "--trainer.default_root_dir":
             return value
         if option in ("-c", "--config") and Path(value).is_file():
-            root = _trainer(Path(value)).get("default_root_dir", root)
+            config = yaml.safe_load(Path(value).read_text())
+            trainer = config.get("trainer") if isinstance(config, dict) else None
+            root = trainer.get("default_root_dir", root) if isinstance(trainer, dict) else root
     return root
-
-
-def _trainer(path: Path) -> dict[str, Any]:
-    """Reads what a configuration says of the trainer; nothing if it cannot be read.
-
-    The parser reads it again, and says what is wrong.
-    """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    trainer = config.get("trainer") if isinstance(config, dict) else None
-    return trainer if isinstance(trainer, dict) else {}

@@ -76,22 +76,17 @@ def test_a_clock_that_was_set_back_changes_nothing_in_a_run(name: str, tmp_path:
     assert (found.path if found else find_checkpoint(name, args)) == last
 
 
-@pytest.mark.parametrize(
-    "content", [b"\xff\xfe\x00a", "trainer: {}".encode("utf-16"), b"trainer: [1]", b"- 1", b"{"]
-)
-def test_a_configuration_that_cannot_be_read_is_left_to_the_parser(
-    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("text", ["trainer: [1]", "- 1", "1", "", "trainer:"])
+def test_a_configuration_of_another_form_is_left_to_the_parser(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "config.yaml"
-    config.write_bytes(content)
-    found = find_resumable([f"--config={config}", f"--trainer.default_root_dir={tmp_path}"])
-    assert found is None
-    assert find_resumable([f"--config={config}"]) is None
+    config.write_text(text)
+    args = [f"--config={config}", f"--data.root={tmp_path}"]
+    assert find_resumable([*args, f"--trainer.default_root_dir={tmp_path}"]) is None
     with pytest.raises(SystemExit):
-        main(["fit", f"--config={config}"])
-    (message,) = capsys.readouterr().err.splitlines()
-    assert message.startswith("error: ")
-    assert message[:300].count("config.yaml") or "trainer" in message
+        main(["fit", *args, f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=auto"])
+    assert "error: " in capsys.readouterr().err
 
 
 def damage(path: Path) -> None:
