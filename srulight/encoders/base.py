@@ -111,12 +111,12 @@ def build_encoder(build: Callable[[int], _E], input_size: int) -> _E:
         # Training is how modules begin; without it nothing random happens.
         encoder.eval()
         with torch.no_grad():
-            shape = tuple(encoder(weight.new_zeros(1, 2, input_size)).shape)
+            features = encoder(weight.new_zeros(1, 2, input_size)).size(-1)
         encoder.train()
-        if shape != (1, 2, encoder.output_size):
+        if features != encoder.output_size:
             raise ValueError(
-                f"{name} must turn (1, 2, {input_size}) into (1, 2, {encoder.output_size}), as its "
-                f"output_size says; got {shape}"
+                f"{name} gives {features} features for a step, and its output_size is "
+                f"{encoder.output_size}"
             )
     return encoder
 
