@@ -5,6 +5,7 @@ Nothing heavy is imported here: torch and Lightning take seconds.
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from srulight import __version__
@@ -60,8 +61,9 @@ def main(args: list[str] | None = None) -> None:
     keep_pages()
     # Modules of the user's own are found where they stand, as by python itself; last, so that none
     # takes the place of a library.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    with suppress(FileNotFoundError):  # it may be gone
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP.replace("python train.py", program()), end="")
