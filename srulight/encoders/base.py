@@ -6,7 +6,10 @@ Shapes, here and in all of srulight: B sequences, T steps, F input features, H o
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
+
+from srulight.ops.sru import transformed
 
 
 class Encoder(nn.Module, ABC):
@@ -22,16 +25,23 @@ class Encoder(nn.Module, ABC):
     input_size: int
     output_size: int
 
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, output_size={self.output_size}"
+
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encodes a batch.
 
         Args:
             x: Steps to encode, (B, T, F).
-            lengths: Real steps in each sequence, (B,) int64, 1 to T; None means all T.
+            lengths: Real steps in each sequence, (B,) int64, 0 to T; None means all T.
 
         Returns:
             Encoded steps, (B, T, H), in the dtype of ``x``.
+
+        Raises:
+            ValueError: If ``x`` or ``lengths`` is not what it should be. How long they say
+                sequences are is looked at on a CPU only; elsewhere that would mean to wait.
         """
 
 
@@ -57,7 +67,7 @@ class Recurrent(Encoder):
             Encoded steps, (B, T, H), and the state after the last of them, (L, B, S).
 
         Raises:
-            ValueError: If the encoder is bidirectional.
+            ValueError: If the encoder is bidirectional, or ``x`` has another shape.
         """
 
 
@@ -85,6 +95,28 @@ EncoderFactory = Callable[[int], Encoder]
 """Builds an encoder for a given ``input_size``. The type a task asks for."""
 
 RecurrentFactory = Callable[[int], Recurrent]
+
+
+def check_steps(encoder: Encoder, x: Tensor, lengths: Tensor | None = None) -> None:
+    """Raises ValueError if an encoder is given what it cannot encode."""
+    if torch.compiler.is_compiling():
+        return
+    if x.dim() != 3 or x.size(2) != encoder.input_size:
+        expected = f"(batch, time, {encoder.input_size})"
+        raise ValueError(f"x must have shape {expected}, got {tuple(x.shape)}")
+    if lengths is None:
+        return
+    if lengths.shape != x.shape[:1]:
+        expected = f"({len(x)},), one for each sequence of x"
+        raise ValueError(f"lengths must have shape {expected}, got {tuple(lengths.shape)}")
+    if lengths.dtype != torch.int64:
+        raise ValueError(f"lengths must be int64, got {str(lengths.dtype).removeprefix('torch.')}")
+    if lengths.device != x.device:
+        raise ValueError(f"lengths must be on the device of x, {x.device}, got {lengths.device}")
+    if lengths.is_cpu and len(lengths) > 0 and not transformed():
+        for length in lengths.aminmax():
+            if not 0 <= length <= x.size(1):
+                raise ValueError(f"lengths must be 0 to {x.size(1)}, the steps of x, got {length}")
 
 
 def refuse_to_resume(encoder: Recurrent) -> None:
