@@ -5,10 +5,14 @@ Shapes, here and in all of srulight: B sequences, T steps, F input features, H o
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from srulight.ops.sru import transformed
 
 
 class Encoder(nn.Module, ABC):
@@ -24,16 +28,24 @@ class Encoder(nn.Module, ABC):
     input_size: int
     output_size: int
 
+    def extra_repr(self) -> str:
+        sizes = {name: vars(self).get(name) for name in ("input_size", "output_size")}
+        return ", ".join(f"{name}={size}" for name, size in sizes.items() if size is not None)
+
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encodes a batch.
 
         Args:
             x: Steps to encode, (B, T, F).
-            lengths: Real steps in each sequence, (B,) int64, 1 to T; None means all T.
+            lengths: Real steps in each sequence, (B,) int64, 0 to T; None means all T.
 
         Returns:
             Encoded steps, (B, T, H), in the dtype of ``x``.
+
+        Raises:
+            ValueError: If ``x`` or ``lengths`` is not what it should be. How long they say
+                sequences are is looked at on a CPU only; elsewhere that would mean to wait.
         """
 
 
@@ -59,7 +71,7 @@ class Recurrent(Encoder):
             Encoded steps, (B, T, H), and the state after the last of them, (L, B, S).
 
         Raises:
-            ValueError: If the encoder is bidirectional.
+            ValueError: If the encoder is bidirectional, or ``x`` has another shape.
         """
 
 
@@ -106,19 +118,41 @@ def build_encoder(build: Callable[[int], _E], input_size: int) -> _E:
     name = type(encoder).__name__
     if not isinstance(getattr(encoder, "output_size", None), int):
         raise ValueError(f"{name} must set output_size, the number of features it gives for a step")
-    weight = next(encoder.parameters(), torch.empty(0))
-    if not weight.is_meta:
-        # Training is how modules begin; without it nothing random happens.
-        encoder.eval()
-        with torch.no_grad():
-            features = encoder(weight.new_zeros(1, 2, input_size)).size(-1)
-        encoder.train()
+    # Tried on a device that computes nothing, and draws no random numbers.
+    tensors = dict(chain(encoder.named_parameters(), encoder.named_buffers()))
+    on_meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
+    dtype = next((t.dtype for t in on_meta.values() if t.is_floating_point()), torch.float32)
+    x = torch.empty(1, 2, input_size, dtype=dtype, device="meta")
+    with torch.no_grad(), suppress(NotImplementedError):  # of one that looks at its numbers
+        features = torch.func.functional_call(encoder, on_meta, x).size(-1)
         if features != encoder.output_size:
             raise ValueError(
                 f"{name} gives {features} features for a step, and its output_size is "
                 f"{encoder.output_size}"
             )
     return encoder
+
+
+def check_steps(encoder: Encoder, x: Tensor, lengths: Tensor | None = None) -> None:
+    """Raises ValueError if an encoder is given what it cannot encode."""
+    if torch.compiler.is_compiling():
+        return
+    if x.dim() != 3 or x.size(2) != encoder.input_size:
+        expected = f"(batch, time, {encoder.input_size})"
+        raise ValueError(f"x must have shape {expected}, got {tuple(x.shape)}")
+    if lengths is None:
+        return
+    if lengths.shape != x.shape[:1]:
+        expected = f"({len(x)},), one for each sequence of x"
+        raise ValueError(f"lengths must have shape {expected}, got {tuple(lengths.shape)}")
+    if lengths.dtype != torch.int64:
+        raise ValueError(f"lengths must be int64, got {str(lengths.dtype).removeprefix('torch.')}")
+    if lengths.device != x.device:
+        raise ValueError(f"lengths must be on the device of x, {x.device}, got {lengths.device}")
+    if lengths.is_cpu and len(lengths) > 0 and not transformed():
+        for length in lengths.aminmax():
+            if not 0 <= length <= x.size(1):
+                raise ValueError(f"lengths must be 0 to {x.size(1)}, the steps of x, got {length}")
 
 
 def refuse_to_resume(encoder: Recurrent) -> None:
