@@ -10,7 +10,7 @@ import pytest
 import srulight
 
 ROOT = Path(srulight.__file__).parent
-DOWN = {"errors", "batch", "masking", "text", "tokens"}
+DOWN = {"errors", "batch", "files", "masking", "records", "text", "tokens"}
 SPEECH = {"audio", "features", "frontend", "spelling"}
 MAY_IMPORT = {
     "cli": {"commands", "errors", "memory"},
@@ -26,6 +26,8 @@ MAY_IMPORT = {
         "tasks",
         "translating",
         "errors",
+        "files",
+        "records",
     },
     "checkpoint": {"plugins", "tasks", "errors"},
     "plugins": {"data", "encoders", "schedules", "tasks", "translators"},
@@ -61,7 +63,9 @@ MAY_IMPORT = {
     "features": {"errors"},
     "audio": {"errors"},
     "overlap": set(),
-    "decoding": {"errors"},
+    "decoding": {"errors", "files"},
+    "records": {"errors", "files"},
+    "files": {"errors"},
     "spelling": {"errors"},
     "logs": {"storage"},
     "storage": {"errors"},

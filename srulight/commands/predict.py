@@ -15,6 +15,7 @@ from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
 from srulight.errors import InputError
+from srulight.files import lines, read_text
 from srulight.storage import written
 from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
 
@@ -130,13 +131,13 @@ def _transcribe(task: SpeechRecognition, inputs: list[str], output: str, batch_s
         raise InputError("give --input=FILE or a folder; PCM on standard input needs --stream=true")
     faults = 0
 
-    def lines() -> Iterator[str]:
+    def rows() -> Iterator[str]:
         nonlocal faults
         for row in transcribe(task, inputs, batch_size):
             faults += "error" in row
             yield json.dumps(row, ensure_ascii=False) + "\n"
 
-    _write(lines(), output)
+    _write(rows(), output)
     if faults:
         raise InputError(f"{faults} recordings could not be read; their lines say why")
 
@@ -150,7 +151,7 @@ def _found(
     if len(inputs) != 1:
         raise InputError(f"expected one file, got {len(inputs)}")
     if question is not None:
-        return answer_question(task, "\n".join(_read(inputs[0])), question, n_best)
+        return answer_question(task, read_text(inputs[0]), question, n_best)
     if not inputs[0].endswith(".json"):
         raise InputError(
             f"expected a file of questions (.json, as SQuAD's), or a text and --question, got "
@@ -163,7 +164,7 @@ def _lines(inputs: list[str]) -> list[str]:
     """Gives the lines of the one file."""
     if len(inputs) != 1:
         raise InputError(f"expected one file of lines, got {len(inputs)}")
-    return _read(inputs[0])
+    return [line for _, line in lines(inputs[0])]
 
 
 def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]:
@@ -188,22 +189,6 @@ def _write(lines: Iterable[str], output: str) -> None:
 
 def _text(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _read(path: str) -> list[str]:
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"input {path} cannot be read: {error.strerror}") from error
-    sentences = []
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            sentences.append(line.decode("utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}:{number}: expected UTF-8, got byte {line[error.start]:#x}"
-            ) from error
-    return sentences
 
 
 def run(args: list[str]) -> None:

@@ -9,12 +9,12 @@ from torch.utils.data import DataLoader
 
 from srulight.batch import StreamBatch
 from srulight.data.base import TaskData
-from srulight.data.files import read_text
 from srulight.data.loading import ResumableLoader
 from srulight.data.segments import InOrder, Segments, all_tracks, even_tracks
 from srulight.data.texts import GrammarText, TextCorpus
 from srulight.data.token_ids import Recipe, TokenIds, token_ids
 from srulight.errors import InputError
+from srulight.files import lines
 from srulight.text import get_tokenizer
 from srulight.tokens import Level, closed_vocabulary
 
@@ -155,10 +155,9 @@ class LanguageModellingData(TaskData):
         return token_ids(self.corpus.find(self.root), recipe)
 
     def _closed(self, path: Path) -> list[str]:
-        text = read_text(path, "utf-8", "give --data.vocabulary a file with one token a line")
         tokens = []
-        for number, line in enumerate(text.split("\n"), start=1):
-            token = line.strip() if self.level == "word" else line.removesuffix("\r")
+        for number, line in lines(path, "give --data.vocabulary a file with one token a line"):
+            token = line.strip() if self.level == "word" else line
             if len(token.split() if self.level == "word" else token) > 1:
                 raise InputError(
                     f"{path}:{number}: expected one {self.level} a line, got {token!r}"

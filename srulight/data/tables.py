@@ -1,15 +1,14 @@
 """Sentences in tables: TSV, CSV or JSON lines."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from srulight.data.corpus import Corpus, Example, Splits
-from srulight.data.files import hold_out, numbered_lines, read_text
+from srulight.data.hold_out import hold_out
 from srulight.errors import InputError
+from srulight.records import TABLES, table_rows
+
+_REMEDY = "set --data.root to its folder, or the corpus's file names"
 
 
 class _Row(NamedTuple):
@@ -62,11 +61,11 @@ class Tables(Corpus):
         return Splits(train, val, test, labels, is_tokenized=False)
 
     def _rows(self, path: Path) -> list[_Row]:
-        readers = {".tsv": _delimited, ".csv": _delimited, ".jsonl": _json_lines}
-        if path.suffix not in readers:
-            raise InputError(f"{path}: expected a name ending in {', '.join(readers)}")
+        if path.suffix not in TABLES:
+            raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}")
         rows = []
-        for place, row in readers[path.suffix](path):
+        for number, row in table_rows(path, _REMEDY):
+            place = f"{path}:{number}"
             for column in (self.text, self.label):
                 if column not in row:
                     raise InputError(
@@ -94,39 +93,3 @@ def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
                 f"{', '.join(labels)}"
             )
     return [Example(row.text, indices[row.label]) for row in rows]
-
-
-def _read(path: Path) -> str:
-    return read_text(path, "utf-8", "set --data.root to its folder, or the corpus's file names")
-
-
-def _delimited(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    lines = io.StringIO(_read(path), newline="")
-    # A quote in a TSV file is a quote: such files are written without escapes.
-    if path.suffix == ".tsv":
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, strict=True)
-    try:
-        header = next(reader)
-        for row in reader:
-            place = f"{path}:{reader.line_num}"
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(f"{place}: expected {len(header)} columns, got {len(row)}")
-            yield place, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: {error}") from error
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    for number, line in numbered_lines(_read(path)):
-        place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{place}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{place}: expected a JSON object, got {line[:60]!r}")
-        yield place, row

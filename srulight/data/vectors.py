@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from srulight.errors import InputError
+from srulight.files import raw_lines
 
 
 def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -30,29 +31,34 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     left = {word.encode() for word in wanted}
     found: dict[str, Tensor] = {}
     dimension = None
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                line = line.rstrip()
-                if dimension is None:
-                    dimension = line.count(b" ")
-                    if dimension == 1 and line.replace(b" ", b"").isdigit():
-                        dimension = int(line.split()[1])
-                        continue
-                word, _, values = line.partition(b" ")
-                if line.count(b" ") != dimension:
-                    word, values = _split_odd(line, dimension, f"{path}:{number}")
-                if word in left:
-                    left.remove(word)
-                    found[word.decode()] = _numbers(values, f"{path}:{number}")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path.name} is not in {path.parent.absolute()}; set --data.vectors to a file of "
-            "word vectors"
-        ) from error
+    for number, line in raw_lines(path, "set --data.vectors to a file of word vectors"):
+        line = line.rstrip()
+        if b"\0" in line:
+            raise InputError(
+                f"{path}:{number}: expected vectors as text, got binary ones; save them as text, "
+                "as gensim's save_word2vec_format does"
+            )
+        if dimension is None:
+            dimension = line.count(b" ")
+            if dimension == 1 and line.replace(b" ", b"").isdigit():
+                dimension = _dimension(line, f"{path}:{number}")
+                continue
+        word, _, values = line.partition(b" ")
+        if line.count(b" ") != dimension:
+            word, values = _split_odd(line, dimension, f"{path}:{number}")
+        if word in left:
+            left.remove(word)
+            found[word.decode()] = _numbers(values, f"{path}:{number}")
     if not dimension:
         raise InputError(f"{path} holds no word vectors")
     return found
+
+
+def _dimension(header: bytes, place: str) -> int:
+    dimension = header.split()[1]
+    if len(dimension) > 6:
+        raise InputError(f"{place}: expected a count and a dimension, got {header[:60].decode()!r}")
+    return int(dimension)
 
 
 def _split_odd(line: bytes, dimension: int, place: str) -> tuple[bytes, bytes]:

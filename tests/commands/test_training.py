@@ -1,7 +1,6 @@
 """A user's loop: fit, resume, test, predict, each in a process of its own or as if it were."""
 
 import csv
-import io
 from pathlib import Path
 
 import pytest
@@ -77,9 +76,10 @@ def test_a_checkpoint_needs_no_configuration(
     main(["predict", f"--ckpt_path={best}", f"--input={tmp_path / 'in.txt'}"])
     assert capsys.readouterr().out.splitlines(keepends=True) == expected
 
-    stdin = io.TextIOWrapper(io.BytesIO(("\r\n".join(sentences)).encode()))
-    monkeypatch.setattr("sys.stdin", stdin)
-    main(["predict", f"--ckpt_path={best}", f"--output={tmp_path / 'out.txt'}"])
+    (tmp_path / "in.txt").write_bytes("\r\n".join(sentences).encode())
+    with (tmp_path / "in.txt").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        main(["predict", f"--ckpt_path={best}", f"--output={tmp_path / 'out.txt'}"])
     assert (tmp_path / "out.txt").read_text().splitlines(keepends=True) == expected
 
 
