@@ -20,7 +20,7 @@ from srulight.data.stories import Stories
 from srulight.data.vectors import read_vectors, vector_matrix
 from srulight.errors import InputError
 from srulight.reading import Asked, Reading, ReadingSettings, TokenTable, answer_words
-from srulight.text import PAD, UNKNOWN, Vocabulary
+from srulight.text import PAD, UNKNOWN, PlacingTokenizer, Vocabulary
 
 
 class _Questions(Dataset[QuestionBatch]):
@@ -63,6 +63,8 @@ class QuestionAnsweringData(TaskData):
         download: Download the files that are missing, if the corpus knows where they are.
         annotator: Name or folder of a spaCy pipeline, such as en_core_web_sm, for lemmas, parts of
             speech and entities; words alone if None.
+        tokenizer: What words are: ``english``, or ``characters`` (each one a word) for scripts
+            without spaces, such as Chinese, Japanese and Thai.
         lowercase: Turn words into lower case before they are looked up; vectors of cased words,
             such as glove.840B, need False.
         min_count: Times that a word must occur in training to be in the vocabulary.
@@ -84,6 +86,7 @@ class QuestionAnsweringData(TaskData):
         root: str = ".",
         download: bool = False,
         annotator: str | None = None,
+        tokenizer: PlacingTokenizer = "english",
         lowercase: bool = True,
         min_count: int = 1,
         max_size: int | None = None,
@@ -111,6 +114,7 @@ class QuestionAnsweringData(TaskData):
         self.root = Path(root).expanduser()
         self.download = download
         self.annotator = annotator
+        self.tokenizer: PlacingTokenizer = tokenizer
         self.lowercase = lowercase
         self.min_count = min_count
         self.max_size = max_size
@@ -130,7 +134,7 @@ class QuestionAnsweringData(TaskData):
     def metadata(self) -> dict[str, Any]:
         """What a task must know to read as this module does.
 
-        The fields of :class:`srulight.reading.ReadingSettings`, and ``annotator``.
+        The fields of :class:`srulight.reading.ReadingSettings`, ``annotator`` and ``tokenizer``.
         """
         if not self._metadata:
             raise RuntimeError("call setup before asking for metadata")
@@ -142,11 +146,14 @@ class QuestionAnsweringData(TaskData):
         return self._word_vectors
 
     def use_metadata(self, metadata: dict[str, Any]) -> None:
-        if metadata["annotator"] != self.annotator:
-            raise InputError(
-                f"the checkpoint was trained with annotator={metadata['annotator']} and the data "
-                f"have annotator={self.annotator}: set --data.annotator"
-            )
+        # Before it could be chosen, the tokenizer was this one.
+        metadata = {"tokenizer": "english", **metadata}
+        for name in ("annotator", "tokenizer"):
+            if metadata[name] != getattr(self, name):
+                raise InputError(
+                    f"the checkpoint was trained with {name}={metadata[name]} and the data have "
+                    f"{name}={getattr(self, name)}: set --data.{name}"
+                )
         self._metadata = metadata
 
     def prepare_data(self) -> None:
@@ -169,6 +176,7 @@ class QuestionAnsweringData(TaskData):
         if not self._metadata:
             self._metadata = self._settings(found["train"], tables)._asdict()
             self._metadata["annotator"] = self.annotator
+            self._metadata["tokenizer"] = self.tokenizer
         settings = ReadingSettings.of(self._metadata)
         self._splits = {}
         for name, paragraphs in found.items():
@@ -193,7 +201,9 @@ class QuestionAnsweringData(TaskData):
         return {name: paragraphs for name, paragraphs in found.items() if paragraphs is not None}
 
     def _table(self, paragraphs: list[Paragraph], name: str) -> TokenTable:
-        return paragraph_tokens(paragraphs, self.annotator, self.preparation_workers, name)
+        return paragraph_tokens(
+            paragraphs, self.annotator, self.tokenizer, self.preparation_workers, name
+        )  # fmt: skip
 
     def _settings(self, train: list[Paragraph], tables: dict[str, TokenTable]) -> ReadingSettings:
         table = tables["train"]

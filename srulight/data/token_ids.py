@@ -21,7 +21,7 @@ from srulight.errors import InputError
 from srulight.text import UNKNOWN_INDEX, Vocabulary
 from srulight.tokens import END_OF_LINE, Level, get_codec, split_words
 
-_VERSION = 1  # Of the files below; raised when what they hold changes.
+_VERSION = 2  # Of the files below; raised when what they hold changes.
 _ABOUT = "about.json"
 
 

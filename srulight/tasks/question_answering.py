@@ -262,7 +262,9 @@ class QuestionAnswering(Task):
         """
         metadata = self.check_trained()
         self.eval()
-        annotate = Annotator(metadata["annotator"])
+        # Before it could be chosen, it was this one.
+        tokenizer = metadata.get("tokenizer", "english")
+        annotate = Annotator(metadata["annotator"], tokenizer)
         # A text that is asked about several times is read once.
         contexts = list(dict.fromkeys(context for context, _ in inputs))
         number = {context: i for i, context in enumerate(contexts)}

@@ -90,7 +90,7 @@ def test_metadata_is_plain_and_complete() -> None:
     metadata = build(window=20, overlap=3).metadata
     assert {name: value for name, value in metadata.items() if name != "words"} == {
         "lowercase": True, "tag_names": [], "lemmas": False, "window": 20, "overlap": 3,
-        "no_answer": False, "annotator": None,
+        "no_answer": False, "annotator": None, "tokenizer": "english",
     }  # fmt: skip
     given = QuestionAnsweringData(Stories(4, 1, 0, unanswerable=1.0))
     given.setup()
@@ -158,14 +158,21 @@ def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
         build(Paragraph(TEXT + " Yes.", QUESTIONS, "Ada"))
 
 
+def test_where_no_system_says_which_cores_are_ours_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert tokens_module.usable_cores() == 6
+
+
 def test_several_processes_find_the_same_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paragraphs = Stories(30, 1, 0).read(tmp_path).train
     monkeypatch.setattr(tokens_module, "_PIECE", 7)
-    alone = paragraph_tokens(paragraphs, None, 0, "train")
+    alone = paragraph_tokens(paragraphs, None, "english", 0, "train")
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "other"))
-    together = paragraph_tokens(paragraphs, None, 2, "train")
+    together = paragraph_tokens(paragraphs, None, "english", 2, "train")
     for one, other in zip(alone, together, strict=True):
         if isinstance(one, torch.Tensor):
             assert isinstance(other, torch.Tensor)
