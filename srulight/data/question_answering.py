@@ -297,6 +297,11 @@ def _ask(
         for question in paragraph.questions:
             words = None
             for answer in question.answers[:1]:
+                if answer.start < 0 or not paragraph.context.startswith(*answer):
+                    raise InputError(
+                        f"article {paragraph.article}: the answer of question {question.id} is not "
+                        f"at character {answer.start} of its context"
+                    )
                 part = (answer.start, answer.start + len(answer.text))
                 words = answer_words(*part, starts, ends)
                 widened += part != (int(starts[words[0]]), int(ends[words[1]]))

@@ -150,6 +150,29 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
     assert sum(batch.size for batch in data.val_dataloader()) == 4
 
 
+@pytest.mark.parametrize("start", [-6, 1, 99])
+def test_an_answer_that_is_elsewhere_is_refused(start: int) -> None:
+    question = Question("q", "How was she?", [Answer("happy.", start)])
+    with pytest.raises(
+        InputError, match=f"the answer of question q is not at character {start} of"
+    ):
+        build(Paragraph(TEXT, [question], "Ada"))
+
+
+def test_characters_are_words_for_scripts_without_spaces() -> None:
+    context = "\u5979\u5728\u5317\u4eac\u5356 lampe\u0301."
+    answers = [Answer("\u5317\u4eac", 2)], [Answer("e\u0301.", 10)]
+    asked = [Question(str(i), "\u54ea\u91cc\uff1f", found) for i, found in enumerate(answers)]
+    data = build(Paragraph(context, asked, "Ada"), tokenizer="characters")
+    (batch,) = data.train_dataloader()
+    assert [data.metadata["words"][i] for i in batch.document[0]] == [
+        *"\u5979\u5728\u5317\u4eac\u5356lamp\u00e9."
+    ]
+    assert sorted(zip(batch.first.tolist(), batch.last.tolist(), strict=True)) == [(2, 3), (9, 10)]
+    with pytest.raises(InputError, match="trained with tokenizer=characters and the data have"):
+        build().use_metadata(data.metadata)
+
+
 def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = build().metadata
     monkeypatch.setattr(tokens_module, "Annotator", None)  # whoever calls it fails
