@@ -13,7 +13,7 @@ from srulight.data.loading import ResumableLoader
 from srulight.data.segments import InOrder, Segments, all_tracks, even_tracks
 from srulight.data.texts import GrammarText, TextCorpus
 from srulight.data.token_ids import Recipe, TokenIds, token_ids
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
 from srulight.files import lines
 from srulight.text import get_tokenizer
 from srulight.tokens import Level, closed_vocabulary
@@ -66,16 +66,11 @@ class LanguageModellingData(TaskData):
         eval_segment_length: int = 512,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("batch_size", batch_size),
-            ("segment_length", segment_length),
-            ("eval_tracks", eval_tracks),
-            ("eval_batch_size", eval_batch_size),
-            ("eval_segment_length", eval_segment_length),
-            ("min_count", min_count),
-        ):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        check_range(
+            1, batch_size=batch_size, segment_length=segment_length, eval_tracks=eval_tracks,
+            eval_batch_size=eval_batch_size, eval_segment_length=eval_segment_length,
+            min_count=min_count, max_size=max_size,
+        )  # fmt: skip
         if level == "word":
             get_tokenizer(tokenizer)
         self.corpus = GrammarText() if corpus is None else corpus

@@ -18,7 +18,7 @@ from srulight.data.question_tokens import paragraph_tokens
 from srulight.data.questions import Paragraph, QuestionCorpus
 from srulight.data.stories import Stories
 from srulight.data.vectors import read_vectors, vector_matrix
-from srulight.errors import InputError
+from srulight.errors import LARGEST_SEED, InputError, check_range
 from srulight.reading import Asked, Reading, ReadingSettings, TokenTable, answer_words
 from srulight.text import PAD, UNKNOWN, PlacingTokenizer, Vocabulary
 
@@ -100,14 +100,12 @@ class QuestionAnsweringData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("window", window),
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("min_count", min_count),
-        ):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        check_range(
+            1, window=window, batch_size=batch_size, eval_batch_size=eval_batch_size,
+            min_count=min_count, max_size=max_size,
+        )  # fmt: skip
+        check_range(0, preparation_workers=preparation_workers, num_workers=num_workers)
+        check_range(0, LARGEST_SEED, seed=seed)
         if not 0 <= overlap < window:
             raise InputError(f"overlap must be 0 to below window, {window}, got {overlap}")
         self.corpus = Stories() if corpus is None else corpus
