@@ -95,6 +95,25 @@ def table_rows(path: Path | str, remedy: str = "") -> Iterator[tuple[int, dict[s
         yield number, dict(zip(header, row, strict=True))
 
 
+def text_cell(row: dict[str, Any], column: str, place: str, remedy: str) -> str:
+    """Gives the text in a column of a row; a whole number, as labels often are, becomes text.
+
+    Args:
+        row: Values by the names of their columns.
+        column: Name of the column.
+        place: What an error calls the row.
+        remedy: What to do when there is no such column.
+
+    Raises:
+        InputError: If there is none, or it holds something else.
+    """
+    if column not in row:
+        raise InputError(f"{place}: no column {column!r}; there are {', '.join(row)}: {remedy}")
+    if not isinstance(row[column], str | int):
+        raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
+    return str(row[column])
+
+
 def _objects(path: Path | str, remedy: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in filled_lines(path, remedy):
         row = parse_json(line, f"{path}:{number}")

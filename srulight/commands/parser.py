@@ -24,10 +24,16 @@ class Parser(LightningArgumentParser):
 
     # jsonargparse 4.53 hands the null for a class inside a class on as the text "None".
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **named: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
-        """Takes None for null."""
+        """Takes None for null, where an option is not text."""
         if args is not None:
-            args = [re.sub(r"^(--[\w.]+)=None$", r"\1=null", arg) for arg in args]
+            args = [self._with_null(arg) for arg in args]
         return super().parse_args(args, *more, **named)
+
+    def _with_null(self, arg: str) -> str:
+        option, _, value = arg.partition("=")
+        action = self._option_string_actions.get(option)
+        is_text = getattr(action, "_typehint", None) is str
+        return f"{option}=null" if value == "None" and not is_text else arg
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the cause and leaves with status 2."""

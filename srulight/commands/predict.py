@@ -8,19 +8,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from srulight.audio import Channels
 from srulight.checkpoint import load
 from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
 from srulight.files import lines, read_text
+from srulight.records import TABLES, table_rows, text_cell
 from srulight.storage import written
 from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
 
-_INPUT = """File of sentences or other lines, UTF-8, - for standard input; for questions, a file of
-them (.json, as SQuAD's), or a text; for speech, files of sound and folders of them, one or more"""
+_INPUT = """File of sentences or other lines, UTF-8, - for standard input, or a table of them (.tsv,
+.csv, .jsonl), of which the column is read that training read; for questions, a file of them (.json,
+as SQuAD's), or a text; for speech, files of sound and folders of them, one or more"""
 
 
 def predict(
@@ -41,6 +44,7 @@ def predict(
     coverage_penalty: float | None = None,
     plot: str | None = None,
     question: str | None = None,
+    channels: Channels | None = None,
 ) -> None:
     """Answers lines of text, questions or recordings, as the checkpoint's task does.
 
@@ -55,8 +59,8 @@ def predict(
 
     Args:
         ckpt_path: Checkpoint to predict with; best or last means that of the newest run.
-        input: File of lines, UTF-8, - for standard input; for questions, a file of them (.json), or
-            a text; for speech, files and folders of sound.
+        input: File of lines, UTF-8, - for standard input, or a table of them; for questions, a file
+            of them (.json), or a text; for speech, files and folders of sound.
         output: File to write; - is standard output.
         device: Where to compute: cpu, cuda, cuda:1.
         batch_size: Lines, questions or recordings at a time.
@@ -80,9 +84,16 @@ def predict(
         plot: For translation: folder for pictures of where each token came from, line-1.png for the
             first line.
         question: For question answering: a question about the text in the input.
+        channels: For speech: what to do with a recording of several channels: refuse, or mix, which
+            takes their mean; as the checkpoint's if not given.
     """
+    check_range(
+        1, batch_size=batch_size, beam_size=beam_size, n_best=n_best, sample_rate=sample_rate
+    )
     task = load(find_checkpoint(ckpt_path), device)
-    speech: dict[str, object] = {"stream": stream, "language_model": language_model}
+    speech: dict[str, object] = {
+        "stream": stream, "language_model": language_model, "channels": channels,
+    }  # fmt: skip
     translation: dict[str, object] = {
         "length_penalty": length_penalty is not None,
         "coverage_penalty": coverage_penalty is not None, "plot": plot,
@@ -94,6 +105,8 @@ def predict(
         if beam_size is not None or language_model is not None:
             size = task.beam_size if beam_size is None else beam_size
             task.decode_with(size, language_model, language_weight, word_bonus)
+        if channels is not None:
+            task.frontend.channels = channels
         if stream:
             if len(input) != 1 or output != "-":
                 raise InputError("stream takes one input, and writes to standard output")
@@ -110,13 +123,13 @@ def predict(
         )
         if not 1 <= n_best <= task.beam_size:
             raise InputError(f"n_best must be 1 to beam_size, {task.beam_size}, got {n_best}")
-        _write(translate(task, _lines(input), batch_size, n_best, plot), output)
+        _write(translate(task, _texts(task, input), batch_size, n_best, plot), output)
     elif isinstance(task, QuestionAnswering):
         _refuse(task, {"beam_size": beam_size, **speech, **translation})
         _write(_found(task, input, question, batch_size, n_best), output)
     else:
         _refuse(task, {"beam_size": beam_size, **speech, **several, **translation, **asking})
-        _write(_answers(task, _lines(input), batch_size), output)
+        _write(_answers(task, _texts(task, input), batch_size), output)
 
 
 def _refuse(task: Task, options: dict[str, object]) -> None:
@@ -146,8 +159,6 @@ def _found(
     task: QuestionAnswering, inputs: list[str], question: str | None, batch_size: int, n_best: int
 ) -> Iterator[str]:
     """Gives the answers to one question, or to those of a file."""
-    if n_best < 1:
-        raise InputError(f"n_best must be at least 1, got {n_best}")
     if len(inputs) != 1:
         raise InputError(f"expected one file, got {len(inputs)}")
     if question is not None:
@@ -160,11 +171,16 @@ def _found(
     return answer_file(task, Path(inputs[0]), batch_size, n_best)
 
 
-def _lines(inputs: list[str]) -> list[str]:
-    """Gives the lines of the one file."""
+def _texts(task: Task, inputs: list[str]) -> list[str]:
+    """Gives the lines of the one file; of a table what is in the column that training read."""
     if len(inputs) != 1:
         raise InputError(f"expected one file of lines, got {len(inputs)}")
-    return [line for _, line in lines(inputs[0])]
+    path = inputs[0]
+    if Path(path).suffix not in TABLES:
+        return [line for _, line in lines(path)]
+    column = task.check_trained().get("column") or "text"
+    remedy = "name it so, or give the lines alone in a file of another name, such as .txt"
+    return [text_cell(row, column, f"{path}:{number}", remedy) for number, row in table_rows(path)]
 
 
 def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]:
@@ -174,7 +190,9 @@ def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]
     for start in track(pieces, "predicting", console=Console(stderr=True), transient=True):
         piece = sentences[start : start + batch_size * 16]
         for sentence, prediction in zip(piece, task.predict(piece, batch_size), strict=True):
-            yield "\t".join([*map(_text, prediction), sentence]) + "\n"
+            # In a table a text may have several lines.
+            text = sentence.replace("\r\n", " ").replace("\n", " ")
+            yield "\t".join([*map(_text, prediction), text]) + "\n"
 
 
 def _write(lines: Iterable[str], output: str) -> None:

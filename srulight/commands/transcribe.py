@@ -1,5 +1,6 @@
 """Writing down recordings: whole files as JSON lines, or one while it is heard."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ def listen(task: SpeechRecognition, source: str, chunk: float, sample_rate: int 
     Raises:
         InputError: If the task cannot listen along, or the file is not what it should be.
     """
-    if chunk <= 0:
+    if not 0 < chunk < math.inf:
         raise InputError(f"chunk must be more than 0 seconds, got {chunk}")
     listener = task.listen()
     rate = listener.sample_rate

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.hold_out import hold_out
 from srulight.errors import InputError
-from srulight.records import TABLES, table_rows
+from srulight.records import TABLES, table_rows, text_cell
 
 _REMEDY = "set --data.root to its folder, or the corpus's file names"
 
@@ -58,7 +58,7 @@ class Tables(Corpus):
         else:
             val = _examples(self._rows(root / self.val), labels)
         test = [] if self.test is None else _examples(self._rows(root / self.test), labels)
-        return Splits(train, val, test, labels, is_tokenized=False)
+        return Splits(train, val, test, labels, is_tokenized=False, column=self.text)
 
     def _rows(self, path: Path) -> list[_Row]:
         if path.suffix not in TABLES:
@@ -66,16 +66,8 @@ class Tables(Corpus):
         rows = []
         for number, row in table_rows(path, _REMEDY):
             place = f"{path}:{number}"
-            for column in (self.text, self.label):
-                if column not in row:
-                    raise InputError(
-                        f"{place}: no column {column!r}; there are {', '.join(row)}: "
-                        "set --data.corpus.text and --data.corpus.label"
-                    )
-                # Labels are often numbers in JSON.
-                if not isinstance(row[column], str | int):
-                    raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
-            text, label = str(row[self.text]), str(row[self.label])
+            remedy = "set --data.corpus.text and --data.corpus.label"
+            text, label = (text_cell(row, c, place, remedy) for c in (self.text, self.label))
             if not label:
                 raise InputError(f"{place}: the label is empty")
             rows.append(_Row(place, text, label))
