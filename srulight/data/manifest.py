@@ -71,8 +71,8 @@ def _utterances(root: Path, name: str) -> list[Utterance]:
             _read_cells(row)
         key = next((key for key in _AUDIO if key in row), "audio")
         audio = _text(row, key, place)
-        if not audio:
-            raise InputError(f"{place}: expected the path of a recording in {key!r}, got none")
+        if not audio or "\0" in audio:
+            raise InputError(f"{place}: expected the path of a recording in {key!r}, got {audio!r}")
         speaker = row.get("speaker")
         if not isinstance(speaker, str | int | None):
             raise InputError(f"{place}: expected a name in 'speaker', got {speaker!r}")

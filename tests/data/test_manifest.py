@@ -97,7 +97,8 @@ def test_one_utterance_without_a_speaker_and_no_speaker_is_held_out(tmp_path: Pa
         ('{"audio": "a"}', "expected 'text', got only audio"),
         ('{"audio": "a", "text": 3}', "expected text in 'text', got 3"),
         ('{"audio_filepath": ["a"], "text": ""}', r"expected text in 'audio_filepath', got \['a'"),
-        ('{"audio": "", "text": "a"}', "expected the path of a recording in 'audio', got none"),
+        ('{"audio": "", "text": "a"}', "expected the path of a recording in 'audio', got ''"),
+        ('{"audio": "a\\u0000", "text": ""}', "expected the path of a recording in 'audio', got "),
         ('{"audio": "a", "text": "", "speaker": []}', r"expected a name in 'speaker', got \[\]"),
     ],
 )

@@ -297,7 +297,7 @@ def test_dial_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"batch_frames": 0}, "batch_frames and eval_batch_frames must be at least 1, got 0"),
+        ({"batch_frames": 0}, "batch_frames must be at least 1, got 0"),
         ({"speeds": [0.0]}, "speeds must be from 0.1 to 10"),
     ],
 )
