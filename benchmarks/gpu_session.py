@@ -32,7 +32,6 @@ import gpu_goals
 import gpu_training
 import tables
 from gpu_parts import Finished, Outcome, Session
-
 from runs import ROOT
 
 MEASURED = ("kernel", "layers", "attention", "stream", "memory", "rivals")

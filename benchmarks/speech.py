@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import soundfile
 import torch
+from runs import ROOT, draw, fit, measure
 from torch import Tensor
 
-from runs import ROOT, draw, fit, measure
 from srulight.checkpoint import load
 from srulight.data import SpeechCorpus, SpokenDigits, YesNo
 from srulight.encoders import LSTM, SRU, Encoder, ResidualCNN

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: torch and Lightning take seconds.
 """
 
+import io
 import os
 import sys
 
@@ -56,6 +57,10 @@ def main(args: list[str] | None = None) -> None:
     # small steps many times slower. Spinning for a moment only costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     keep_pages()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Whatever the locale; a file's name, too, may have what no text has.
+            stream.reconfigure(encoding="utf-8", errors="replace")
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")

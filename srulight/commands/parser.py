@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from srulight.commands import configurations  # noqa: F401  so that it reads them
+
 # What jsonargparse says of every way a value could have been read; the cause is in the rest.
 _NOISE = re.compile(
     r"\s*(- )?(Parser key|Does not validate|Subtypes:|Errors:|Expected a <class 'NoneType'>"

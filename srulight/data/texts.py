@@ -185,9 +185,9 @@ class GrammarText(TextCorpus):
         for name, examples in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
             path = folder / f"{name}-{g.train_size}-{g.val_size}-{g.test_size}-{g.seed}.txt"
             text = "".join(f"{example.text}\n" for example in examples)
-            if not path.is_file() or path.read_text() != text:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 part = path.with_suffix(f".{os.getpid()}.part")
-                part.write_text(text)
+                part.write_text(text, encoding="utf-8")
                 os.replace(part, path)
             spans.append(_whole(path))
         return Spans(*spans)
