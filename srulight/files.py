@@ -21,8 +21,10 @@ LARGEST_TEXT = 1 << 31
 
 STANDARD_INPUT = "-"
 
+GZIP = b"\x1f\x8b"
+"""How files begin that gzip made."""
+
 _MARK = b"\xef\xbb\xbf"  # byte order
-_GZIP = b"\x1f\x8b"
 _OTHERS = {
     b"PK\x03\x04": "a zip archive: unpack it",
     b"\xfd7zXZ": "compressed by xz: unpack it",
@@ -52,7 +54,7 @@ def opened(source: Path | str, remedy: str = "") -> Iterator[io.BufferedIOBase]:
     try:
         with _stream(source) as file:
             head = _head(file, source)
-            if head.startswith(_GZIP) or path.suffix == ".gz":
+            if head.startswith(GZIP) or path.suffix == ".gz":
                 with gzip.open(file) as unpacked:
                     yield cast("io.BufferedIOBase", unpacked)
             else:

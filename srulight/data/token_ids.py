@@ -18,6 +18,7 @@ from torch import Tensor
 from srulight.cache import cache_folder
 from srulight.data.texts import Span, Spans
 from srulight.errors import InputError
+from srulight.files import GZIP
 from srulight.text import UNKNOWN_INDEX, Vocabulary
 from srulight.tokens import END_OF_LINE, Level, get_codec, split_words
 
@@ -163,6 +164,8 @@ def _texts(span: Span, level: Level, description: str, progress: Progress) -> It
     task = progress.add_task(description, total=span.stop - span.start)
     place = span.start
     for block in span.blocks():
+        if place == 0 and block.startswith(GZIP):
+            raise InputError(f"{span.path} is compressed by gzip: unpack it")
         try:
             text = block.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """Pretrained word vectors in the text formats of GloVe, word2vec and fastText."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from srulight.errors import InputError
 from srulight.files import raw_lines
+
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")  # what no line of text has
 
 
 def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -18,14 +21,15 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     in ``glove.840B``. Of two rows for one word the first counts.
 
     Args:
-        path: The file.
+        path: The file; plain, or compressed by gzip.
         wanted: Words to look for.
 
     Returns:
         The vectors found, (F,) float32 each.
 
     Raises:
-        InputError: If the file is missing, a row is short or long, or something is no number.
+        InputError: If the file is missing or binary, a row is short or long, or something is no
+            number.
     """
     # Bytes all the way: most rows are skipped, and need not be decoded for that.
     left = {word.encode() for word in wanted}
@@ -33,7 +37,7 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     dimension = None
     for number, line in raw_lines(path, "set --data.vectors to a file of word vectors"):
         line = line.rstrip()
-        if b"\0" in line:
+        if number < 3 and _BINARY.search(line):
             raise InputError(
                 f"{path}:{number}: expected vectors as text, got binary ones; save them as text, "
                 "as gensim's save_word2vec_format does"

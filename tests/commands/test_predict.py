@@ -56,6 +56,11 @@ def test_of_a_table_the_column_is_read_that_training_read(
     assert predicted(checkpoint, tmp_path / name) == ['a fine , "new" plot', "dull cafe\u0301"]
 
 
+def test_half_a_character_is_the_sign_for_it(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"review": "half \\ud83d one"}\n')
+    assert predicted(checkpoint, tmp_path / "in.jsonl") == ["half \ufffd one"]
+
+
 def test_a_table_without_the_column_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text,label\nso,x\n")
     with pytest.raises(SystemExit, match=r"in.csv:2: no column 'review'; there are text, label"):
