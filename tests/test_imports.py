@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "schedules": set(),
     "ops": {"cache", "masking"},
     "tokens": {"text"},
-    "tokenizers": {"errors", "text"},
+    "tokenizers": {"errors", "files", "text"},
     "text": {"errors"},
     "sampling": {"errors"},
     "metrics": {"errors", "processes"},
