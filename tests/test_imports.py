@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "readers": {"batch", "encoders", "layers", "masking"},
     "reading": {"annotation", "batch", "text"},
     "annotation": {"errors", "text"},
-    "encoders": {"ops", "masking"},
+    "encoders": {"errors", "ops", "masking"},
     "layers": {"batch", "masking"},
     "translators": {"encoders", "errors", "layers", "masking"},
     "translating": {"decoding", "tokenizers", "translators"},

@@ -1,6 +1,5 @@
 """From speech to text."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,8 +135,7 @@ class SpeechRecognition(Task):
         """
         check_range(1, beam_size=beam_size)
         check_range(0, language_weight=language_weight)
-        if not math.isfinite(word_bonus):
-            raise InputError(f"word_bonus must be a finite number, got {word_bonus}")
+        check_range(-1000, 1000, word_bonus=word_bonus)
         if language_model is not None and beam_size == 1:
             raise InputError("a language model needs a beam_size above 1, such as 16")
         self.beam_size = beam_size
