@@ -58,7 +58,7 @@ def write(folder: Path, *articles: dict[str, Any], name: str = "train.json") -> 
         ("lamps.", -6, None, None),
         ("Ada", -1, None, None),
         (" Ada", -2, None, None),
-        ("Ada", 10**4000, None, None),
+        ("Ada", 10**30, None, None),
         ("  ", 8, None, None),
         ("lamp.", 14, None, None),
     ],
