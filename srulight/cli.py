@@ -59,7 +59,7 @@ def main(args: list[str] | None = None) -> None:
     keep_pages()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Whatever the locale; a file's name, too, may have what no text has.
+            # Whatever the locale; the names of files may have what no text has.
             stream.reconfigure(encoding="utf-8", errors="replace")
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):

@@ -16,7 +16,7 @@ from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
 from srulight.errors import InputError, check_range
-from srulight.files import lines, read_text
+from srulight.files import lines, read_text, well_formed
 from srulight.records import TABLES, table_rows, text_cell
 from srulight.storage import written
 from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
@@ -196,13 +196,15 @@ def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]
 
 
 def _write(lines: Iterable[str], output: str) -> None:
+    # A file's name may have what no text has.
+    texts = map(well_formed, lines)
     if output == "-":
-        for line in lines:
-            sys.stdout.write(line)
+        for text in texts:
+            sys.stdout.write(text)
         return
     # No reader sees half a file.
     with written(Path(output)) as part, part.open("w", encoding="utf-8") as file:
-        file.writelines(lines)
+        file.writelines(texts)
 
 
 def _text(value: object) -> str:

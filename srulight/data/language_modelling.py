@@ -33,7 +33,7 @@ class LanguageModellingData(TaskData):
         level: What a token is: word, char (a Unicode character) or byte. A line end is a token:
             ``<eos>`` among words.
         tokenizer: How lines are split into words: ``space`` for text that is split already,
-            ``english``, or a tokenizer of torchtext.
+            ``english``, ``characters``, or a tokenizer of torchtext.
         lowercase: Turn words into lower case.
         min_count: Times that a token must occur in training to be in the vocabulary.
         max_size: Most tokens that the vocabulary takes from training; no limit if None.

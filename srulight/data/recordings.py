@@ -16,7 +16,7 @@ from srulight.errors import InputError
 from srulight.frontend import read_frames
 from srulight.storage import written
 
-_VERSION = 1  # Of the file; raised when what it holds changes.
+_VERSION = 2  # Of the file; raised when what it holds changes.
 _SMALL = 200  # Recordings that are heard before anyone asks how far it is.
 
 

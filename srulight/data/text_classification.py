@@ -71,7 +71,8 @@ class TextClassificationData(TaskData):
         batch_size: Training sentences per step and process, at most.
         eval_batch_size: Validation and test sentences per step and process, at most.
         tokenizer: How raw text is split into words, in training and in prediction: ``english``,
-            ``space`` or a tokenizer of torchtext. The words of trees stay as they are.
+            ``characters`` (each one a word, for scripts without spaces), ``space`` or a tokenizer
+            of torchtext. The words of trees stay as they are.
         lowercase: Turn words into lower case.
         max_length: Words kept of a longer sentence, from its beginning.
         min_count: Times that a word must occur in training to be in the vocabulary.

@@ -269,7 +269,7 @@ class SpeechRecognition(Task):
         metadata = self.check_trained()
         check_range(1, batch_size=batch_size)
         self.eval()
-        inputs = [inputs] if isinstance(inputs, str) else inputs
+        inputs = [inputs] if isinstance(inputs, str | Path) else inputs
         frames = [self.frontend.standardize(self.frontend.frames([Path(path)])) for path in inputs]
         transcripts = [Transcript("", len(f) * metadata["frame_seconds"], []) for f in frames]
         # Recordings of like length together: less padding. What is too short says nothing.
