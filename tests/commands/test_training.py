@@ -158,6 +158,25 @@ def test_one_sentence_for_what_is_wrong(args: list[str], message: str, tmp_path:
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "number", "allowed"),
+    [
+        ("seed_everything", -1, "0 to 4294967295"),
+        ("trainer.accumulate_grad_batches", 0, "at least 1"),
+        ("trainer.check_val_every_n_epoch", 0, "at least 1"),
+        ("trainer.gradient_clip_val", -1, "at least 0"),
+        ("trainer.log_every_n_steps", -1, "at least 0"),
+        ("trainer.val_check_interval", 0, "above 0"),
+    ],
+)
+def test_numbers_that_lightning_does_not_check_are_checked(
+    setting: str, number: int, allowed: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f"{setting} must be {allowed}, got {number}"):
+        fit(tmp_path, f"--{setting}={number}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_predict_says_which_line_is_not_utf8(tmp_path: Path) -> None:
     fit(tmp_path, "--trainer.max_epochs=1")
     best = tmp_path / "version_0" / "checkpoints" / "best.ckpt"
