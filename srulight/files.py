@@ -76,7 +76,8 @@ def _name(source: Path | str) -> str:
 
 def _stream(source: Path | str) -> io.BufferedReader:
     if source == STANDARD_INPUT:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
+        # Python has none if it was closed before.
+        return open(sys.stdin.fileno() if sys.stdin else 0, "rb", closefd=False)
     return Path(source).open("rb")
 
 
