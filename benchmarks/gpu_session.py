@@ -32,7 +32,7 @@ import gpu_goals
 import gpu_training
 import tables
 from gpu_parts import Finished, Outcome, Session
-from runs import ROOT
+from trainings import ROOT
 
 MEASURED = ("kernel", "layers", "attention", "stream", "memory", "rivals")
 TINY = {"stream": ["--sizes", "2,8,1"], "attention": ["--sizes", "16,2,64"]}

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpu_parts import Finished, Outcome, Session
-from runs import TRAIN, newest
 from tables import Row
+from trainings import TRAIN, newest
 
 PRECISIONS = {"32-true": 1e-3, "16-mixed": 5e-3, "bf16-mixed": 2e-2}
 """Share of a loss by which the first may differ from the CPU's. Convolutions of float32 round to 10

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from runs import ROOT, draw, fit, measure, newest
+from trainings import ROOT, draw, fit, measure, newest
 
 from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
 from srulight.tasks import LanguageModelling

@@ -57,7 +57,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 EPOCHS = 2
 SIZES = {
     "classification": [
-        f"--config={CONFIGS}/sst_sentences.yaml", "--data.corpus=Tables",
+        f"--config={CONFIGS}/sst_sentences.yaml", "--model.pooling=auto", "--data.corpus=Tables",
         *(f"--data.corpus.{name}={name}.tsv" for name in ("train", "val", "test")),
     ],
     "tiny": [

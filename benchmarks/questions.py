@@ -21,8 +21,8 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 from torch import nn
+from trainings import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 
 from srulight.checkpoint import load
 from srulight.data import QuestionAnsweringData, Squad

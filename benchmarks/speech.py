@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import soundfile
 import torch
-from runs import ROOT, draw, fit, measure
 from torch import Tensor
+from trainings import ROOT, draw, fit, measure
 
 from srulight.checkpoint import load
 from srulight.data import SpeechCorpus, SpokenDigits, YesNo

@@ -16,7 +16,7 @@ import argparse
 import time
 from pathlib import Path
 
-from runs import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
+from trainings import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 
 from srulight.checkpoint import load
 from srulight.data import ParallelText

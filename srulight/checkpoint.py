@@ -54,6 +54,28 @@ def _before(path: Path) -> str:
     return f"; the one before it is whole, of step {step}: use --ckpt_path={before}"
 
 
+def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
+    """Says in a line what a checkpoint is: its task, what encodes, and how good it was.
+
+    Args:
+        path: The file.
+        checkpoint: What it holds.
+    """
+    said = f"{path}: {checkpoint[TASK].rpartition('.')[2]}"
+    for name in ("encoder", "translator"):
+        setting = checkpoint["hyper_parameters"].get(name)
+        if isinstance(setting, dict):
+            said += f" with {str(setting.get('class_path')).rpartition('.')[2]}"
+    for state in checkpoint.get("callbacks", {}).values():
+        score, monitor = state.get("best_model_score"), state.get("monitor")
+        if isinstance(score, torch.Tensor) and score.numel() == 1:
+            is_best = Path(str(state.get("best_model_path"))).name == Path(path).name
+            said += f", {monitor if is_best else f'best {monitor} so far'} {score.item():.4f}"
+    said += f", step {checkpoint['global_step']}"
+    # A file must not steer the terminal.
+    return "".join(sign if sign.isprintable() else "?" for sign in said)
+
+
 def load(path: str | Path, device: str | torch.device = "cpu") -> Task:
     """Loads a trained task, ready to predict; neither data nor configuration are needed.
 

@@ -10,6 +10,7 @@ import sys
 from srulight import __version__
 from srulight.errors import InputError
 from srulight.memory import keep_pages
+from srulight.program import program
 
 TRAINING = ("fit", "validate", "test")
 
@@ -61,9 +62,13 @@ def main(args: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Whatever the locale; the names of files may have what no text has.
             stream.reconfigure(encoding="utf-8", errors="replace")
+    # Modules of the user's own are found where they stand, as by python itself; last, so that none
+    # takes the place of a library.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        print(HELP.replace("python train.py", program()), end="")
     elif args[0] in ("-V", "--version"):
         print(f"srulight {__version__}")
     else:
@@ -90,5 +95,5 @@ def _run(command: str, args: list[str]) -> None:
         from difflib import get_close_matches
 
         close = get_close_matches(command, (*TRAINING, "predict", "generate"), 1)
-        hint = f"did you mean {close[0]}?" if close else "see python train.py --help"
+        hint = f"did you mean {close[0]}?" if close else f"see {program()} --help"
         raise InputError(f"there is no command {command!r}; {hint}")

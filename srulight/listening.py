@@ -1,6 +1,10 @@
 """Writing down what is said while it is heard."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srulight.decoding import Decoder, Token
@@ -62,13 +66,22 @@ class Listener:
         return (frames * self._bank.shift + self._bank.window) / self.sample_rate
 
     @torch.no_grad()
-    def hear(self, samples: Tensor) -> None:
+    def hear(self, samples: Tensor | NDArray[np.floating[Any]]) -> None:
         """Goes on.
 
         Args:
-            samples: The next ones, (N,) float32, -1 to 1, at ``sample_rate``.
+            samples: The next ones, (N,) floats, -1 to 1, at ``sample_rate``.
+
+        Raises:
+            InputError: If they are no floats, or of more channels than one.
         """
-        windows = self._samples(samples)
+        samples = torch.as_tensor(samples)
+        if samples.dim() != 1 or not samples.is_floating_point():
+            raise InputError(
+                f"expected samples (N,) in floats, -1 to 1, got {tuple(samples.shape)} in "
+                f"{samples.dtype}: take one channel, and divide 16-bit samples by 32768"
+            )
+        windows = self._samples(samples.float())
         if windows is None:
             return
         frames = self._frames(self._frontend.standardize(self._bank(windows)))

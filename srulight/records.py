@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srulight.errors import InputError
+from srulight.faults import Faults
 from srulight.files import LONGEST_LINE, filled_lines, lines, well_formed
 
 TABLES = (".tsv", ".csv", ".jsonl")
@@ -64,13 +65,16 @@ def _bounded(value: Any, depth: int) -> Any:  # noqa: ANN401
     return value
 
 
-def table_rows(path: Path | str, remedy: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
+def table_rows(
+    path: Path | str, remedy: str, faults: Faults
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Reads a table, row by row.
 
     Args:
         path: File whose name ends in ``.tsv`` or ``.csv``, and whose first row names the columns;
             else it has a JSON object a line.
         remedy: What to do when the file is missing, to end the sentence of the error.
+        faults: Takes what is wrong with a row; such rows are left out.
 
     Yields:
         The line of each row, and its values by the names of their columns.
@@ -81,17 +85,24 @@ def table_rows(path: Path | str, remedy: str = "") -> Iterator[tuple[int, dict[s
     """
     ending = Path(path).suffix
     if ending not in (".tsv", ".csv"):
-        yield from _objects(path, remedy)
+        yield from _objects(path, remedy, faults)
         return
     rows = _tab_separated(path, remedy) if ending == ".tsv" else _comma_separated(path, remedy)
     first, header = next(rows, (0, []))
     if not header:
         raise InputError(f"{path} is empty")
+    # One name with such a sign in it is the names of several columns.
+    if len(header) == 1 and (sign := next((s for s in "\t;|," if s in header[0]), None)):
+        raise InputError(
+            f"{path}:{first}: columns are separated by {sign!r}; expected tabs in a file whose "
+            "name ends in .tsv, and commas in .csv"
+        )
     if twice := next((name for name in header if header.count(name) > 1), None):
         raise InputError(f"{path}:{first}: the column {twice!r} is there twice")
     for number, row in rows:
         if len(row) != len(header):
-            raise InputError(f"{path}:{number}: expected {len(header)} columns, got {len(row)}")
+            faults.add(f"{path}:{number}: expected {len(header)} columns, got {len(row)}")
+            continue
         yield number, dict(zip(header, row, strict=True))
 
 
@@ -114,12 +125,17 @@ def text_cell(row: dict[str, Any], column: str, place: str, remedy: str) -> str:
     return str(row[column])
 
 
-def _objects(path: Path | str, remedy: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(path: Path | str, remedy: str, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in filled_lines(path, remedy):
-        row = parse_json(line, f"{path}:{number}")
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: expected a JSON object, got {line[:60]!r}")
-        yield number, row
+        try:
+            row = parse_json(line, f"{path}:{number}")
+        except InputError as error:
+            faults.add(error)
+            continue
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            faults.add(f"{path}:{number}: expected a JSON object, got {line[:60]!r}")
 
 
 def _tab_separated(path: Path | str, remedy: str) -> Iterator[tuple[int, list[str]]]:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 
-from srulight.callbacks import NewSettings
+from srulight.callbacks import Bar, NewSettings
 from srulight.callbacks.curves import draw
 from srulight.schedules import Noam
 
@@ -69,3 +71,22 @@ def test_a_new_rate_without_a_schedule_is_that_rate() -> None:
         changes = {"model.optimizer.lr": (0.0, rate)}
         NewSettings(changes).on_train_start(trainer, None)  # type: ignore[arg-type]
         assert optimizer.param_groups[0]["lr"] == rate
+
+
+def test_the_bar_shows_the_loss_of_the_batch_and_no_number_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *_: None)
+    logger = SimpleNamespace(version=3)
+    trainer: Any = SimpleNamespace(
+        loggers=[logger],
+        num_training_batches=5,
+        accumulate_grad_batches=2,
+        training=True,
+        progress_bar_metrics={"train/loss": 9.0, "val/loss": 2.0},
+    )
+    bar = Bar()
+    bar.on_train_batch_end(trainer, None, {"loss": torch.tensor(0.25)}, None, 4)  # type: ignore[arg-type]
+    assert bar.get_metrics(trainer, None) == {"train/loss": 0.5, "val/loss": 2.0}  # type: ignore[arg-type]
+    trainer.training = False
+    assert bar.get_metrics(trainer, None) == {"train/loss": 9.0, "val/loss": 2.0}  # type: ignore[arg-type]

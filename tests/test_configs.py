@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 
+from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
 from srulight.tasks import Translation
@@ -61,6 +63,40 @@ def test_encoder_by_short_name() -> None:
 def test_encoder_by_import_path() -> None:
     cli = built(f"--config={FOLDER / 'sst.yaml'}", "--model.encoder=srulight.encoders.cnn.CNN")
     assert isinstance(encoder(cli), CNN)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_gpu_is_used_where_there_is_one(path: Path) -> None:
+    assert "accelerator" not in path.read_text()
+
+
+def test_apples_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PL_TRAINER_ACCELERATOR")
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    assert accelerator("auto") == "cpu"
+    assert accelerator("mps") == "mps"  # who asks for it gets it
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: False)
+    assert accelerator("auto") == "auto"
+    monkeypatch.setenv("PL_TRAINER_ACCELERATOR", "cuda")
+    assert accelerator("auto") == "cuda"
+    assert accelerator("cpu") == "cpu"
+    monkeypatch.setattr("srulight.commands.training.accelerator", {"cuda": "cpu"}.get)
+    cli = built(f"--config={FOLDER / 'quickstart.yaml'}", "--trainer.accelerator=cuda")
+    assert isinstance(cli.trainer.accelerator, CPUAccelerator)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("questions", "unanswerable=0.3"),
+        ("quickstart", "train_size=10"),
+        ("language_model", "train_size=10"),
+        ("translation", "train_size=10"),
+        ("speech", "train_size=10"),
+    ],
+)
+def test_options_of_the_corpus_need_no_class(name: str, option: str) -> None:
+    built(f"--config={FOLDER / name}.yaml", f"--data.corpus.{option}")
 
 
 def test_the_settings_of_the_paper() -> None:

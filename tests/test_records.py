@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from srulight.errors import InputError
+from srulight.faults import Faults
 from srulight.records import parse_json, table_rows
 
 
@@ -68,8 +69,15 @@ def test_json_that_python_wrote_comes_back_and_damaged_json_is_one_sentence() ->
 def test_a_field_may_be_longer_than_csv_has_it(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f'text,label\n"{"word " * 40_000}",x\n', encoding="utf-8")
-    ((number, row),) = table_rows(path)
+    ((number, row),) = table_rows(path, "", Faults())
     assert (number, len(row["text"]), row["label"]) == (2, 200_000, "x")
+
+
+def rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    faults = Faults()
+    found = list(table_rows(path, "", faults))
+    faults.refuse()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -93,12 +101,12 @@ def test_a_table_that_says_two_things_is_refused(
 ) -> None:
     (tmp_path / name).write_bytes(text.encode())
     with pytest.raises(InputError, match=why):
-        list(table_rows(tmp_path / name))
+        rows(tmp_path / name)
 
 
 def test_quoted_fields_keep_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'\xef\xbb\xbftext,label\r\n"a\r\nb\rc",x\r\n\r\nd,y\r\n')
-    assert list(table_rows(path)) == [
+    assert list(table_rows(path, "", Faults())) == [
         (3, {"text": "a\nb\rc", "label": "x"}), (5, {"text": "d", "label": "y"}),
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from srulight.callbacks.new_settings import NewSettings
 from srulight.callbacks.place import Place
 from srulight.callbacks.random_state import RandomState
 from srulight.callbacks.stability import Stability
+from srulight.callbacks.summary import Summary
 from srulight.callbacks.throughput import Throughput
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Place",
     "RandomState",
     "Stability",
+    "Summary",
     "Throughput",
 ]

@@ -1,6 +1,7 @@
 """A progress bar that costs next to nothing."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -15,6 +16,7 @@ class Bar(RichProgressBar):
     def __init__(self) -> None:
         super().__init__(refresh_rate=_HERTZ)
         self._next = 0.0
+        self._loss = 0.0
 
     def on_train_batch_end(
         self,
@@ -27,4 +29,13 @@ class Bar(RichProgressBar):
         now = time.monotonic()
         if now >= self._next or batch_idx + 1 == trainer.num_training_batches:
             self._next = now + 1 / _HERTZ
+            if isinstance(outputs, Mapping) and "loss" in outputs:
+                # Lightning has divided it by the batches of a step.
+                self._loss = outputs["loss"].item() * trainer.accumulate_grad_batches
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Gives what the bar shows: the loss of the batch, as the epoch's is known after it."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        return {**items, "train/loss": self._loss} if trainer.training else items

@@ -4,15 +4,23 @@ import time
 
 from lightning import Callback, LightningModule, Trainer
 
+_WIDTH = 110
+
 
 class EpochLine(Callback):
     """Prints what an epoch came to, so that a run can be read back when its progress bar is gone.
 
+    What the best checkpoint is chosen by comes first, and what does not fit into a line is left to
+    the log.
     The time is the whole epoch's, validation and checkpoints included; of an epoch that was
     resumed in its middle, what this run had of it.
+
+    Args:
+        monitor: Name of the metric that the best checkpoint is chosen by.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: str) -> None:
+        self._monitor = monitor
         self._start = 0.0
         self._batches = 0
 
@@ -35,8 +43,38 @@ class EpochLine(Callback):
 
     def _print(self, trainer: Trainer) -> None:
         if self._batches:
-            metrics = trainer.callback_metrics
-            numbers = ", ".join(f"{name} {metrics[name]:,.4g}" for name in sorted(metrics))
+            values = {name: value.item() for name, value in trainer.callback_metrics.items()}
             seconds = time.perf_counter() - self._start
-            trainer.print(f"epoch {trainer.current_epoch - 1} ({seconds:.1f} s): {numbers}")
+            head = f"epoch {trainer.current_epoch - 1} ({seconds:.1f} s)"
+            trainer.print(line(head, values, self._monitor))
         self._begin()
+
+
+def line(head: str, values: dict[str, float], monitor: str) -> str:
+    """Writes metrics behind a head, the most telling first, as many as fit.
+
+    Args:
+        head: What comes before them.
+        values: The metrics.
+        monitor: Name of the one that comes first.
+    """
+
+    def rank(name: str) -> tuple[bool, ...]:
+        # False comes before True.
+        return (
+            name != monitor,
+            not name.startswith("val/"),
+            name != "train/loss",
+            not name.endswith("_per_second"),
+            not name.startswith("lr"),
+        )
+
+    text = head + ": "
+    for name in sorted(values, key=lambda name: (rank(name), name)):
+        value = values[name]
+        item = f"{name} {value:,.0f}" if abs(value) >= 1000 else f"{name} {value:.4g}"
+        longer = text + item if text.endswith(": ") else f"{text}, {item}"
+        if len(longer) > _WIDTH:
+            break
+        text = longer
+    return text

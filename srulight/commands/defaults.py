@@ -1,12 +1,16 @@
 """What every run has beside what its configuration asks for: a log, checkpoints, callbacks."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import (
     Checkpoint,
     LearningRateMonitor,
     ModelCheckpoint,
+    ModelSummary,
 )
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
@@ -21,6 +25,7 @@ from srulight.callbacks import (
     Place,
     RandomState,
     Stability,
+    Summary,
     Throughput,
 )
 from srulight.callbacks.place import KEY
@@ -33,6 +38,20 @@ _EVERY_STEP = (
     "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward",
     "on_after_backward", "on_before_optimizer_step",
 )  # fmt: skip
+
+
+def accelerator(given: Any) -> Any:  # noqa: ANN401
+    """Gives what computes.
+
+    Args:
+        given: What the configuration says: "auto" is what PL_TRAINER_ACCELERATOR says, as wherever
+            Lightning trains, and else a GPU if there is one.
+    """
+    if given != "auto":
+        return given
+    # Apple's have no float64, in which losses are summed.
+    ours = "cpu" if MPSAccelerator.is_available() else "auto"
+    return os.environ.get("PL_TRAINER_ACCELERATOR", ours)
 
 
 def for_training(
@@ -56,18 +75,18 @@ def for_training(
     # These see a batch before anything else has happened to it.
     first: list[Callback] = [RandomState(), Place()]
     last: list[Callback] = _bar(config)
-    last += [Throughput(), NewSettings(changes), EpochLine(), Curves(), Stability()]
+    last += [Throughput(), NewSettings(changes), EpochLine(task.monitor[0]), Curves(), Stability()]
+    summaries = any(isinstance(callback, ModelSummary) for callback in given)
+    if config["enable_model_summary"] in (None, True) and not summaries:
+        last.append(Summary())
+        arguments["enable_model_summary"] = False  # Lightning's has a column of zeros
     if config["logger"] is not False:
         scheduled = task.scheduler_factory is not None
         last.append(LearningRateMonitor("step" if scheduled else "epoch"))
     if config["enable_checkpointing"] in (None, True):
-        monitor, mode = task.monitor
-        folder = None if resumed is None else resumed.path.parent
-        last.append(
-            ModelCheckpoint(
-                folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
-            )
-        )
+        if config["limit_val_batches"] != 0:
+            folder = None if resumed is None else resumed.path.parent
+            last.append(_best(task, folder))
         if not any(isinstance(callback, LastCheckpoint) for callback in given):
             first.append(LastCheckpoint())
     ours = [callback for callback in given if isinstance(callback, LastCheckpoint)]
@@ -76,6 +95,13 @@ def for_training(
     for callback in callbacks:
         _leave_out_idle_hooks(callback)
     return arguments | {"callbacks": callbacks}
+
+
+def _best(task: Task, folder: Path | None) -> ModelCheckpoint:
+    monitor, mode = task.monitor
+    return ModelCheckpoint(
+        folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+    )
 
 
 def _leave_out_idle_hooks(callback: Callback) -> None:
@@ -116,6 +142,8 @@ def _plugins(given: Any) -> list[Any]:  # noqa: ANN401
 
 
 def _loggers(root: str, resumed: Resumed | None) -> list[Logger]:
+    # Lightning forgets which checkpoint is the best if a resumed run spells its folder otherwise.
+    root = os.path.realpath(root)
     if resumed is None:
         log, steps = Log(root), None
     else:

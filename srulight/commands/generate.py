@@ -3,11 +3,14 @@
 import contextlib
 import sys
 
-from srulight.checkpoint import load
+from lightning.pytorch.utilities import rank_zero_info
+
+from srulight.checkpoint import describe, load, read
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.errors import InputError
 from srulight.files import well_formed
+from srulight.program import program
 from srulight.tasks import LanguageModelling
 
 
@@ -36,6 +39,7 @@ def generate(
         device: Where to compute: cpu, cuda, cuda:1.
     """
     path = find_checkpoint(ckpt_path)
+    rank_zero_info(describe(path, read(path)))
     task = load(path, device)
     if not isinstance(task, LanguageModelling):
         raise InputError(f"{path} holds a {type(task).__name__}; generate needs LanguageModelling")
@@ -51,6 +55,6 @@ def generate(
 
 def run(args: list[str]) -> None:
     """Parses the arguments of :func:`generate` and calls it."""
-    parser = Parser(prog="python train.py generate", description="")
+    parser = Parser(prog=f"{program()} generate", description="")
     parser.add_function_arguments(generate, as_group=False)
     generate(**parser.parse_args(args))

@@ -11,8 +11,13 @@ from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
+from torch import Tensor
+from torch.optim import Adam
 
 from srulight.commands import configurations  # noqa: F401  so that it reads them
+from srulight.data import TaskData
+from srulight.encoders import SRU, Encoder
+from srulight.tasks import Task
 
 # What jsonargparse says of every way a value could have been read; the cause is in the rest.
 _NOISE = re.compile(
@@ -58,32 +63,11 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     """
     key = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
     where = f"{key}: " if key else ""
-    if "arguments are required" in message:
-        return f"{message}\n  a configuration has them: --config configs/quickstart.yaml"
     if match := re.search(r"unrecognized arguments: (--)?([^\s=]+)", message):
-        name = match[2]
-        return f"there is no option --{name}{_meant('--' + name, options)}"
-    if match := re.search(r"Option '([\w.]+)' is not accepted", message):
-        cls = _class(re.findall(r"class_path(?:=| )'([\w.]+)'", message))
-        if cls is None:
-            return f"{where}there is no option {match[1]!r}"
-        known = [name for name in inspect.signature(cls).parameters if name != "input_size"]
-        return (
-            f"{where}{cls.__name__} has no option {match[1]!r}{_meant(match[1], known)}\n"
-            f"  {cls.__name__} takes {', '.join(known)}"
-        )
-    if match := re.search(r"Expected a dot import path string: (\S+)", message):
-        bases = re.findall(r"(\w+(?:\.\w+)+)", re.findall(r"Subtypes: (.*)", message)[-1])
-        base = _class([name for name in bases if not name.startswith(("typing", "collections"))])
-        known = sorted(_concrete(base)) if base else []
-        listed = f"\n  known: {', '.join(known)}" if known else ""
-        return (
-            f"{where}there is no {base.__name__ if base else 'class'} called {match[1]!r}"
-            f"{_meant(match[1], known)}{listed}"
-        )
-    if match := re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: ([^\s.]+)", message):
-        allowed = match[1].replace("'", "")
-        return f"{where}expected one of {allowed}; got {match[2]!r}"
+        return f"there is no option --{match[2]}{_meant('--' + match[2], _everywhere(options))}"
+    for kind in (_missing, _wrong_type, _unknown_option, _unknown_class, _unknown_word):
+        if said := kind(message, key):
+            return where + said
     causes = [line.strip(" -") for line in message.splitlines() if not _NOISE.match(line)]
     if match := re.search(r"Given value: (.*)", message):
         causes.append(f"got {match[1]!r}")
@@ -92,9 +76,96 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     return where + re.sub(r"Expected a <class '(\w+)'>", r"expected \1", first)
 
 
+def _missing(message: str, key: str) -> str | None:
+    """Says what a class needs; or that there is no configuration at all."""
+    match = re.search(r"the following arguments are required: (.*)", message)
+    if match is None:
+        return None
+    if not key:
+        return f"{match[0]}\n  a configuration has them: --config configs/quickstart.yaml"
+    before = re.findall(r"class_path '([\w.]+)':\s*$", message[: match.start()])
+    after = re.findall(r"Namespace\(class_path='([\w.]+)'", message[match.end() :])
+    needs = [name.strip() for name in match[1].split(",")]
+    settings = " ".join(f"--{key}.{name}=..." for name in needs)
+    name = (before + after)[0].rpartition(".")[2]
+    return f"{name} needs {' and '.join(needs)}: add {settings}"
+
+
+def _wrong_type(message: str, _: str) -> str | None:
+    match = re.search(r"Expected a <class '(\w+)'>\. Got value: ([^\n]*?)(?:\. Got |\n|$)", message)
+    return f"expected {match[1]}; got {match[2]!r}" if match else None
+
+
+def _unknown_option(message: str, _: str) -> str | None:
+    match = re.search(r"Option '([\w.]+)' is not accepted(.*)", message)
+    if match is None:
+        return None
+    paths = re.findall(r"class_path '([\w.]+)'", message[: match.start()])
+    cls = _class(paths + re.findall(r"class_path='([\w.]+)'", match[2]))
+    if cls is None:
+        return f"there is no option {match[1]!r}"
+    known = [name for name in inspect.signature(cls).parameters if name != "input_size"]
+    near = [*known, "optimizer.lr"] if "optimizer" in known else known
+    return (
+        f"{cls.__name__} has no option {match[1]!r}{_meant(match[1], near)}\n"
+        f"  {cls.__name__} takes {', '.join(known)}"
+    )
+
+
+def _unknown_class(message: str, _: str) -> str | None:
+    match = re.search(r"Expected a dot import path string: (\S+)", message)
+    if match is None:
+        return None
+    bases = re.findall(r"(\w+(?:\.\w+)+)", re.findall(r"Subtypes: (.*)", message)[-1])
+    base = _class([name for name in bases if not name.startswith(("typing", "collections"))])
+    if base is Tensor:  # an optimiser's rate, say
+        return f"expected a number; got {match[1]!r}"
+    known = sorted(_concrete(base)) if base else []
+    listed = f"\n  known: {', '.join(known)}" if known else ""
+    if base and issubclass(base, Encoder) and match[1] in _concrete(Encoder):
+        promise = (inspect.getdoc(base) or "").splitlines()[0].rstrip(".")
+        return f"{match[1]} is no {base.__name__}: {promise[0].lower()}{promise[1:]}{listed}"
+    return (
+        f"there is no {base.__name__ if base else 'class'} called {match[1]!r}"
+        f"{_meant(match[1], known)}{listed}"
+    )
+
+
+def _unknown_word(message: str, _: str) -> str | None:
+    match = re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: ([^\s.]+)", message)
+    if match is None:
+        return None
+    allowed = match[1].replace("'", "")
+    return f"expected one of {allowed}; got {match[2]!r}"
+
+
+def _everywhere(options: Iterable[str]) -> list[str]:
+    """Adds to the options of fit those of a task and its data, which depend on their classes."""
+    options = list(options)
+    if "--model" not in options:
+        return options
+    inside: list[tuple[str, type]] = [
+        *(("--model", task) for task in _subclasses(Task)),
+        *(("--data", data) for data in _subclasses(TaskData)),
+        ("--model.encoder", SRU),
+        ("--model.optimizer", Adam),
+    ]
+    more = {
+        f"{prefix}.{name}" for prefix, cls in inside for name in inspect.signature(cls).parameters
+    }
+    return options + sorted(more)
+
+
 def _meant(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), 2, 0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    """Says which known names are near; a bare name may also be the end of a dotted one."""
+    known = list(known)
+    bare = name.lstrip("-")
+    ends = {option: option.lstrip("-").rpartition(".")[2] for option in known if "." in option}
+    near = [] if "." in bare else get_close_matches(bare, sorted({*ends.values()}), 2, 0.7)
+    near = [bare] if bare in near else near
+    close = [option for option in known if ends.get(option) in near]
+    close = close or get_close_matches(name, known, 2, 0.6)
+    return f"; did you mean {' or '.join(close[:2])}?" if close else ""
 
 
 def _class(paths: list[str]) -> type | None:
@@ -106,9 +177,13 @@ def _class(paths: list[str]) -> type | None:
     return found if isinstance(found, type) else None
 
 
-def _concrete(base: type) -> Iterator[str]:
+def _subclasses(base: type) -> Iterator[type]:
     subclasses: list[type] = base.__subclasses__()
     for cls in subclasses:
         if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
-            yield cls.__name__
-        yield from _concrete(cls)
+            yield cls
+        yield from _subclasses(cls)
+
+
+def _concrete(base: type) -> set[str]:
+    return {cls.__name__ for cls in _subclasses(base)}

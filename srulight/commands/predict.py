@@ -5,18 +5,21 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import track
 
 from srulight.audio import Channels
-from srulight.checkpoint import load
+from srulight.checkpoint import describe, load, read
 from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
 from srulight.errors import InputError, check_range
+from srulight.faults import Faults
 from srulight.files import lines, read_text, well_formed
+from srulight.program import program
 from srulight.records import TABLES, table_rows, text_cell
 from srulight.storage import written
 from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
@@ -90,7 +93,9 @@ def predict(
     check_range(
         1, batch_size=batch_size, beam_size=beam_size, n_best=n_best, sample_rate=sample_rate
     )
-    task = load(find_checkpoint(ckpt_path), device)
+    path = find_checkpoint(ckpt_path)
+    rank_zero_info(describe(path, read(path)))
+    task = load(path, device)
     speech: dict[str, object] = {
         "stream": stream, "language_model": language_model, "channels": channels,
     }  # fmt: skip
@@ -180,7 +185,13 @@ def _texts(task: Task, inputs: list[str]) -> list[str]:
         return [line for _, line in lines(path)]
     column = task.check_trained().get("column") or "text"
     remedy = "name it so, or give the lines alone in a file of another name, such as .txt"
-    return [text_cell(row, column, f"{path}:{number}", remedy) for number, row in table_rows(path)]
+    faults = Faults()
+    texts = [
+        text_cell(row, column, f"{path}:{number}", remedy)
+        for number, row in table_rows(path, "", faults)
+    ]
+    faults.refuse()
+    return texts
 
 
 def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]:
@@ -213,7 +224,7 @@ def _text(value: object) -> str:
 
 def run(args: list[str]) -> None:
     """Parses the arguments of :func:`predict` and calls it."""
-    parser = Parser(prog="python train.py predict", description="")
+    parser = Parser(prog=f"{program()} predict", description="")
     parser.add_argument("--input", nargs="+", type=str, default=["-"], help=_INPUT)
     parser.add_function_arguments(predict, as_group=False, skip={"input"})
     predict(**parser.parse_args(args))

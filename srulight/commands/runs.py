@@ -71,18 +71,21 @@ def files_first(args: Sequence[str]) -> list[str]:
 
 
 def with_packaged_configs(args: Sequence[str]) -> list[str]:
-    """Points ``configs/...`` to the files in the installed package where there is no such file.
+    """Points ``configs/...`` to the files that come with the package where there is no such file.
+
+    They are inside the package where it is installed, and beside it in a clone.
 
     Args:
         args: Arguments of a command.
     """
-    packaged = Path(__file__).parents[1]
+    package = Path(__file__).parents[1]
 
     def resolve(arg: str) -> str:
         option, equals, value = arg.rpartition("=")
-        here, there = Path(value), packaged / value
-        if value.startswith("configs/") and not here.exists() and there.is_file():
-            return f"{option}{equals}{there}"
+        if value.startswith("configs/") and not Path(value).exists():
+            for place in (package, package.parent):
+                if (place / value).is_file():
+                    return f"{option}{equals}{place / value}"
         return arg
 
     return [resolve(arg) for arg in args]

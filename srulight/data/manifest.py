@@ -8,6 +8,7 @@ from typing import Any
 from srulight.data.hold_out import hold_out
 from srulight.data.utterances import SpeechCorpus, SpeechSplits, Utterance
 from srulight.errors import InputError
+from srulight.faults import Faults
 from srulight.records import TABLES, table_rows
 
 _ENOUGH_SPEAKERS = 10
@@ -65,7 +66,8 @@ def _utterances(root: Path, name: str) -> list[Utterance]:
     if path.suffix not in (*TABLES, ".json"):
         raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}, .json")
     utterances = []
-    for number, row in table_rows(path, _REMEDY):
+    faults = Faults()
+    for number, row in table_rows(path, _REMEDY, faults):
         place = f"{path}:{number}"
         if path.suffix in (".tsv", ".csv"):
             _read_cells(row)
@@ -85,6 +87,7 @@ def _utterances(root: Path, name: str) -> list[Utterance]:
                 seconds=_seconds(row.get("duration"), place),
             )
         )
+    faults.refuse()
     if not utterances:
         raise InputError(f"{path} has a header but no utterances")
     return utterances

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.hold_out import hold_out
 from srulight.errors import InputError
+from srulight.faults import Faults
 from srulight.records import TABLES, table_rows, text_cell
 
 _REMEDY = "set --data.root to its folder, or the corpus's file names"
@@ -35,7 +36,7 @@ class Tables(Corpus):
     def __init__(
         self,
         train: str = "train.tsv",
-        val: str | None = "val.tsv",
+        val: str | None = None,
         test: str | None = None,
         text: str = "text",
         label: str = "label",
@@ -63,25 +64,37 @@ class Tables(Corpus):
     def _rows(self, path: Path) -> list[_Row]:
         if path.suffix not in TABLES:
             raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}")
-        rows = []
-        for number, row in table_rows(path, _REMEDY):
-            place = f"{path}:{number}"
-            remedy = "set --data.corpus.text and --data.corpus.label"
-            text, label = (text_cell(row, c, place, remedy) for c in (self.text, self.label))
-            if not label:
-                raise InputError(f"{place}: the label is empty")
-            rows.append(_Row(place, text, label))
+        rows: list[_Row] = []
+        faults = Faults()
+        for number, row in table_rows(path, _REMEDY, faults):
+            try:
+                rows.append(self._row(f"{path}:{number}", row))
+            except InputError as error:
+                # What the first row lacks, all others lack too.
+                if not rows and not {self.text, self.label} <= row.keys():
+                    raise
+                faults.add(error)
+        faults.refuse()
         if not rows:
             raise InputError(f"{path} has a header but no rows")
         return rows
 
+    def _row(self, place: str, row: dict[str, object]) -> _Row:
+        remedy = "set --data.corpus.text and --data.corpus.label"
+        text, label = (text_cell(row, c, place, remedy) for c in (self.text, self.label))
+        if not label:
+            raise InputError(f"{place}: the label is empty")
+        return _Row(place, text, label)
+
 
 def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
     indices = {label: i for i, label in enumerate(labels)}
+    faults = Faults()
     for row in rows:
         if row.label not in indices:
-            raise InputError(
+            faults.add(
                 f"{row.place}: label {row.label!r} is not in the training file, which has "
                 f"{', '.join(labels)}"
             )
+    faults.refuse()
     return [Example(row.text, indices[row.label]) for row in rows]

@@ -17,6 +17,7 @@ from srulight.data.batching import BucketBatchSampler
 from srulight.data.corpus import Corpus
 from srulight.data.grammar import Grammar
 from srulight.data.loading import ResumableLoader
+from srulight.data.sentence_counts import check_classes, counts
 from srulight.data.vectors import read_vectors, vector_matrix
 from srulight.errors import LARGEST_SEED, InputError, check_range
 from srulight.masking import valid_steps
@@ -156,7 +157,8 @@ class TextClassificationData(TaskData):
         """Reads the corpus, once whatever the stages.
 
         Args:
-            stage: Not used: a vocabulary with vectors depends on all the splits.
+            stage: "fit" says what there is to train on. All splits are read whatever it is: a
+                vocabulary with vectors depends on them all.
         """
         if self._sentences:
             return
@@ -167,6 +169,8 @@ class TextClassificationData(TaskData):
                 f"the checkpoint tells {', '.join(given['labels'])} apart, and the data "
                 f"{', '.join(splits.labels)}"
             )
+        if stage == "fit":
+            check_classes(splits)
         examples = {"train": splits.train, "val": splits.val, "test": splits.test}
         # The corpus may be split already, but prediction will need this one: better to fail now.
         tokenize = get_tokenizer(self.tokenizer)
@@ -179,9 +183,15 @@ class TextClassificationData(TaskData):
         self._cut(chain.from_iterable(words.values()))
 
         vocabulary = Vocabulary(given["words"]) if given else self._new_vocabulary(words)
+        encoded = {
+            name: [vocabulary.encode(sentence) for sentence in split]
+            for name, split in words.items()
+        }
         for name, split in examples.items():
-            encoded = [vocabulary.encode(sentence) for sentence in words[name]]
-            self._sentences[name] = _Sentences(encoded, [e.label for e in split])
+            self._sentences[name] = _Sentences(encoded[name], [e.label for e in split])
+        if stage == "fit":
+            for said in counts(splits, encoded):
+                rank_zero_info(said)
         self._metadata = {
             "words": vocabulary.words,
             "labels": splits.labels,

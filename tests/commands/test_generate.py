@@ -24,7 +24,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "version_0" / "checkpoints" / "best.ckpt"
 
 
-def test_writes_the_prompt_and_what_follows(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_writes_the_prompt_and_what_follows(
+    run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     args = [f"--ckpt_path={run}", "--prompt=the plot", "--length=12", "--seed=3", "--top_k=5"]
     main(["generate", *args])
     task = load(run)
@@ -32,6 +35,9 @@ def test_writes_the_prompt_and_what_follows(run: Path, capsys: pytest.CaptureFix
     rest = "".join(task.generate("the plot", length=12, top_k=5, seed=3))
     assert capsys.readouterr().out == f"the plot{rest}\n"
     assert rest.startswith((" ", "\n"))
+    said = [message for message in caplog.messages if str(run) in message]
+    assert len(said) == 1
+    assert f"{run}: LanguageModelling with SRU, val/loss " in said[0]
 
 
 def test_measures_and_scores_from_the_checkpoint_alone(
@@ -85,4 +91,4 @@ def test_only_language_models_write(tmp_path: Path) -> None:
 def test_a_language_model_refuses_convolutions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", f"--config={CONFIG}", "--model.encoder=CNN"])
-    assert "there is no Recurrent called 'CNN'" in capsys.readouterr().err
+    assert "CNN is no Recurrent: an encoder that can stop" in capsys.readouterr().err

@@ -28,6 +28,23 @@ CONFIG = "--config=configs/quickstart.yaml"
         ("--model.encoder.activation=selu", "model.encoder.activation: expected one of identity, "
          "tanh, relu; got 'selu'"),
         ("--config=nothing.yaml", "File does not exist"),
+        ("--trainer.callbacks+=EarlyStopping", "trainer.callbacks: EarlyStopping needs monitor: "
+         "add --trainer.callbacks.monitor=..."),
+        ("--trainer.logger=TensorBoardLogger", "trainer.logger: TensorBoardLogger needs save_dir: "
+         "add --trainer.logger.save_dir=..."),
+        ("--model.scheduler=Cosine", "model.scheduler: Cosine needs steps: add "
+         "--model.scheduler.steps=..."),
+        ("--optimizer=SGD", "no option --optimizer; did you mean --model.optimizer?"),
+        ("--lr=0.1", "no option --lr; did you mean --model.optimizer.lr?"),
+        ("--lr_scheduler=x", "no option --lr_scheduler; did you mean --model.scheduler?"),
+        ("--batch_size=3", "no option --batch_size; did you mean --data.batch_size?"),
+        ("--epochs=3", "no option --epochs; did you mean --trainer.max_epochs or "
+         "--trainer.min_epochs?"),
+        ("--num_layers=3", "no option --num_layers; did you mean --model.encoder.num_layers?"),
+        ("--model.lr=1", "TextClassification has no option 'lr'; did you mean optimizer.lr?"),
+        ("--data.batch_size=many", "data.batch_size: expected int; got 'many'"),
+        ("--model.encoder.num_layers=x", "model.encoder.num_layers: expected int; got 'x'"),
+        ("--model.optimizer.lr=x", "model.optimizer.lr: expected a number; got 'x'"),
     ],
 )  # fmt: skip
 def test_says_what_was_meant(
@@ -39,6 +56,8 @@ def test_says_what_was_meant(
     message = capsys.readouterr().err
     assert expected in message
     assert len(message.splitlines()) <= 3
+    assert "Namespace" not in message
+    assert "NestedArg" not in message
 
 
 def test_a_configuration_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,3 +78,24 @@ def test_text_stays_text(given: str, kept: str) -> None:
 def test_null_reaches_a_class_inside_a_class(null: str) -> None:
     cli = build(["--config=configs/squad.yaml", f"--data.corpus.val={null}"], run=False)
     assert cli.datamodule.corpus.val is None
+
+
+def test_says_which_option_of_a_callback_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    build([CONFIG, *stop, "--trainer.callbacks.patience=2"], run=False)
+    for option, expected in (
+        ("patience=x", "trainer.callbacks.patience: expected int; got 'x'"),
+        ("patienc=2", "EarlyStopping has no option 'patienc'; did you mean patience?"),
+    ):
+        with pytest.raises(SystemExit):
+            build([CONFIG, *stop, f"--trainer.callbacks.{option}"], run=False)
+        assert expected in capsys.readouterr().err
+
+
+def test_says_why_an_encoder_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build(["--config=configs/language_model.yaml", "--model.encoder=CNN"], run=False)
+    assert capsys.readouterr().err == (
+        "error: model.encoder: CNN is no Recurrent: an encoder that can stop after any step and "
+        "carry on later\n  known: GRU, LSTM, QRNN, SRU, SRUpp\n"
+    )

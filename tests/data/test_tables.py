@@ -1,5 +1,6 @@
 """A user's own tables read by the names of their columns."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,43 @@ def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
 def test_a_label_that_training_lacks_is_refused_with_its_place(tmp_path: Path) -> None:
     root = write(tmp_path, train_tsv=TSV, val_tsv=TSV + "so\tso-so\n")
     with pytest.raises(InputError, match=r"val.tsv:4: label 'so-so' .* which has bad, good"):
-        Tables().read(root)
+        Tables(val="val.tsv").read(root)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    root = write(tmp_path, a_tsv=TSV + "alone\n" + "so\t\n" + "one\ttwo\tthree\n")
+    with pytest.raises(InputError) as found:
+        Tables("a.tsv").read(root)
+    assert str(found.value).replace(f"{tmp_path}/", "").split("\n  ") == [
+        "3 rows are wrong:",
+        "a.tsv:4: expected 2 columns, got 1",
+        "a.tsv:5: the label is empty",
+        "a.tsv:6: expected 2 columns, got 3",
+    ]
+    write(tmp_path, b_jsonl=JSONL + "{\n[]\n" + '{"text": "so"}\n' * 20)
+    with pytest.raises(InputError) as found:
+        Tables("b.jsonl").read(root)
+    lines = str(found.value).splitlines()
+    assert lines[0] == "22 rows are wrong:"
+    assert "b.jsonl:3: not JSON" in lines[1]
+    assert "b.jsonl:4: expected a JSON object, got '[]'" in lines[2]
+    assert "b.jsonl:5: no column 'label'; there are text" in lines[3]
+    assert lines[11:] == ["  and 12 more"]
+    write(tmp_path, c_tsv="text\tlabel\nso\tx\nso\ty\n")
+    with pytest.raises(InputError, match=r"2 rows are wrong:\n  .*c.tsv:2: .*\n  .*c.tsv:3: "):
+        Tables("a.csv", "c.tsv").read(write(tmp_path, a_csv=CSV))
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", ","), ("a.tsv", ";")]
+)
+def test_columns_that_are_separated_otherwise_get_advice(
+    name: str, sign: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(f"text{sign}label\nso, then{sign}x\nso, then{sign}y\n")
+    said = f"{name}:1: columns are separated by {sign!r}; expected"
+    with pytest.raises(InputError, match=re.escape(said)):
+        Tables(name).read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +125,7 @@ def test_labels_may_be_numbers_in_json(tmp_path: Path) -> None:
 
 def test_without_a_validation_file_a_tenth_is_held_out(tmp_path: Path) -> None:
     root = write(tmp_path, a_tsv="text\tlabel\n" + "so\tx\n" * 30)
-    splits = Tables("a.tsv", None).read(root)
+    splits = Tables("a.tsv").read(root)
     assert (len(splits.train), len(splits.val)) == (27, 3)
 
 

@@ -132,7 +132,7 @@ def test_trains_in_mixed_precision(precision: str, tmp_path: Path) -> None:
     command += [f"--trainer.precision={precision}", f"--trainer.default_root_dir={tmp_path}"]
     run = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    best = run.stdout.split("best val/accuracy: ")[1].split()[0]
+    best = (run.stdout + run.stderr).split("best val/accuracy: ")[1].split()[0]
     assert float(best) > 0.9
 
 

@@ -208,6 +208,20 @@ def test_pieces_of_any_size_give_what_the_whole_gives(
             assert task.speller.decode(token.index for token in tokens) == whole.text
 
 
+def test_arrays_are_heard_as_tensors_are() -> None:
+    task = make(heard_well(), encoder=STREAMING["SRU"])
+    samples = sound(1.0, 1)
+    heard = []
+    for given in (samples, samples.numpy(), samples.numpy().astype("float64")):
+        listener = task.listen()
+        listener.hear(given)
+        heard.append(listener.finish())
+    assert heard[0] == heard[1] == heard[2] != []
+    for wrong in (torch.zeros(10, 2), torch.zeros(10, dtype=torch.int16)):
+        with pytest.raises(InputError, match=r"expected samples \(N,\) in floats"):
+            task.listen().hear(wrong)
+
+
 @pytest.mark.parametrize(
     ("options", "known", "says"),
     [
