@@ -21,6 +21,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	for platform in darwin win32; do $(BIN)/mypy --platform=$$platform srulight train.py || exit 1; done
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py

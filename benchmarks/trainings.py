@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from srulight.data.question_tokens import usable_cores
+
 ROOT = Path(__file__).parents[1]
 TRAIN = str(ROOT / "train.py")
 
@@ -56,7 +58,7 @@ def newest(folder: Path, metric: str) -> Run:
 
 def threads_each(jobs: int) -> int:
     """Gives the threads of each of some trainings side by side."""
-    return max(1, len(os.sched_getaffinity(0)) // jobs)
+    return max(1, usable_cores() // jobs)
 
 
 def fit(folder: Path, metric: str, *options: str, threads: int | None = None) -> Run:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srulight.errors import InputError
-from srulight.text import english_spans
+from srulight.text import PlacingTokenizer, plain, word_spans
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -21,7 +21,7 @@ class Annotated(NamedTuple):
     """The words of a text.
 
     Attributes:
-        words: As they stand there, with plain apostrophes.
+        words: As they stand there, in NFC and with plain apostrophes.
         starts: Where each begins, in characters.
         ends: Where each ends, in characters.
         lemmas: The dictionary's form of each; none without an annotator.
@@ -36,46 +36,53 @@ class Annotated(NamedTuple):
 
 
 class Annotator:
-    """Splits English text into words, and tags them if spaCy has a pipeline to do it.
+    """Splits text into words, and tags them if spaCy has a pipeline to do it.
 
-    The words are those of the tokenizer ``english``, with compounds split at hyphens and strokes,
-    because an answer may be one half of one. spaCy gets these words, so that a model with tags and
-    one without see the same.
+    Compounds of the tokenizer ``english`` are split at hyphens and strokes, because an answer may
+    be one half of one. spaCy gets these words, so that a model with tags and one without see the
+    same.
 
     Args:
         pipeline: Name or folder of a spaCy pipeline, such as ``en_core_web_sm``; no tags and no
             lemmas if None.
+        tokenizer: What words are: ``english``, or ``characters`` for scripts without spaces.
 
     Raises:
         InputError: If spaCy or the pipeline is not installed.
     """
 
-    def __init__(self, pipeline: str | None = None) -> None:
+    def __init__(
+        self, pipeline: str | None = None, tokenizer: PlacingTokenizer = "english"
+    ) -> None:
+        self._tokenizer: PlacingTokenizer = tokenizer
         self._spacy = None if pipeline is None else _load(pipeline)
 
     def __call__(self, texts: Iterable[str]) -> Iterator[Annotated]:
         """Gives the words of each text, in order."""
         if self._spacy is None:
             for text in texts:
-                yield Annotated(*_split(text), [], ())
+                yield Annotated(*_split(text, self._tokenizer), [], ())
             return
         # With the doc travels what is not in it: where the words stand.
-        docs = (_doc(self._spacy, text) for text in texts)
+        docs = (_doc(self._spacy, text, self._tokenizer) for text in texts)
         for doc, (words, starts, ends) in self._spacy.pipe(docs, as_tuples=True):
             tags = ([token.tag_ for token in doc], [token.ent_type_ for token in doc])
             yield Annotated(words, starts, ends, [token.lemma_ for token in doc], tags)
 
 
-def _split(text: str) -> tuple[list[str], list[int], list[int]]:
-    words, starts, ends = [], [], []
-    for word, start in english_spans(text):
-        # Signs that stand together, such as two hyphens, stay together.
-        parts = _SIGNS.finditer(word) if any(map(str.isalnum, word)) else [None]
-        for part in parts:
-            words.append(word if part is None else part[0])
-            starts.append(start if part is None else start + part.start())
-            ends.append(starts[-1] + len(words[-1]))
-    return words, starts, ends
+def _split(text: str, tokenizer: PlacingTokenizer) -> tuple[list[str], list[int], list[int]]:
+    spans = list(word_spans(text, tokenizer))
+    if tokenizer == "english":
+        spans = [part for start, end in spans for part in _parts(text, start, end)]
+    words = [plain(text[start:end]) for start, end in spans]
+    return words, [start for start, _ in spans], [end for _, end in spans]
+
+
+def _parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Splits a compound; signs that stand together, such as two hyphens, stay together."""
+    if not any(map(str.isalnum, text[start:end])):
+        return [(start, end)]
+    return [match.span() for match in _SIGNS.finditer(text, start, end)]
 
 
 def _load(pipeline: str) -> "Language":
@@ -95,9 +102,9 @@ def _load(pipeline: str) -> "Language":
         ) from error
 
 
-def _doc(spacy: "Language", text: str) -> tuple["Doc", Any]:
+def _doc(spacy: "Language", text: str, tokenizer: PlacingTokenizer) -> tuple["Doc", Any]:
     from spacy.tokens import Doc
 
-    words, starts, ends = split = _split(text)
+    words, starts, ends = split = _split(text, tokenizer)
     spaces = [end < start for end, start in zip(ends, [*starts[1:], len(text)], strict=True)]
     return Doc(spacy.vocab, words=words, spaces=spaces), split

@@ -3,9 +3,6 @@
 import hashlib
 import importlib
 import io
-import math
-import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,18 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srulight.errors import InputError
+from srulight.sound_headers import finished, is_cut
 
 Channels = Literal["refuse", "mix"]
 
 _Block = tuple[Tensor, int]  # samples, (N,) float32, and their rate in Hz
+_SLOWEST, _FASTEST = 1_000, 1_000_000  # Hz, of files
 _SECONDS = 10.0  # decoded at a time where nobody asks for less
-
-# Files of chunks, by their first bytes: how chunks begin, and the name of the one with the samples.
-_CHUNKED = {b"RIFF": ("<4sI", b"data"), b"RIFX": (">4sI", b"data"), b"FORM": (">4sI", b"SSND")}
-# Programs that write to a pipe do not know the size: they write this (sox) or more.
-_UNKNOWN_SIZE = 0x7F000000
 _UNKNOWN_FRAMES = 1 << 62
-_OGG_PAGE = 27 + 255 + 255 * 255  # the longest: head, table, body
 
 
 class AudioInfo(NamedTuple):
@@ -49,7 +42,7 @@ def read_audio(path: Path, sample_rate: int, channels: Channels = "refuse") -> T
 
     A file that was cut is refused where this can tell: WAV, AIFF and NIST promise their size, OGG
     marks its end, FLAC and most MP3 count their samples. A size of 2 GB and more, which programs
-    write into a pipe, is no promise.
+    write into a pipe, is no promise; nor is a WAV's size of 0, if samples follow.
 
     Args:
         path: The file.
@@ -61,7 +54,8 @@ def read_audio(path: Path, sample_rate: int, channels: Channels = "refuse") -> T
 
     Raises:
         InputError: If the file is missing, is not audio, is truncated or damaged, has no samples,
-            has some that are not finite, or has several channels that may not be mixed.
+            has some that are not finite, has several channels that may not be mixed, or says a
+            rate that no sound has.
     """
     return torch.cat(list(audio_blocks(path, sample_rate, channels, _SECONDS)))
 
@@ -222,14 +216,19 @@ def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]
     try:
         # Unbuffered, since libsndfile reads from the same place.
         with path.open("rb", buffering=0) as file:
-            if _is_cut(file):
+            if is_cut(file):
                 raise InputError(f"{path} is truncated: it is shorter than it says")
-            file.seek(0)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+            with soundfile.SoundFile(finished(file), closefd=False) as sound:
                 rate: int = sound.samplerate
+                if not _SLOWEST <= rate <= _FASTEST:
+                    raise InputError(
+                        f"{path} says {rate} samples per second; expected {_SLOWEST:,} to "
+                        f"{_FASTEST:,} Hz"
+                    )
                 if sound.channels > 1 and channels == "refuse":
                     raise InputError(
-                        f'{path} has {sound.channels} channels, not one; "mix" takes their mean'
+                        f"{path} has {sound.channels} channels, not one; channels=mix takes their "
+                        "mean"
                     )
                 size = _block_size(seconds, rate)
                 # Else it seeks after each read, from which MP3 and Opus do not recover.
@@ -259,43 +258,3 @@ def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise InputError(f"{path} is not audio, or is truncated or damaged: {reason}") from error
-
-
-def _is_cut(file: BinaryIO) -> bool:
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head = file.read(4096)
-    if head.startswith(b"OggS"):
-        file.seek(max(0, size - _OGG_PAGE))
-        return _ogg_is_cut(file.read(_OGG_PAGE))
-    return size < (_nist_end(head) if head.startswith(b"NIST_1A") else _chunk_end(file, head[:4]))
-
-
-def _ogg_is_cut(tail: bytes) -> bool:
-    """Says whether the last page is not whole or not marked as the last (RFC 3533, section 6)."""
-    page = tail[tail.rfind(b"OggS\0") :]
-    if len(page) < 27 or not page[5] & 4:
-        return True
-    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def _nist_end(head: bytes) -> int:
-    """Finds the byte at which the samples should end; 0 if the header does not say."""
-    start = re.match(rb"NIST_1A\s+(\d+)\s", head)
-    if start is None or b"embedded" in head:  # compressed
-        return 0
-    fields = {key: int(value) for key, value in re.findall(rb"(?m)^(\w+) -(?:i|s\d+) (\d+)", head)}
-    sizes = (b"sample_count", b"channel_count", b"sample_n_bytes")
-    return int(start[1]) + math.prod(fields.get(key, 0) for key in sizes)
-
-
-def _chunk_end(file: BinaryIO, magic: bytes) -> int:
-    """Finds the byte at which the samples should end; 0 if the header does not say."""
-    layout, wanted = _CHUNKED.get(magic, ("<4sI", b""))
-    file.seek(12)
-    while wanted and len(start := file.read(8)) == 8:
-        name, size = struct.unpack(layout, start)
-        if name == wanted:
-            return file.tell() + size if 0 < size < _UNKNOWN_SIZE else 0
-        file.seek(size + size % 2, io.SEEK_CUR)
-    return 0

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: torch and Lightning take seconds.
 """
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -59,6 +60,10 @@ def main(args: list[str] | None = None) -> None:
     # small steps many times slower. Spinning for a moment only costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     keep_pages()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Whatever the locale; the names of files may have what no text has.
+            stream.reconfigure(encoding="utf-8", errors="replace")
     # Modules of the user's own are found where they stand, as by python itself; last, so that none
     # takes the place of a library.
     with suppress(FileNotFoundError):  # it may be gone

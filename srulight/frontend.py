@@ -143,10 +143,11 @@ def read_frames(path: Path) -> Tensor:
         InputError: If it is not that.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        # Mapped, so that a file takes the memory that it has numbers for, whatever its header says.
+        array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} is not a whole file of NumPy's: {error}") from error
     if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
         raise InputError(

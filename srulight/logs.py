@@ -32,7 +32,7 @@ class Table:
         self.path = path
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
-            with path.open(newline="") as file:
+            with path.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
             self.rows = [{k: v for k, v in row.items() if v} for row in rows[:keep]]
             if aside is not None and len(rows) > keep:
@@ -60,7 +60,7 @@ class Table:
         if self._written == len(self.rows) or not (now or start >= self._next):
             return
         columns = sorted(set().union(*self.rows))
-        with written(self.path) as part, part.open("w", newline="") as file:
+        with written(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)

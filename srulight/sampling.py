@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srulight.errors import InputError
+from srulight.errors import LARGEST_SEED, InputError, check_range
 
 
 class Sampler:
@@ -28,10 +28,8 @@ class Sampler:
         top_p: float = 1.0,
         seed: int | None = None,
     ) -> None:
-        if temperature < 0:
-            raise InputError(f"temperature must be 0 or more, got {temperature}")
-        if top_k < 0:
-            raise InputError(f"top_k must be 0 (all tokens) or more, got {top_k}")
+        check_range(0, temperature=temperature, top_k=top_k)
+        check_range(0, LARGEST_SEED, seed=seed)
         if not 0 < top_p <= 1:
             raise InputError(f"top_p must be above 0 and at most 1, got {top_p}")
         self.temperature = temperature

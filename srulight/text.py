@@ -3,8 +3,11 @@
 import contextlib
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from typing import Literal, cast
 
 from srulight.errors import InputError
 
@@ -36,27 +39,77 @@ _ENGLISH = re.compile(
 )
 
 
-def _english(text: str) -> list[str]:
-    return _ENGLISH.findall(_plain(text))
+def _english(plain: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in _ENGLISH.finditer(plain))
 
 
-def _plain(text: str) -> str:
-    return text.replace("\u2019", "'")  # the typographic apostrophe
+def _characters(plain: str) -> Iterator[tuple[int, int]]:
+    return ((i, i + 1) for i, sign in enumerate(plain) if not sign.isspace())
 
 
-def english_spans(text: str) -> Iterator[tuple[str, int]]:
-    """Gives the words that ``english`` splits text into, and where each begins, in characters."""
-    for match in _ENGLISH.finditer(_plain(text)):
-        yield match[0], match.start()
+# Those that know where words stand; they are given text with one sign for each character.
+_PLACING: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
+    "english": _english,
+    "characters": _characters,
+}
+
+PlacingTokenizer = Literal["english", "characters"]
+"""A tokenizer that says where in the text each word stands."""
+
+
+def word_spans(text: str, tokenizer: PlacingTokenizer) -> Iterator[tuple[int, int]]:
+    """Finds the words of a text.
+
+    Accents and other marks, signs that are not seen but shape what is, and the letters of a Korean
+    syllable are never parted from what they belong to.
+
+    Args:
+        text: Any text.
+        tokenizer: What words are: ``english``, or ``characters`` (each one for itself).
+
+    Yields:
+        Where each word begins and ends, in characters; ``plain(text[begin:end])`` is the word.
+    """
+    if text.isascii():
+        yield from _PLACING[tokenizer](text)
+        return
+    starts = [match.start() for match in _marked().finditer(text)]
+    ends = [*starts[1:], len(text)]
+    signs = "".join([plain(text[i:j])[0] for i, j in zip(starts, ends, strict=True)])
+    for first, last in _PLACING[tokenizer](signs.replace("\u200b", " ")):
+        yield starts[first], ends[last - 1]
+
+
+def plain(text: str) -> str:
+    """Writes a text in one way: NFC, and the typographic apostrophe as the plain one."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", text).replace("\u2019", "'")
+
+
+@cache
+def _marked() -> re.Pattern[str]:
+    """Finds a character with all that belongs to it; what follows white space stands alone."""
+    # Beyond these planes there are none. A zero-width space parts words.
+    codes = (*range(0x20000), *range(0xE0000, 0xE1000))
+    marks = [chr(i) for i in codes if _belongs(chr(i)) and i != 0x200B]
+    return re.compile(f"[\\s\u200b]|[^\\s\u200b][{re.escape(''.join(marks))}]*")
+
+
+def _belongs(sign: str) -> bool:
+    category = unicodedata.category(sign)
+    # Vowels and last consonants of Korean syllables in parts, which are letters to Unicode.
+    return category[0] == "M" or category == "Cf" or "\u1160" <= sign <= "\u11ff"
 
 
 def get_tokenizer(name: str) -> Callable[[str], list[str]]:
     """Finds a function that splits text into words.
 
     Args:
-        name: ``english`` (punctuation and clitics apart, as in the Penn Treebank), ``space``
-            (at white space), or a tokenizer of torchtext: ``basic_english``, ``moses``,
-            ``spacy``, ``toktok``, ``revtok``, ``subword``.
+        name: ``english`` (punctuation and clitics apart, as in the Penn Treebank),
+            ``characters`` (each one a word, for scripts without spaces), ``space`` (at white
+            space), or a tokenizer of torchtext: ``basic_english``, ``moses``, ``spacy``,
+            ``toktok``, ``revtok``, ``subword``.
 
     Returns:
         The function; it keeps upper and lower case unless the tokenizer itself does not.
@@ -64,12 +117,12 @@ def get_tokenizer(name: str) -> Callable[[str], list[str]]:
     Raises:
         InputError: If there is no such tokenizer, or the package it needs is missing.
     """
-    if name == "english":
-        return _english
+    if name in _PLACING:
+        return partial(_split, tokenizer=cast("PlacingTokenizer", name))
     if name == "space":
         return str.split
     if name not in _TORCHTEXT:
-        known = ", ".join(("english", "space", *_TORCHTEXT))
+        known = ", ".join((*_PLACING, "space", *_TORCHTEXT))
         raise InputError(f"tokenizer must be one of {known}; got {name!r}")
     from torchtext.data.utils import get_tokenizer as torchtext_tokenizer
 
@@ -83,6 +136,10 @@ def get_tokenizer(name: str) -> Callable[[str], list[str]]:
             f"tokenizer {name!r} needs something that is not installed ({reason}); "
             "install it or use tokenizer 'english'"
         ) from error
+
+
+def _split(text: str, tokenizer: PlacingTokenizer) -> list[str]:
+    return [plain(text[i:j]) for i, j in word_spans(text, tokenizer)]
 
 
 class Vocabulary:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from srulight.errors import InputError
+from srulight.files import LARGEST_TEXT, opened
 from srulight.text import PAD, UNKNOWN
 
 Splitting = Literal["space", "moses"]
@@ -135,9 +136,8 @@ class Subwords(Tokenizer):
             InputError: If it cannot be read, or its first four tokens are others.
         """
         try:
-            read = cls(base64.b64encode(path.read_bytes()).decode(), lowercase)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+            with opened(path) as file:
+                read = cls(base64.b64encode(file.read(LARGEST_TEXT)).decode(), lowercase)
         except RuntimeError as error:
             raise InputError(f"{path} is not a SentencePiece model, or is damaged") from error
         if not read.tokens:

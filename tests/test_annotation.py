@@ -30,6 +30,17 @@ def test_compounds_are_split_and_each_word_is_where_it_says(text: str, words: st
     assert found.tags == ()
 
 
+def test_words_stand_where_they_are_in_the_original() -> None:
+    text = "  caf\u0065\u0301-bar\r\n\u4e2d\u6587"
+    (found,) = Annotator()([text])
+    assert found.words == ["caf\u00e9", "-", "bar", "\u4e2d\u6587"]
+    parts = [text[i:j] for i, j in zip(found.starts, found.ends, strict=True)]
+    assert parts == ["caf\u0065\u0301", "-", "bar", "\u4e2d\u6587"]
+    (found,) = Annotator(tokenizer="characters")([text])
+    assert found.words == [*"caf\u00e9-bar\u4e2d\u6587"]
+    assert (found.starts[3], found.ends[3], found.starts[4]) == (5, 7, 7)
+
+
 def test_every_character_but_white_space_is_in_one_word() -> None:
     text = "A\u00f1o 5th\u2014(x)  \u00a71 \u6f22\u5b57 e\u0301! ''q'' [sic] 3.14.15 -lrb- _a"
     (found,) = Annotator()([text])

@@ -135,7 +135,7 @@ def test_resampled_length_is_the_nearest(
 def test_several_channels_are_refused_or_mixed(tmp_path: Path) -> None:
     left, right = tone(100), tone(100, hertz=1000)
     path = write(tmp_path / "a.wav", torch.stack((left, right), dim=1), name="float.wav")
-    with pytest.raises(InputError, match=r'a\.wav has 2 channels, not one; "mix" takes their mean'):
+    with pytest.raises(InputError, match=r"a\.wav has 2 channels, not one; channels=mix takes"):
         read_audio(path, 16000)
     torch.testing.assert_close(read_audio(path, 16000, "mix"), (left + right) / 2)
 
@@ -226,6 +226,38 @@ def test_what_is_not_audio_is_refused(tmp_path: Path, name: str, data: bytes) ->
     path.write_bytes(data)
     with pytest.raises(InputError, match=rf"{name} is (not audio|truncated)"):
         read_audio(path, 16000)
+
+
+@pytest.mark.parametrize("whole", [b"", b"\0\0\0\0", b"\x24\0\0\0"])
+@pytest.mark.parametrize("end", [b"", b"\x01"])
+def test_an_unfinished_recording_is_read_to_its_end(
+    tmp_path: Path, whole: bytes, end: bytes
+) -> None:
+    path = write(tmp_path / "a.wav", tone(1000))
+    wanted = read_audio(path, 16000)
+    patch(path, 40, bytes(4))
+    patch(path, 4, whole)
+    path.write_bytes(path.read_bytes() + end)
+    before = path.read_bytes()
+    assert torch.equal(read_audio(path, 16000), wanted)
+    assert path.read_bytes() == before
+    assert inspect(path).samples == 1000
+
+
+def test_a_recording_without_samples_stays_without(tmp_path: Path) -> None:
+    path = cut(write(tmp_path / "a.wav", tone(1000)), 2000)
+    patch(path, 40, bytes(4))
+    for after in (b"", b"LIST\4\0\0\0abcd"):
+        path.write_bytes(path.read_bytes() + after)
+        with pytest.raises(InputError, match="has no samples"):
+            read_audio(path, 16000)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_001])
+def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path, rate: int) -> None:
+    path = patch(write(tmp_path / "a.wav", tone(1000)), 24, rate.to_bytes(4, "little"))
+    with pytest.raises(InputError, match=rf"a\.wav says {rate} samples per second; expected"):
+        inspect(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import pytest
 import srulight
 
 ROOT = Path(srulight.__file__).parent
-DOWN = {"errors", "faults", "batch", "masking", "text", "tokens"}
+DOWN = {"errors", "faults", "batch", "files", "masking", "records", "text", "tokens"}
 SPEECH = {"audio", "features", "frontend", "spelling"}
 MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"commands", "errors", "memory", "program"},
     "commands": {
+        "faults",
         "audio",
         "callbacks",
         "checkpoint",
@@ -30,6 +31,8 @@ MAY_IMPORT = {
         "tasks",
         "translating",
         "errors",
+        "files",
+        "records",
     },
     "checkpoint": {"devices", "plugins", "tasks", "errors"},
     "plugins": {"data", "encoders", "schedules", "tasks", "translators"},
@@ -56,23 +59,26 @@ MAY_IMPORT = {
     "readers": {"batch", "encoders", "layers", "masking"},
     "reading": {"annotation", "batch", "text"},
     "annotation": {"errors", "text"},
-    "encoders": {"ops", "masking"},
+    "encoders": {"errors", "ops", "masking"},
     "layers": {"batch", "masking"},
     "translators": {"encoders", "errors", "layers", "masking"},
     "translating": {"decoding", "tokenizers", "translators"},
     "listening": {"decoding", "encoders", "errors", "frontend", "layers", "overlap"},
     "frontend": {"audio", "errors", "features"},
     "features": {"errors"},
-    "audio": {"errors"},
+    "audio": {"errors", "sound_headers"},
+    "sound_headers": set(),
     "overlap": set(),
-    "decoding": {"errors"},
+    "decoding": {"errors", "files"},
+    "records": {"errors", "faults", "files"},
+    "files": {"errors"},
     "spelling": {"errors"},
     "logs": {"errors", "storage"},
     "storage": {"errors"},
     "schedules": set(),
     "ops": {"cache", "errors", "masking"},
     "tokens": {"text"},
-    "tokenizers": {"errors", "text"},
+    "tokenizers": {"errors", "files", "text"},
     "text": {"errors"},
     "sampling": {"errors"},
     "metrics": {"errors", "processes"},

@@ -1,5 +1,7 @@
 """Tokens are drawn as often as they should be."""
 
+import math
+
 import pytest
 import torch
 
@@ -46,8 +48,10 @@ def test_a_seed_decides() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1}, "temperature must be 0 or more, got -1"),
-        ({"top_k": -1}, "top_k must be 0 "),
+        ({"temperature": -1}, "temperature must be at least 0, got -1"),
+        ({"top_k": -1}, "top_k must be at least 0"),
+        ({"temperature": math.nan}, "temperature must be at least 0, got nan"),
+        ({"seed": 1 << 64}, "seed must be 0 to "),
         ({"top_p": 0}, "top_p must be above 0 and at most 1, got 0"),
         ({"top_p": 1.1}, "top_p must be above 0 and at most 1, got 1.1"),
     ],

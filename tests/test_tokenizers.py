@@ -208,7 +208,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     from sentencepiece import SentencePieceTrainer
 
     path = tmp_path / "own.model"
-    with pytest.raises(InputError, match=r"own\.model cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"own\.model is not in"):
         Subwords.read(path, lowercase=False)
     path.write_bytes(b"junk")
     with pytest.raises(InputError, match=r"own\.model is not a SentencePiece model"):

@@ -35,7 +35,7 @@ def draw(log: Path, picture: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    with log.open() as file:
+    with log.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = sorted(
         {name.removeprefix("val/") for name in rows[0] if name.startswith("val/")} if rows else ()

@@ -9,6 +9,7 @@ from srulight.checkpoint import describe, load, read
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.errors import InputError
+from srulight.files import well_formed
 from srulight.program import program
 from srulight.tasks import LanguageModelling
 
@@ -44,7 +45,7 @@ def generate(
         raise InputError(f"{path} holds a {type(task).__name__}; generate needs LanguageModelling")
     # Before the prompt is shown: a number may be out of range.
     pieces = task.generate(prompt, length, temperature, top_k, top_p, seed)
-    sys.stdout.write(prompt)
+    sys.stdout.write(well_formed(prompt))
     with contextlib.suppress(KeyboardInterrupt):
         for piece in pieces:
             sys.stdout.write(piece)

@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 from torch.optim import Adam
 
+from srulight.commands import configurations  # noqa: F401  so that it reads them
 from srulight.data import TaskData
 from srulight.encoders import SRU, Encoder
 from srulight.tasks import Task
@@ -39,10 +40,16 @@ class Parser(LightningArgumentParser):
 
     # jsonargparse 4.53 hands the null for a class inside a class on as the text "None".
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **named: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
-        """Takes None for null."""
+        """Takes None for null, where an option is not text."""
         if args is not None:
-            args = [re.sub(r"^(--[\w.]+)=None$", r"\1=null", arg) for arg in args]
+            args = [self._with_null(arg) for arg in args]
         return super().parse_args(args, *more, **named)
+
+    def _with_null(self, arg: str) -> str:
+        option, _, value = arg.partition("=")
+        action = self._option_string_actions.get(option)
+        is_text = getattr(action, "_typehint", None) is str
+        return f"{option}=null" if value == "None" and not is_text else arg
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the cause and leaves with status 2."""

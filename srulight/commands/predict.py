@@ -9,19 +9,24 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import track
 
+from srulight.audio import Channels
 from srulight.checkpoint import describe, load, read
 from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
 from srulight.commands.runs import find_checkpoint
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
+from srulight.faults import Faults
+from srulight.files import lines, read_text, well_formed
 from srulight.program import program
+from srulight.records import TABLES, table_rows, text_cell
 from srulight.storage import written
 from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
 
-_INPUT = """File of sentences or other lines, UTF-8, - for standard input; for questions, a file of
-them (.json, as SQuAD's), or a text; for speech, files of sound and folders of them, one or more"""
+_INPUT = """File of sentences or other lines, UTF-8, - for standard input, or a table of them (.tsv,
+.csv, .jsonl), of which the column is read that training read; for questions, a file of them (.json,
+as SQuAD's), or a text; for speech, files of sound and folders of them, one or more"""
 
 
 def predict(
@@ -42,6 +47,7 @@ def predict(
     coverage_penalty: float | None = None,
     plot: str | None = None,
     question: str | None = None,
+    channels: Channels | None = None,
 ) -> None:
     """Answers lines of text, questions or recordings, as the checkpoint's task does.
 
@@ -56,8 +62,8 @@ def predict(
 
     Args:
         ckpt_path: Checkpoint to predict with; best or last means that of the newest run.
-        input: File of lines, UTF-8, - for standard input; for questions, a file of them (.json), or
-            a text; for speech, files and folders of sound.
+        input: File of lines, UTF-8, - for standard input, or a table of them; for questions, a file
+            of them (.json), or a text; for speech, files and folders of sound.
         output: File to write; - is standard output.
         device: Where to compute: cpu, cuda, cuda:1.
         batch_size: Lines, questions or recordings at a time.
@@ -81,11 +87,18 @@ def predict(
         plot: For translation: folder for pictures of where each token came from, line-1.png for the
             first line.
         question: For question answering: a question about the text in the input.
+        channels: For speech: what to do with a recording of several channels: refuse, or mix, which
+            takes their mean; as the checkpoint's if not given.
     """
+    check_range(
+        1, batch_size=batch_size, beam_size=beam_size, n_best=n_best, sample_rate=sample_rate
+    )
     path = find_checkpoint(ckpt_path)
     rank_zero_info(describe(path, read(path)))
     task = load(path, device)
-    speech: dict[str, object] = {"stream": stream, "language_model": language_model}
+    speech: dict[str, object] = {
+        "stream": stream, "language_model": language_model, "channels": channels,
+    }  # fmt: skip
     translation: dict[str, object] = {
         "length_penalty": length_penalty is not None,
         "coverage_penalty": coverage_penalty is not None, "plot": plot,
@@ -97,6 +110,8 @@ def predict(
         if beam_size is not None or language_model is not None:
             size = task.beam_size if beam_size is None else beam_size
             task.decode_with(size, language_model, language_weight, word_bonus)
+        if channels is not None:
+            task.frontend.channels = channels
         if stream:
             if len(input) != 1 or output != "-":
                 raise InputError("stream takes one input, and writes to standard output")
@@ -113,13 +128,13 @@ def predict(
         )
         if not 1 <= n_best <= task.beam_size:
             raise InputError(f"n_best must be 1 to beam_size, {task.beam_size}, got {n_best}")
-        _write(translate(task, _lines(input), batch_size, n_best, plot), output)
+        _write(translate(task, _texts(task, input), batch_size, n_best, plot), output)
     elif isinstance(task, QuestionAnswering):
         _refuse(task, {"beam_size": beam_size, **speech, **translation})
         _write(_found(task, input, question, batch_size, n_best), output)
     else:
         _refuse(task, {"beam_size": beam_size, **speech, **several, **translation, **asking})
-        _write(_answers(task, _lines(input), batch_size), output)
+        _write(_answers(task, _texts(task, input), batch_size), output)
 
 
 def _refuse(task: Task, options: dict[str, object]) -> None:
@@ -134,13 +149,13 @@ def _transcribe(task: SpeechRecognition, inputs: list[str], output: str, batch_s
         raise InputError("give --input=FILE or a folder; PCM on standard input needs --stream=true")
     faults = 0
 
-    def lines() -> Iterator[str]:
+    def rows() -> Iterator[str]:
         nonlocal faults
         for row in transcribe(task, inputs, batch_size):
             faults += "error" in row
             yield json.dumps(row, ensure_ascii=False) + "\n"
 
-    _write(lines(), output)
+    _write(rows(), output)
     if faults:
         raise InputError(f"{faults} recordings could not be read; their lines say why")
 
@@ -149,12 +164,10 @@ def _found(
     task: QuestionAnswering, inputs: list[str], question: str | None, batch_size: int, n_best: int
 ) -> Iterator[str]:
     """Gives the answers to one question, or to those of a file."""
-    if n_best < 1:
-        raise InputError(f"n_best must be at least 1, got {n_best}")
     if len(inputs) != 1:
         raise InputError(f"expected one file, got {len(inputs)}")
     if question is not None:
-        return answer_question(task, "\n".join(_read(inputs[0])), question, n_best)
+        return answer_question(task, read_text(inputs[0]), question, n_best)
     if not inputs[0].endswith(".json"):
         raise InputError(
             f"expected a file of questions (.json, as SQuAD's), or a text and --question, got "
@@ -163,11 +176,22 @@ def _found(
     return answer_file(task, Path(inputs[0]), batch_size, n_best)
 
 
-def _lines(inputs: list[str]) -> list[str]:
-    """Gives the lines of the one file."""
+def _texts(task: Task, inputs: list[str]) -> list[str]:
+    """Gives the lines of the one file; of a table what is in the column that training read."""
     if len(inputs) != 1:
         raise InputError(f"expected one file of lines, got {len(inputs)}")
-    return _read(inputs[0])
+    path = inputs[0]
+    if Path(path).suffix not in TABLES:
+        return [line for _, line in lines(path)]
+    column = task.check_trained().get("column") or "text"
+    remedy = "name it so, or give the lines alone in a file of another name, such as .txt"
+    faults = Faults()
+    texts = [
+        text_cell(row, column, f"{path}:{number}", remedy)
+        for number, row in table_rows(path, "", faults)
+    ]
+    faults.refuse()
+    return texts
 
 
 def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]:
@@ -177,37 +201,25 @@ def _answers(task: Task, sentences: list[str], batch_size: int) -> Iterator[str]
     for start in track(pieces, "predicting", console=Console(stderr=True), transient=True):
         piece = sentences[start : start + batch_size * 16]
         for sentence, prediction in zip(piece, task.predict(piece, batch_size), strict=True):
-            yield "\t".join([*map(_text, prediction), sentence]) + "\n"
+            # In a table a text may have several lines.
+            text = sentence.replace("\r\n", " ").replace("\n", " ")
+            yield "\t".join([*map(_text, prediction), text]) + "\n"
 
 
 def _write(lines: Iterable[str], output: str) -> None:
+    # A file's name may have what no text has.
+    texts = map(well_formed, lines)
     if output == "-":
-        for line in lines:
-            sys.stdout.write(line)
+        for text in texts:
+            sys.stdout.write(text)
         return
     # No reader sees half a file.
     with written(Path(output)) as part, part.open("w", encoding="utf-8") as file:
-        file.writelines(lines)
+        file.writelines(texts)
 
 
 def _text(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _read(path: str) -> list[str]:
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"input {path} cannot be read: {error.strerror}") from error
-    sentences = []
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            sentences.append(line.decode("utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}:{number}: expected UTF-8, got byte {line[error.start]:#x}"
-            ) from error
-    return sentences
 
 
 def run(args: list[str]) -> None:

@@ -6,10 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import read
+from srulight.commands.configurations import read_config
 from srulight.errors import InputError
 
 RUNS = "runs"
@@ -160,7 +160,7 @@ def _root(args: Sequence[str]) -> str | None:
         if option == "--trainer.default_root_dir":
             return value
         if option in ("-c", "--config") and Path(value).is_file():
-            config = yaml.safe_load(Path(value).read_text())
+            config = read_config(value)
             trainer = config.get("trainer") if isinstance(config, dict) else None
             root = trainer.get("default_root_dir", root) if isinstance(trainer, dict) else root
     return root

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import (
@@ -41,7 +42,7 @@ from srulight.commands.runs import (
     with_packaged_configs,
 )
 from srulight.data import TaskData
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
 from srulight.logs import Log
 from srulight.plugins import load_plugins
 from srulight.processes import check_launched, leave
@@ -93,6 +94,7 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         # Without Lightning's warning that args are given although sys.argv has some too.
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        _check_ranges(self.config.get(self.config.get("subcommand"), self.config))
 
     def _parse_ckpt_path(self) -> None:
         """Replaces Lightning's rule that the checkpoint wins; prints what the user changed."""
@@ -174,6 +176,20 @@ class TrainingCLI(LightningCLI):
         begun = 0 if self.stored is None else self.stored["global_step"]
         if said := closing(self.trainer, begun):
             rank_zero_info(said)
+
+
+def _check_ranges(config: Namespace) -> None:
+    """Raises InputError for numbers that Lightning (2.6) divides by, or takes as they are."""
+    seed = config["seed_everything"]
+    check_range(0, (1 << 32) - 1, seed_everything=None if isinstance(seed, bool) else seed)
+    trainer = config["trainer"]
+    for least, names in (
+        (1, ("accumulate_grad_batches", "check_val_every_n_epoch")),
+        (0, ("gradient_clip_val", "log_every_n_steps")),
+    ):
+        check_range(least, **{f"trainer.{name}": trainer[name] for name in names})
+    if trainer["val_check_interval"] == 0:
+        raise InputError("trainer.val_check_interval must be above 0, got 0")
 
 
 def run(command: str, args: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Writing down recordings: whole files as JSON lines, or one while it is heard."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -61,10 +62,15 @@ def _row(path: str, transcript: Transcript) -> dict[str, object]:
 def _files(path: Path) -> list[str]:
     if not path.is_dir():
         return [str(path)]
-    found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = sorted(str(p) for p in path.rglob("*") if _is_recording(p))
     if not found:
         raise InputError(f"{path} has no recordings ({', '.join(SUFFIXES)})")
     return found
+
+
+def _is_recording(path: Path) -> bool:
+    # macOS puts a file such as ._a.wav beside a.wav on the disks of others.
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def listen(task: SpeechRecognition, source: str, chunk: float, sample_rate: int | None) -> None:
@@ -79,7 +85,7 @@ def listen(task: SpeechRecognition, source: str, chunk: float, sample_rate: int 
     Raises:
         InputError: If the task cannot listen along, or the file is not what it should be.
     """
-    if chunk <= 0:
+    if not 0 < chunk < math.inf:
         raise InputError(f"chunk must be more than 0 seconds, got {chunk}")
     listener = task.listen()
     rate = listener.sample_rate

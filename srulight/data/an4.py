@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from srulight.data.files import hold_out, numbered_lines, read_text
+from srulight.data.hold_out import hold_out
 from srulight.data.utterances import SpeechCorpus, SpeechSplits, Utterance
 from srulight.errors import InputError
+from srulight.files import filled_lines
 
 _PAGE = "www.speech.cs.cmu.edu/databases/an4"
 _REMEDY = f"unpack an4_sphere.tar.gz from {_PAGE} and set --data.root to the folder it is in"
@@ -41,8 +42,8 @@ def _folder(root: Path) -> Path:
 def _read(folder: Path, name: str) -> list[Utterance]:
     ids = folder / "etc" / f"{name}.fileids"
     transcription = folder / "etc" / f"{name}.transcription"
-    names = numbered_lines(read_text(ids, "utf-8", _REMEDY))
-    lines = numbered_lines(read_text(transcription, "utf-8", _REMEDY))
+    names = list(filled_lines(ids, _REMEDY))
+    lines = list(filled_lines(transcription, _REMEDY))
     utterances = []
     for (at, line), (number, transcript) in zip(names, lines, strict=False):
         place = f"{transcription}:{number}"

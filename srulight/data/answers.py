@@ -34,15 +34,17 @@ def locate(text: str, start: int, context: str) -> Located | None:
         context: The text that has it.
 
     Returns:
-        The answer; None if it has no words, or is not near where it should be.
+        The answer; None if it has no words, or is not near where it should be, or that is no place
+        in the context.
     """
     words = text.split()
-    if not words:
+    # White space around it moves it.
+    inner = start + len(text) - len(text.lstrip())
+    # To Python a negative place is one from the end.
+    if not words or not 0 <= inner < len(context):
         return None
     if context.startswith(text, start) and text == text.strip():
         return Located(Answer(text, start), None)
-    # White space around it moves it.
-    inner = start + len(text) - len(text.lstrip())
     pattern = re.compile(r"\s+".join(map(re.escape, words)))
     found = [
         (abs(match.start() - inner), match)

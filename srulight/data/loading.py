@@ -1,6 +1,7 @@
 """A loader that can begin in the middle, so that a resumed run goes on with the next batch."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -93,7 +94,7 @@ def _outlast_signals(worker: int) -> None:
     for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "alarm"):
+    if sys.platform != "win32":
         # The run may also be gone, and this be the way to end what it left.
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
 

@@ -1,27 +1,29 @@
 """A user's own recordings, listed with their transcripts in manifests."""
 
 import contextlib
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from srulight.data.files import hold_out, numbered_lines, read_text
+from srulight.data.hold_out import hold_out
 from srulight.data.utterances import SpeechCorpus, SpeechSplits, Utterance
 from srulight.errors import InputError
+from srulight.faults import Faults
+from srulight.records import TABLES, table_rows
 
 _ENOUGH_SPEAKERS = 10
 _AUDIO = ("audio", "audio_filepath")
+_REMEDY = "set --data.root to its folder, or the corpus's file names"
 
 
 class Manifest(SpeechCorpus):
-    """Your own recordings, one a line, in lists of JSON lines or tab-separated values.
+    """Your own recordings, one a line, in lists of JSON lines or tables.
 
     A name ending in ``.jsonl`` or ``.json`` has one JSON object a line, with the keys ``audio``
     (or ``audio_filepath``, as NeMo's manifests have it) and ``text`` and, if you like,
-    ``duration`` in seconds and ``speaker``; others are ignored. One ending in ``.tsv`` is a table
-    whose first line names such columns. All are UTF-8. A path of audio that is not absolute is
-    relative to the folder of its manifest.
+    ``duration`` in seconds and ``speaker``; others are ignored. One ending in ``.tsv`` or ``.csv``
+    is a table whose first line names such columns. All are UTF-8. A path of audio that is not
+    absolute is relative to the folder of its manifest.
 
     Args:
         train: Name of the training manifest, inside ``root``.
@@ -61,17 +63,18 @@ def _hold_out(utterances: list[Utterance]) -> tuple[list[Utterance], list[Uttera
 
 def _utterances(root: Path, name: str) -> list[Utterance]:
     path = root / name
-    readers = {".jsonl": _json_lines, ".json": _json_lines, ".tsv": _table}
-    if path.suffix not in readers:
-        raise InputError(f"{path}: expected a name ending in {', '.join(readers)}")
-    text = read_text(path, "utf-8", "set --data.root to its folder, or the corpus's file names")
+    if path.suffix not in (*TABLES, ".json"):
+        raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}, .json")
     utterances = []
-    for number, row in readers[path.suffix](path, text):
+    faults = Faults()
+    for number, row in table_rows(path, _REMEDY, faults):
         place = f"{path}:{number}"
+        if path.suffix in (".tsv", ".csv"):
+            _read_cells(row)
         key = next((key for key in _AUDIO if key in row), "audio")
         audio = _text(row, key, place)
-        if not audio:
-            raise InputError(f"{place}: expected the path of a recording in {key!r}, got none")
+        if not audio or "\0" in audio:
+            raise InputError(f"{place}: expected the path of a recording in {key!r}, got {audio!r}")
         speaker = row.get("speaker")
         if not isinstance(speaker, str | int | None):
             raise InputError(f"{place}: expected a name in 'speaker', got {speaker!r}")
@@ -84,9 +87,20 @@ def _utterances(root: Path, name: str) -> list[Utterance]:
                 seconds=_seconds(row.get("duration"), place),
             )
         )
+    faults.refuse()
     if not utterances:
         raise InputError(f"{path} has a header but no utterances")
     return utterances
+
+
+def _read_cells(row: dict[str, Any]) -> None:
+    """Makes of the text in a table what JSON would have: none of what is empty, and a number."""
+    for column in ("duration", "speaker"):
+        row[column] = row.get(column) or None
+    if row["duration"] is not None:
+        # What is no number is refused later, as other things that are not seconds.
+        with contextlib.suppress(ValueError):
+            row["duration"] = float(row["duration"])
 
 
 def _text(row: dict[str, object], key: str, place: str) -> str:
@@ -106,37 +120,3 @@ def _seconds(duration: object, place: str) -> float | None:
     if not (is_number and 0 < duration <= sys.float_info.max):  # type: ignore[operator]
         raise InputError(f"{place}: expected seconds above 0 in 'duration', got {duration!r}")
     return float(duration)  # type: ignore[arg-type]
-
-
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in numbered_lines(text):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: expected JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: expected a JSON object, got {line[:60]!r}")
-        yield number, row
-
-
-def _table(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    (first, header), *lines = numbered_lines(text)
-    columns = header.split("\t")
-    if not (set(columns) & set(_AUDIO) and "text" in columns and len(set(columns)) == len(columns)):
-        raise InputError(
-            f"{path}:{first}: expected a header with the columns audio and text (and duration and "
-            f"speaker, if you like) once each, got {header[:60]!r}"
-        )
-    for number, line in lines:
-        cells = line.split("\t")
-        if len(cells) != len(columns):
-            raise InputError(f"{path}:{number}: expected {len(columns)} columns, got {len(cells)}")
-        row: dict[str, object] = dict(zip(columns, cells, strict=True))
-        for column in ("duration", "speaker"):
-            if not row.get(column):
-                row[column] = None
-        if isinstance(row["duration"], str):
-            # What is no number is refused later, as other things that are not seconds.
-            with contextlib.suppress(ValueError):
-                row["duration"] = float(row["duration"])
-        yield number, row

@@ -1,23 +1,19 @@
 """What a parallel corpus is, and sentence pairs out of files in two languages."""
 
-import gzip
 import hashlib
 import html
-import io
 import json
 import re
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from srulight.errors import InputError
+from srulight.files import lines, opened
 
 _VERSION = 1  # goes up when the same files give other pairs
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEGMENT = re.compile(r"<seg\b[^>]*>(.*?)</seg>", re.IGNORECASE)
 _SEGMENT_START = re.compile(r"<seg\b", re.IGNORECASE)
 
@@ -137,7 +133,7 @@ class FilePairs(Pairs):
         digest = hashlib.sha256(json.dumps([_VERSION, layouts]).encode())
         for pair in self.names:
             for name in pair:
-                with _opened(self.root / name) as file:
+                with opened(self.root / name) as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
@@ -174,7 +170,8 @@ def _pairs(source: Path, target: Path, name: str) -> Iterator[Pair]:
 def _sentences(path: Path) -> Iterator[_Sentence]:
     layout = _layout(path)
     is_empty, is_after_markup = True, False
-    for number, line in _lines(path):
+    for number, line in lines(path):
+        line = line.strip()
         if layout == "talks" and line.startswith("<") and line.endswith(">"):
             is_after_markup = True
             continue
@@ -199,31 +196,3 @@ def _segments(line: str, place: str) -> list[str]:
     if len(texts) != len(_SEGMENT_START.findall(line)):
         raise InputError(f"{place}: expected <seg> and its </seg> in one line, got {line[:60]!r}")
     return [html.unescape(text) for text in texts]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers the lines from 1, without white space at the ends."""
-    with _opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            data = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-            try:
-                text = data.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}:{number}: byte {data[error.start]:#04x} is not UTF-8; save the file "
-                    "as UTF-8"
-                ) from error
-            yield number, text.strip()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield file
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is damaged or not gzip ({error}); fetch or compress it again"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error

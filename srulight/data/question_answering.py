@@ -18,9 +18,9 @@ from srulight.data.question_tokens import paragraph_tokens
 from srulight.data.questions import Paragraph, QuestionCorpus
 from srulight.data.stories import Stories
 from srulight.data.vectors import read_vectors, vector_matrix
-from srulight.errors import InputError
+from srulight.errors import LARGEST_SEED, InputError, check_range
 from srulight.reading import Asked, Reading, ReadingSettings, TokenTable, answer_words
-from srulight.text import PAD, UNKNOWN, Vocabulary
+from srulight.text import PAD, UNKNOWN, PlacingTokenizer, Vocabulary
 
 
 class _Questions(Dataset[QuestionBatch]):
@@ -63,6 +63,8 @@ class QuestionAnsweringData(TaskData):
         download: Download the files that are missing, if the corpus knows where they are.
         annotator: Name or folder of a spaCy pipeline, such as en_core_web_sm, for lemmas, parts of
             speech and entities; words alone if None.
+        tokenizer: What words are: ``english``, or ``characters`` (each one a word) for scripts
+            without spaces, such as Chinese, Japanese and Thai.
         lowercase: Turn words into lower case before they are looked up; vectors of cased words,
             such as glove.840B, need False.
         min_count: Times that a word must occur in training to be in the vocabulary.
@@ -84,6 +86,7 @@ class QuestionAnsweringData(TaskData):
         root: str = ".",
         download: bool = False,
         annotator: str | None = None,
+        tokenizer: PlacingTokenizer = "english",
         lowercase: bool = True,
         min_count: int = 1,
         max_size: int | None = None,
@@ -97,20 +100,19 @@ class QuestionAnsweringData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("window", window),
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("min_count", min_count),
-        ):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        check_range(
+            1, window=window, batch_size=batch_size, eval_batch_size=eval_batch_size,
+            min_count=min_count, max_size=max_size,
+        )  # fmt: skip
+        check_range(0, preparation_workers=preparation_workers, num_workers=num_workers)
+        check_range(0, LARGEST_SEED, seed=seed)
         if not 0 <= overlap < window:
             raise InputError(f"overlap must be 0 to below window, {window}, got {overlap}")
         self.corpus = Stories() if corpus is None else corpus
         self.root = Path(root).expanduser()
         self.download = download
         self.annotator = annotator
+        self.tokenizer: PlacingTokenizer = tokenizer
         self.lowercase = lowercase
         self.min_count = min_count
         self.max_size = max_size
@@ -130,7 +132,7 @@ class QuestionAnsweringData(TaskData):
     def metadata(self) -> dict[str, Any]:
         """What a task must know to read as this module does.
 
-        The fields of :class:`srulight.reading.ReadingSettings`, and ``annotator``.
+        The fields of :class:`srulight.reading.ReadingSettings`, ``annotator`` and ``tokenizer``.
         """
         if not self._metadata:
             raise RuntimeError("call setup before asking for metadata")
@@ -142,11 +144,14 @@ class QuestionAnsweringData(TaskData):
         return self._word_vectors
 
     def use_metadata(self, metadata: dict[str, Any]) -> None:
-        if metadata["annotator"] != self.annotator:
-            raise InputError(
-                f"the checkpoint was trained with annotator={metadata['annotator']} and the data "
-                f"have annotator={self.annotator}: set --data.annotator"
-            )
+        # Before it could be chosen, the tokenizer was this one.
+        metadata = {"tokenizer": "english", **metadata}
+        for name in ("annotator", "tokenizer"):
+            if metadata[name] != getattr(self, name):
+                raise InputError(
+                    f"the checkpoint was trained with {name}={metadata[name]} and the data have "
+                    f"{name}={getattr(self, name)}: set --data.{name}"
+                )
         self._metadata = metadata
 
     def prepare_data(self) -> None:
@@ -169,6 +174,7 @@ class QuestionAnsweringData(TaskData):
         if not self._metadata:
             self._metadata = self._settings(found["train"], tables)._asdict()
             self._metadata["annotator"] = self.annotator
+            self._metadata["tokenizer"] = self.tokenizer
         settings = ReadingSettings.of(self._metadata)
         self._splits = {}
         for name, paragraphs in found.items():
@@ -193,7 +199,9 @@ class QuestionAnsweringData(TaskData):
         return {name: paragraphs for name, paragraphs in found.items() if paragraphs is not None}
 
     def _table(self, paragraphs: list[Paragraph], name: str) -> TokenTable:
-        return paragraph_tokens(paragraphs, self.annotator, self.preparation_workers, name)
+        return paragraph_tokens(
+            paragraphs, self.annotator, self.tokenizer, self.preparation_workers, name
+        )  # fmt: skip
 
     def _settings(self, train: list[Paragraph], tables: dict[str, TokenTable]) -> ReadingSettings:
         table = tables["train"]
@@ -287,6 +295,11 @@ def _ask(
         for question in paragraph.questions:
             words = None
             for answer in question.answers[:1]:
+                if answer.start < 0 or not paragraph.context.startswith(*answer):
+                    raise InputError(
+                        f"article {paragraph.article}: the answer of question {question.id} is not "
+                        f"at character {answer.start} of its context"
+                    )
                 part = (answer.start, answer.start + len(answer.text))
                 words = answer_words(*part, starts, ends)
                 widened += part != (int(starts[words[0]]), int(ends[words[1]]))

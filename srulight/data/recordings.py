@@ -15,7 +15,7 @@ from srulight.cache import cached
 from srulight.errors import InputError
 from srulight.frontend import read_frames
 
-_VERSION = 1  # Of the file; raised when what it holds changes.
+_VERSION = 2  # Of the file; raised when what it holds changes.
 _SMALL = 200  # Recordings that are heard before anyone asks how far it is.
 
 

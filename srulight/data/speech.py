@@ -20,7 +20,7 @@ from srulight.data.loading import ResumableLoader
 from srulight.data.recordings import Recording, listen
 from srulight.data.speech_batches import SpeechDataset
 from srulight.data.utterances import SpeechCorpus
-from srulight.errors import InputError
+from srulight.errors import LARGEST_SEED, InputError, check_range
 from srulight.features import FilterBank
 from srulight.frontend import Frontend, Normalization
 from srulight.spelling import Characters, Pieces, Speller, Unit, Words, get_speller, normalize
@@ -86,11 +86,12 @@ class SpeechRecognitionData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__()
-        if batch_frames < 1 or eval_batch_frames < 1:
-            raise InputError(
-                f"batch_frames and eval_batch_frames must be at least 1, got {batch_frames} and "
-                f"{eval_batch_frames}"
-            )
+        check_range(
+            1, batch_frames=batch_frames, eval_batch_frames=eval_batch_frames, subwords=subwords,
+            sample_rate=sample_rate, num_mels=num_mels,
+        )  # fmt: skip
+        check_range(0, frame_length=frame_length, frame_shift=frame_shift, num_workers=num_workers)
+        check_range(0, LARGEST_SEED, seed=seed)
         self.speeds = speeds or [1.0]
         if not all(0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(f"speeds must be from 0.1 to 10, got {self.speeds}")

@@ -8,9 +8,10 @@ from typing import Any, Literal, TypeVar
 
 from srulight.data.answers import Slip, locate
 from srulight.data.download import Source, download
-from srulight.data.files import read_text
 from srulight.data.questions import Answer, Paragraph, Question, QuestionCorpus, QuestionSplits
 from srulight.errors import InputError
+from srulight.files import read_text
+from srulight.records import parse_json
 
 _URL = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
 _CHECKSUMS = {
@@ -160,14 +161,8 @@ def read_squad(
     Raises:
         InputError: If the file is not in the format, or something faulty is refused.
     """
-    text = read_text(path, "utf-8", "set --data.root to the folder that has it")
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}; expected a file in the "
-            "format of SQuAD"
-        ) from error
+    text = read_text(path, "set --data.root to the folder that has it")
+    data = parse_json(text, str(path))
     if not isinstance(data, dict) or not isinstance(data.get("data"), list):
         raise InputError(
             f'{path} is not in the format of SQuAD: expected an object with a list "data", got '

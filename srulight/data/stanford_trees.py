@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from srulight.data.corpus import Corpus, Example, Splits
 from srulight.data.download import Source, download_zip
-from srulight.data.files import numbered_lines, read_text
 from srulight.errors import InputError
+from srulight.files import filled_lines
 
 _SOURCE = Source(
     "https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",
@@ -118,7 +118,7 @@ class StanfordTrees(Corpus):
     def _trees(self, path: Path) -> list[list[Phrase]]:
         remedy = "set --data.root to the folder of the trees, or --data.download=true"
         trees = []
-        for number, line in numbered_lines(read_text(path, "utf-8", remedy)):
+        for number, line in filled_lines(path, remedy):
             try:
                 trees.append(parse_tree(line))
             except ValueError as error:

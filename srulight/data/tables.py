@@ -1,16 +1,15 @@
 """Sentences in tables: TSV, CSV or JSON lines."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from srulight.data.corpus import Corpus, Example, Splits
-from srulight.data.files import hold_out, numbered_lines, read_text
+from srulight.data.hold_out import hold_out
 from srulight.errors import InputError
 from srulight.faults import Faults
+from srulight.records import TABLES, table_rows, text_cell
+
+_REMEDY = "set --data.root to its folder, or the corpus's file names"
 
 
 class _Row(NamedTuple):
@@ -60,17 +59,16 @@ class Tables(Corpus):
         else:
             val = _examples(self._rows(root / self.val), labels)
         test = [] if self.test is None else _examples(self._rows(root / self.test), labels)
-        return Splits(train, val, test, labels, is_tokenized=False)
+        return Splits(train, val, test, labels, is_tokenized=False, column=self.text)
 
     def _rows(self, path: Path) -> list[_Row]:
-        readers = {".tsv": _delimited, ".csv": _delimited, ".jsonl": _json_lines}
-        if path.suffix not in readers:
-            raise InputError(f"{path}: expected a name ending in {', '.join(readers)}")
+        if path.suffix not in TABLES:
+            raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}")
         rows: list[_Row] = []
         faults = Faults()
-        for place, row in readers[path.suffix](path, faults):
+        for number, row in table_rows(path, _REMEDY, faults):
             try:
-                rows.append(self._row(place, row))
+                rows.append(self._row(f"{path}:{number}", row))
             except InputError as error:
                 # What the first row lacks, all others lack too.
                 if not rows and not {self.text, self.label} <= row.keys():
@@ -82,18 +80,11 @@ class Tables(Corpus):
         return rows
 
     def _row(self, place: str, row: dict[str, object]) -> _Row:
-        for column in (self.text, self.label):
-            if column not in row:
-                raise InputError(
-                    f"{place}: no column {column!r}; there are {', '.join(row)}: "
-                    "set --data.corpus.text and --data.corpus.label"
-                )
-            # Labels are often numbers in JSON.
-            if not isinstance(row[column], str | int):
-                raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
-        if not str(row[self.label]):
+        remedy = "set --data.corpus.text and --data.corpus.label"
+        text, label = (text_cell(row, c, place, remedy) for c in (self.text, self.label))
+        if not label:
             raise InputError(f"{place}: the label is empty")
-        return _Row(place, str(row[self.text]), str(row[self.label]))
+        return _Row(place, text, label)
 
 
 def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
@@ -107,48 +98,3 @@ def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
             )
     faults.refuse()
     return [Example(row.text, indices[row.label]) for row in rows]
-
-
-def _read(path: Path) -> str:
-    return read_text(path, "utf-8", "set --data.root to its folder, or the corpus's file names")
-
-
-def _delimited(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, object]]]:
-    lines = io.StringIO(_read(path), newline="")
-    # A quote in a TSV file is a quote: such files are written without escapes.
-    if path.suffix == ".tsv":
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, strict=True)
-    try:
-        header = next(reader)
-        # One name with such a sign in it is the names of several columns.
-        if len(header) == 1 and (sign := next((s for s in "\t;|," if s in header[0]), None)):
-            raise InputError(
-                f"{path}:1: columns are separated by {sign!r}; expected tabs in a file whose name "
-                "ends in .tsv, and commas in .csv"
-            )
-        for row in reader:
-            place = f"{path}:{reader.line_num}"
-            if not row:
-                continue
-            if len(row) != len(header):
-                faults.add(f"{place}: expected {len(header)} columns, got {len(row)}")
-                continue
-            yield place, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: {error}") from error
-
-
-def _json_lines(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, object]]]:
-    for number, line in numbered_lines(_read(path)):
-        place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            faults.add(f"{place}: not JSON: {error}")
-            continue
-        if not isinstance(row, dict):
-            faults.add(f"{place}: expected a JSON object, got {line[:60]!r}")
-            continue
-        yield place, row

@@ -19,7 +19,7 @@ from srulight.data.grammar import Grammar
 from srulight.data.loading import ResumableLoader
 from srulight.data.sentence_counts import check_classes, counts
 from srulight.data.vectors import read_vectors, vector_matrix
-from srulight.errors import InputError
+from srulight.errors import LARGEST_SEED, InputError, check_range
 from srulight.masking import valid_steps
 from srulight.text import UNKNOWN_INDEX, Vocabulary, get_tokenizer
 
@@ -72,7 +72,8 @@ class TextClassificationData(TaskData):
         batch_size: Training sentences per step and process, at most.
         eval_batch_size: Validation and test sentences per step and process, at most.
         tokenizer: How raw text is split into words, in training and in prediction: ``english``,
-            ``space`` or a tokenizer of torchtext. The words of trees stay as they are.
+            ``characters`` (each one a word, for scripts without spaces), ``space`` or a tokenizer
+            of torchtext. The words of trees stay as they are.
         lowercase: Turn words into lower case.
         max_length: Words kept of a longer sentence, from its beginning.
         min_count: Times that a word must occur in training to be in the vocabulary.
@@ -100,13 +101,12 @@ class TextClassificationData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__()
-        if max_length < 1:
-            raise InputError(f"max_length must be at least 1 word, got {max_length}")
-        if batch_size < 1 or eval_batch_size < 1:
-            raise InputError(
-                f"batch_size and eval_batch_size must be at least 1, got {batch_size} and "
-                f"{eval_batch_size}"
-            )
+        check_range(
+            1, batch_size=batch_size, eval_batch_size=eval_batch_size, max_length=max_length,
+            min_count=min_count, max_size=max_size,
+        )  # fmt: skip
+        check_range(0, num_workers=num_workers)
+        check_range(0, LARGEST_SEED, seed=seed)
         self.corpus = Grammar() if corpus is None else corpus
         self.root = Path(root).expanduser()
         self.download = download
@@ -129,7 +129,7 @@ class TextClassificationData(TaskData):
         """What a task must know to read text as this module does.
 
         ``words`` (the vocabulary, in order), ``labels`` (names of the classes, in order),
-        ``tokenizer``, ``lowercase`` and ``max_length``.
+        ``tokenizer``, ``lowercase``, ``max_length`` and ``column`` (of tables; None without).
         """
         if not self._metadata:
             raise RuntimeError("call setup before asking for metadata")
@@ -198,6 +198,7 @@ class TextClassificationData(TaskData):
             "tokenizer": self.tokenizer,
             "lowercase": self.lowercase,
             "max_length": self.max_length,
+            "column": splits.column,
         }
 
     def _new_vocabulary(self, words: dict[str, list[list[str]]]) -> Vocabulary:

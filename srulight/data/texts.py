@@ -9,6 +9,7 @@ from srulight.cache import cache_folder
 from srulight.data.download import Source, download
 from srulight.data.grammar import Grammar
 from srulight.errors import InputError
+from srulight.files import LONGEST_LINE
 from srulight.storage import written
 
 _BLOCK = 1 << 22  # Bytes read at a time.
@@ -43,6 +44,9 @@ class Span(NamedTuple):
         """Reads the part in pieces of some megabytes.
 
         A piece ends with a line, or with a space where a line is longer than that.
+
+        Raises:
+            InputError: If there is neither for too long.
         """
         with self.path.open("rb") as file:
             file.seek(self.start)
@@ -57,6 +61,11 @@ class Span(NamedTuple):
                     yield rest + block[:end]
                     rest = b""
                 rest += block[end:]
+                if len(rest) > LONGEST_LINE:
+                    raise InputError(
+                        f"{self.path}: expected text with spaces or line ends, got "
+                        f"{LONGEST_LINE >> 20} MB without any"
+                    )
             if rest:
                 yield rest
 

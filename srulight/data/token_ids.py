@@ -16,10 +16,11 @@ from torch import Tensor
 from srulight.cache import cached
 from srulight.data.texts import Span, Spans
 from srulight.errors import InputError
+from srulight.files import GZIP
 from srulight.text import UNKNOWN_INDEX, Vocabulary
 from srulight.tokens import END_OF_LINE, Level, get_codec, split_words
 
-_VERSION = 1  # Of the files below; raised when what they hold changes.
+_VERSION = 2  # Of the files below; raised when what they hold changes.
 _ABOUT = "about.json"
 
 
@@ -140,6 +141,8 @@ def _texts(span: Span, level: Level, description: str, progress: Progress) -> It
     task = progress.add_task(description, total=span.stop - span.start)
     place = span.start
     for block in span.blocks():
+        if place == 0 and block.startswith(GZIP):
+            raise InputError(f"{span.path} is compressed by gzip: unpack it")
         try:
             text = block.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ from srulight.data.number_words import NumberWords
 from srulight.data.parallel import Pairs, ParallelCorpus
 from srulight.data.token_pairs import Faulty, Limits, TokenPairs, kept, token_pairs
 from srulight.data.translation_batches import TranslationDataset
-from srulight.errors import InputError
+from srulight.errors import LARGEST_SEED, InputError, check_range
 from srulight.tokenizers import Subwords, Tokenizer, Words, make_tokenizer
 
 _VERSION = 1  # Of the files with tokenizers; raised when what they hold changes.
@@ -85,17 +85,13 @@ class TranslationData(TaskData):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("vocabulary_size", vocabulary_size),
-            ("min_count", min_count),
-            ("max_length", max_length),
-            ("max_ratio", max_ratio),
-            ("batch_tokens", batch_tokens),
-            ("eval_batch_tokens", eval_batch_tokens),
-            ("val_translations", val_translations),
-        ):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        check_range(
+            1, vocabulary_size=vocabulary_size, min_count=min_count, max_length=max_length,
+            max_ratio=max_ratio, batch_tokens=batch_tokens, eval_batch_tokens=eval_batch_tokens,
+            val_translations=val_translations,
+        )  # fmt: skip
+        check_range(0, num_workers=num_workers)
+        check_range(0, LARGEST_SEED, seed=seed)
         if detokenize and tokenization != "space":
             raise InputError(
                 "detokenize is for sentences that are split already (tokenization=space), and "

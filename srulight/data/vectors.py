@@ -1,5 +1,6 @@
 """Pretrained word vectors in the text formats of GloVe, word2vec and fastText."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import torch
 from torch import Tensor
 
 from srulight.errors import InputError
+from srulight.files import raw_lines
+
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")  # what no line of text has
 
 
 def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -17,42 +21,48 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     in ``glove.840B``. Of two rows for one word the first counts.
 
     Args:
-        path: The file.
+        path: The file; plain, or compressed by gzip.
         wanted: Words to look for.
 
     Returns:
         The vectors found, (F,) float32 each.
 
     Raises:
-        InputError: If the file is missing, a row is short or long, or something is no number.
+        InputError: If the file is missing or binary, a row is short or long, or something is no
+            number.
     """
     # Bytes all the way: most rows are skipped, and need not be decoded for that.
     left = {word.encode() for word in wanted}
     found: dict[str, Tensor] = {}
     dimension = None
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                line = line.rstrip()
-                if dimension is None:
-                    dimension = line.count(b" ")
-                    if dimension == 1 and line.replace(b" ", b"").isdigit():
-                        dimension = int(line.split()[1])
-                        continue
-                word, _, values = line.partition(b" ")
-                if line.count(b" ") != dimension:
-                    word, values = _split_odd(line, dimension, f"{path}:{number}")
-                if word in left:
-                    left.remove(word)
-                    found[word.decode()] = _numbers(values, f"{path}:{number}")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path.name} is not in {path.parent.absolute()}; set --data.vectors to a file of "
-            "word vectors"
-        ) from error
+    for number, line in raw_lines(path, "set --data.vectors to a file of word vectors"):
+        line = line.rstrip()
+        if number < 3 and _BINARY.search(line):
+            raise InputError(
+                f"{path}:{number}: expected vectors as text, got binary ones; save them as text, "
+                "as gensim's save_word2vec_format does"
+            )
+        if dimension is None:
+            dimension = line.count(b" ")
+            if dimension == 1 and line.replace(b" ", b"").isdigit():
+                dimension = _dimension(line, f"{path}:{number}")
+                continue
+        word, _, values = line.partition(b" ")
+        if line.count(b" ") != dimension:
+            word, values = _split_odd(line, dimension, f"{path}:{number}")
+        if word in left:
+            left.remove(word)
+            found[word.decode()] = _numbers(values, f"{path}:{number}")
     if not dimension:
         raise InputError(f"{path} holds no word vectors")
     return found
+
+
+def _dimension(header: bytes, place: str) -> int:
+    dimension = header.split()[1]
+    if len(dimension) > 6:
+        raise InputError(f"{place}: expected a count and a dimension, got {header[:60].decode()!r}")
+    return int(dimension)
 
 
 def _split_odd(line: bytes, dimension: int, place: str) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from srulight.data.download import Source, download_tar
-from srulight.data.files import hold_out
+from srulight.data.hold_out import hold_out
 from srulight.data.utterances import SpeechCorpus, SpeechSplits, Utterance
 from srulight.errors import InputError
 

@@ -1,14 +1,13 @@
 """Language models of words that look a few words back, as ARPA files hold them."""
 
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from srulight.errors import InputError
+from srulight.files import raw_lines
 
 State = tuple[str, ...]
 """The last words that a language model still needs to know, the latest last."""
@@ -18,7 +17,7 @@ _END = "</s>"
 _UNKNOWN = "<unk>"
 _FLOOR = -7.0
 _LN10 = math.log(10)
-_COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
+_COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
 
 
 class NGram:
@@ -54,21 +53,13 @@ class NGram:
         r"""Reads an ARPA file in UTF-8; text before ``\data\`` is skipped.
 
         Args:
-            path: The file; compressed with gzip if its name ends with .gz.
+            path: The file; plain, or compressed by gzip.
 
         Raises:
             InputError: If the file is missing, cut off or not what its own counts say, or a line of
                 it cannot be understood.
         """
-        try:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-                return cls(*_Reader(path, enumerate(file, start=1)).read())
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{path.name} is not in {path.parent.absolute()}; name an ARPA file"
-            ) from error
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path} cannot be read: {error}") from error
+        return cls(*_Reader(path, raw_lines(path, "name an ARPA file")).read())
 
     @property
     def start(self) -> State:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import Encoder, check_steps
 from srulight.encoders.convolving import convolve
+from srulight.errors import check_range
 from srulight.masking import zero_padding
 
 
@@ -21,13 +22,14 @@ class CNN(Encoder):
         widths: Steps that each group of convolutions sees.
 
     Raises:
-        ValueError: If ``widths`` is empty or holds one below 1.
+        ValueError: If ``channels`` is below 1, or ``widths`` is empty or holds one below 1.
     """
 
     def __init__(
         self, input_size: int, channels: int = 100, widths: tuple[int, ...] = (3, 4, 5)
     ) -> None:
         super().__init__()
+        check_range(1, channels=channels)
         if not widths or min(widths) < 1:
             raise ValueError(f"widths must be one or more numbers from 1 up, got {list(widths)}")
         self.input_size = input_size

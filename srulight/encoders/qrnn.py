@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.errors import check_range
 from srulight.masking import zero_padding
 from srulight.ops import sru
 
@@ -27,7 +28,7 @@ class QRNN(Recurrent):
         dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
 
     Raises:
-        ValueError: If ``kernel_size`` is below 1.
+        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -42,8 +43,8 @@ class QRNN(Recurrent):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if kernel_size < 1:
-            raise ValueError(f"kernel_size must be at least 1, got {kernel_size}")
+        check_range(1, hidden_size=hidden_size, num_layers=num_layers, kernel_size=kernel_size)
+        check_range(0, 1, dropout=dropout)
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
+from srulight.errors import check_range
 from srulight.masking import valid_steps, zero_padding
 from srulight.ops import ACTIVATIONS, slopes, sru_layer
 
@@ -138,6 +139,8 @@ class SRULayer(PeepholeLayer):
         layer_norm: LayerNorm,
     ) -> None:
         super().__init__()
+        check_range(0, projection_size=projection_size)
+        check_range(-100, 100, highway_bias=highway_bias)
         for name, value in (("dropout", dropout), ("input_dropout", input_dropout)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")

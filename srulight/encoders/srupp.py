@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from srulight.encoders.attention import BandAttention
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
 from srulight.encoders.sru import Activation, layer_slopes
+from srulight.errors import check_range
 from srulight.ops import ACTIVATIONS, sru_layer
 
 # Flash kernels want heads of a multiple of this size.
@@ -89,6 +90,7 @@ class SRUpp(Recurrent):
         ):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
+        check_range(-100, 100, highway_bias=highway_bias)
         for name, value in (("dropout", dropout), ("attention_dropout", attention_dropout)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from srulight.errors import InputError
+from srulight.files import well_formed
 from srulight.metrics import MeanLoss
 from srulight.processes import gather
 from srulight.tasks.compiling import check_compiler
@@ -71,12 +72,24 @@ class Task(LightningModule, ABC):
 
         Args:
             inputs: Raw text, treated as the training data were; files of sound, or texts with a
-                question each, where the task is about such.
+                question each, where the task is about such. A text or file alone is one input.
             batch_size: Inputs at a time.
 
         Returns:
             A named tuple for each input, in order.
+
+        Raises:
+            InputError: If ``batch_size`` is below 1.
         """
+
+    @staticmethod
+    def as_texts(inputs: str | Sequence[str]) -> list[str]:
+        """Gives texts as they are predicted from: a text alone is one, and all are well formed.
+
+        Args:
+            inputs: A text, or texts.
+        """
+        return list(map(well_formed, [inputs] if isinstance(inputs, str) else inputs))
 
     def check_trained(self) -> dict[str, Any]:
         """Gives the metadata; raises RuntimeError if there is nothing to predict with yet."""

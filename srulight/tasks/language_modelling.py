@@ -12,7 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from srulight.batch import IGNORED, StreamBatch
 from srulight.encoders import SRU, RecurrentFactory
 from srulight.encoders.base import build_encoder
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
+from srulight.files import well_formed
 from srulight.layers import AdaptiveSoftmax, Dropout, Softmax, TokenLayers
 from srulight.metrics import MeanLoss
 from srulight.sampling import Sampler
@@ -77,6 +78,7 @@ class LanguageModelling(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_range(1, embedding_size=embedding_size)
         self.embedding_size = embedding_size
         self.tied = tied
         self.cutoffs = cutoffs
@@ -172,9 +174,11 @@ class LanguageModelling(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Score]:
         self.check_trained()
+        check_range(1, batch_size=batch_size)
         self.eval()
         end = self.codec.line_end
-        lines = [torch.tensor([end, *self.codec.encode(text), end]) for text in inputs]
+        texts = self.as_texts(inputs)
+        lines = [torch.tensor([end, *self.codec.encode(text), end]) for text in texts]
         scores = [Score(1.0, 0)] * len(lines)
         # Lines of like length together: less padding.
         order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
@@ -220,9 +224,8 @@ class LanguageModelling(Task):
         """
         self.check_trained()
         sampler = Sampler(temperature, top_k, top_p, seed)
-        if length < 0:
-            raise InputError(f"length must be 0 tokens or more, got {length}")
-        read = [self.codec.line_end, *self.codec.encode(prompt)]
+        check_range(0, length=length)
+        read = [self.codec.line_end, *self.codec.encode(well_formed(prompt))]
         return self.codec.decode(self._write(read, length, sampler), read[-1])
 
     @torch.no_grad()

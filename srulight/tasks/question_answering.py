@@ -14,7 +14,8 @@ from srulight.annotation import Annotator
 from srulight.batch import AskedText, QuestionBatch
 from srulight.decoding import Span, best_spans
 from srulight.encoders import SRU, EncoderFactory
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
+from srulight.files import well_formed
 from srulight.layers import Dropout
 from srulight.metrics import MeanLoss
 from srulight.readers import DocumentReader, Scores, span_loss
@@ -87,14 +88,11 @@ class QuestionAnswering(Task):
         self.save_hyperparameters()
         if tuned_words is not None and tuned_words < 0:
             raise InputError(f"tuned_words must be 0 or more, or null for all, got {tuned_words}")
-        for name, value in (
-            ("embedding_size", embedding_size),
-            ("document_layers", document_layers),
-            ("question_layers", question_layers),
-            ("max_answer", max_answer),
-        ):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+        check_range(
+            1, embedding_size=embedding_size, document_layers=document_layers,
+            question_layers=question_layers, max_answer=max_answer,
+        )  # fmt: skip
+        check_range(0, 1, word_dropout=word_dropout, dropout=dropout)
         self.embedding_size = embedding_size
         self.tuned_words = tuned_words
         self.document_layers = document_layers
@@ -258,11 +256,16 @@ class QuestionAnswering(Task):
             The best answers of each question, the best first, in order.
 
         Raises:
-            InputError: If a text has no words.
+            InputError: If an input is no pair, a text has no words, or ``batch_size`` or ``n_best``
+                is below 1.
         """
         metadata = self.check_trained()
+        check_range(1, batch_size=batch_size, n_best=n_best)
+        inputs = [_pair(one) for one in inputs]
         self.eval()
-        annotate = Annotator(metadata["annotator"])
+        # Before it could be chosen, it was this one.
+        tokenizer = metadata.get("tokenizer", "english")
+        annotate = Annotator(metadata["annotator"], tokenizer)
         # A text that is asked about several times is read once.
         contexts = list(dict.fromkeys(context for context, _ in inputs))
         number = {context: i for i, context in enumerate(contexts)}
@@ -287,6 +290,12 @@ class QuestionAnswering(Task):
             for i, best in zip(chosen, answers, strict=True):
                 found[i] = best
         return found
+
+
+def _pair(given: object) -> tuple[str, str]:
+    if isinstance(given, tuple | list) and [type(one) for one in given] == [str, str]:
+        return well_formed(given[0]), well_formed(given[1])
+    raise InputError(f"expected a text and a question, got {str(given)[:60]!r}")
 
 
 def _answer(span: Span, asked: AskedText) -> Found:

@@ -17,7 +17,7 @@ from srulight.batch import SpeechBatch
 from srulight.decoding import BeamSearch, Decoder, Greedy, NGram, Token
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
 from srulight.frontend import Frontend
 from srulight.layers import Convolutions, Dropout, SpecAugment, SubsamplingFactory
 from srulight.listening import Listener
@@ -109,6 +109,10 @@ class SpeechRecognition(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_range(
+            0, frequency_masks=frequency_masks, frequency_width=frequency_width,
+            time_masks=time_masks, time_width=time_width,
+        )  # fmt: skip
         self.subsampling_factory = subsampling or Convolutions
         self.masks = (frequency_masks, frequency_width, time_masks, time_width)
         self.encoder_factory = encoder or (lambda size: SRU(size, 256, 3, dropout=0.1))
@@ -128,10 +132,11 @@ class SpeechRecognition(Task):
         """Chooses how recordings are decoded from now on; arguments as of the class.
 
         Raises:
-            InputError: If nothing would heed the language model.
+            InputError: If a number is out of range, or nothing would heed the language model.
         """
-        if beam_size < 1:
-            raise InputError(f"beam_size must be at least 1, got {beam_size}")
+        check_range(1, beam_size=beam_size)
+        check_range(0, language_weight=language_weight)
+        check_range(-1000, 1000, word_bonus=word_bonus)
         if language_model is not None and beam_size == 1:
             raise InputError("a language model needs a beam_size above 1, such as 16")
         self.beam_size = beam_size
@@ -252,17 +257,20 @@ class SpeechRecognition(Task):
         """Writes down what is said in recordings.
 
         Args:
-            inputs: Files of sound; of frames (.npy), if the task was trained with such.
+            inputs: Files of sound; of frames (.npy), if the task was trained with such. A file
+                alone is one input.
             batch_size: Recordings at a time.
 
         Returns:
             A transcript of each, in order.
 
         Raises:
-            InputError: If a file is not what it should be.
+            InputError: If a file is not what it should be, or ``batch_size`` is below 1.
         """
         metadata = self.check_trained()
+        check_range(1, batch_size=batch_size)
         self.eval()
+        inputs = [inputs] if isinstance(inputs, str | Path) else inputs
         frames = [self.frontend.standardize(self.frontend.frames([Path(path)])) for path in inputs]
         transcripts = [Transcript("", len(f) * metadata["frame_seconds"], []) for f in frames]
         # Recordings of like length together: less padding. What is too short says nothing.

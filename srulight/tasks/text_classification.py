@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from srulight.batch import IGNORED, TextBatch
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
 from srulight.layers import Dropout
 from srulight.masking import last_step, masked_max, masked_mean
 from srulight.metrics import MeanLoss
@@ -79,6 +79,8 @@ class TextClassification(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_range(1, embedding_size=embedding_size)
+        check_range(0, 1, word_dropout=word_dropout)
         self.embedding_size = embedding_size
         self.freeze_embedding = freeze_embedding
         self.word_dropout = word_dropout
@@ -182,10 +184,11 @@ class TextClassification(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
         metadata = self.check_trained()
+        check_range(1, batch_size=batch_size)
         self.eval()
         tokenize = get_tokenizer(metadata["tokenizer"])
         indices = []
-        for sentence in inputs:
+        for sentence in self.as_texts(inputs):
             text = sentence.lower() if metadata["lowercase"] else sentence
             words = tokenize(text)[: metadata["max_length"]]
             indices.append(torch.tensor(self.vocabulary.encode(words)))

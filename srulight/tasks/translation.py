@@ -1,5 +1,6 @@
 """From sentences of one language to sentences of another."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from srulight.batch import IGNORED, TranslationBatch
 from srulight.decoding import Hypothesis, Penalties, search
-from srulight.errors import InputError
+from srulight.errors import InputError, check_range
 from srulight.metrics import MeanLoss, TranslationQuality
 from srulight.tasks.base import Task
 from srulight.tasks.compiling import compile_function
@@ -76,13 +77,12 @@ class Translation(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if embedding_size < 1:
-            raise InputError(f"embedding_size must be at least 1, got {embedding_size}")
+        check_range(1, embedding_size=embedding_size)
         if not 0 <= label_smoothing < 1:
             raise InputError(
                 f"label_smoothing must be at least 0 and below 1, got {label_smoothing}"
             )
-        if max_ratio <= 0:
+        if not 0 < max_ratio < math.inf:
             raise InputError(f"max_ratio must be more than 0, got {max_ratio}")
         self.embedding_size = embedding_size
         self.tied: Tied = tied
@@ -103,13 +103,8 @@ class Translation(Task):
         Raises:
             InputError: If a number is out of range.
         """
-        if beam_size < 1:
-            raise InputError(f"beam_size must be at least 1, got {beam_size}")
-        if length_penalty < 0 or coverage_penalty < 0:
-            raise InputError(
-                "length_penalty and coverage_penalty must be 0 or more, got "
-                f"{length_penalty} and {coverage_penalty}"
-            )
+        check_range(1, beam_size=beam_size)
+        check_range(0, length_penalty=length_penalty, coverage_penalty=coverage_penalty)
         self.beam_size = beam_size
         self.penalties = Penalties(length_penalty, coverage_penalty)
 
@@ -248,7 +243,9 @@ class Translation(Task):
             empty sentence.
         """
         self.check_trained()
+        check_range(1, batch_size=batch_size)
         self.eval()
+        inputs = self.as_texts(inputs)
         ids = [torch.tensor([*self.source.encode(text), END]) for text in inputs]
         answers = [[Translated("", 0.0, 0.0, [], [], torch.zeros(0, 0))] for _ in inputs]
         # Sentences of like length together: less padding.

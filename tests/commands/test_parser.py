@@ -2,6 +2,8 @@
 
 import pytest
 
+from srulight.commands.generate import generate
+from srulight.commands.parser import Parser
 from srulight.commands.training import build
 
 CONFIG = "--config=configs/quickstart.yaml"
@@ -62,6 +64,14 @@ def test_a_configuration_is_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         build(["fit"])
     assert "--config configs/quickstart.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "kept"), [("None", "None"), ("null", "null"), ("", "")])
+def test_text_stays_text(given: str, kept: str) -> None:
+    parser = Parser()
+    parser.add_function_arguments(generate, as_group=False)
+    parsed = parser.parse_args(["--ckpt_path=a", f"--prompt={given}", "--seed=None"])
+    assert (parsed.prompt, parsed.seed) == (kept, None)
 
 
 @pytest.mark.parametrize("null", ["null", "None"])

@@ -1,7 +1,6 @@
 """A user's loop: fit, resume, test, predict, each in a process of its own or as if it were."""
 
 import csv
-import io
 from pathlib import Path
 
 import pytest
@@ -77,9 +76,10 @@ def test_a_checkpoint_needs_no_configuration(
     main(["predict", f"--ckpt_path={best}", f"--input={tmp_path / 'in.txt'}"])
     assert capsys.readouterr().out.splitlines(keepends=True) == expected
 
-    stdin = io.TextIOWrapper(io.BytesIO(("\r\n".join(sentences)).encode()))
-    monkeypatch.setattr("sys.stdin", stdin)
-    main(["predict", f"--ckpt_path={best}", f"--output={tmp_path / 'out.txt'}"])
+    (tmp_path / "in.txt").write_bytes("\r\n".join(sentences).encode())
+    with (tmp_path / "in.txt").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        main(["predict", f"--ckpt_path={best}", f"--output={tmp_path / 'out.txt'}"])
     assert (tmp_path / "out.txt").read_text().splitlines(keepends=True) == expected
 
 
@@ -158,9 +158,28 @@ def test_one_sentence_for_what_is_wrong(args: list[str], message: str, tmp_path:
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "number", "allowed"),
+    [
+        ("seed_everything", -1, "0 to 4294967295"),
+        ("trainer.accumulate_grad_batches", 0, "at least 1"),
+        ("trainer.check_val_every_n_epoch", 0, "at least 1"),
+        ("trainer.gradient_clip_val", -1, "at least 0"),
+        ("trainer.log_every_n_steps", -1, "at least 0"),
+        ("trainer.val_check_interval", 0, "above 0"),
+    ],
+)
+def test_numbers_that_lightning_does_not_check_are_checked(
+    setting: str, number: int, allowed: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f"{setting} must be {allowed}, got {number}"):
+        fit(tmp_path, f"--{setting}={number}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_predict_says_which_line_is_not_utf8(tmp_path: Path) -> None:
     fit(tmp_path, "--trainer.max_epochs=1")
     best = tmp_path / "version_0" / "checkpoints" / "best.ckpt"
     (tmp_path / "in.txt").write_bytes(b"fine\nna\xefve\n")
-    with pytest.raises(SystemExit, match=r"in\.txt:2: expected UTF-8, got byte 0xef"):
+    with pytest.raises(SystemExit, match=r"in\.txt:2: byte 0xef is not UTF-8"):
         main(["predict", f"--ckpt_path={best}", f"--input={tmp_path / 'in.txt'}"])

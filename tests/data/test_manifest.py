@@ -89,15 +89,16 @@ def test_one_utterance_without_a_speaker_and_no_speaker_is_held_out(tmp_path: Pa
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "expected JSON: "),
+        ("{", "not JSON: "),
         ("[1]", r"expected a JSON object, got '\[1\]'"),
-        ("9" * 5000, "expected JSON: "),
+        ("9" * 6000, "a number has too many digits"),
         ('{"text": "a"}', "expected 'audio', got only text"),
         ("{}", "expected 'audio', got only nothing"),
         ('{"audio": "a"}', "expected 'text', got only audio"),
         ('{"audio": "a", "text": 3}', "expected text in 'text', got 3"),
         ('{"audio_filepath": ["a"], "text": ""}', r"expected text in 'audio_filepath', got \['a'"),
-        ('{"audio": "", "text": "a"}', "expected the path of a recording in 'audio', got none"),
+        ('{"audio": "", "text": "a"}', "expected the path of a recording in 'audio', got ''"),
+        ('{"audio": "a\\u0000", "text": ""}', "expected the path of a recording in 'audio', got "),
         ('{"audio": "a", "text": "", "speaker": []}', r"expected a name in 'speaker', got \[\]"),
     ],
 )
@@ -123,9 +124,9 @@ def test_a_duration_that_is_no_time_is_refused(duration: str, tmp_path: Path) ->
         ("audio\ttext\na\n", "a.tsv:2: expected 2 columns, got 1"),
         ("audio\ttext\tduration\na\tb\tlong\n", "a.tsv:2: expected seconds above 0 .* 'long'"),
         ("audio\ttext\tduration\na\tb\t0\n", "a.tsv:2: expected seconds above 0 .* got 0"),
-        ("audio,text\na,b\n", "a.tsv:1: expected a header with the columns .* 'audio,text'"),
-        ("a.wav\thello\n", "a.tsv:1: expected a header with the columns audio and text"),
-        ("audio\ttext\ttext\na\tb\tc\n", "a.tsv:1: expected a header .* once each"),
+        ("audio,text\na,b\n", "a.tsv:1: columns are separated by ','; expected tabs"),
+        ("a.wav\thello\n", "a.tsv has a header but no utterances"),
+        ("audio\ttext\ttext\na\tb\tc\n", "a.tsv:1: the column 'text' is there twice"),
         ("audio\ttext\n", "a.tsv has a header but no utterances"),
     ],
 )
@@ -135,8 +136,10 @@ def test_a_table_that_cannot_be_used_says_where(text: str, message: str, tmp_pat
 
 
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a.csv: expected a name ending in .jsonl, .json, .tsv"):
-        Manifest("a.csv").read(tmp_path)
+    with pytest.raises(
+        InputError, match=r"a.txt: expected a name ending in .tsv, .csv, .jsonl, .json"
+    ):
+        Manifest("a.txt").read(tmp_path)
 
 
 def test_a_manifest_that_is_missing_says_what_to_set(tmp_path: Path) -> None:

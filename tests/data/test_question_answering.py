@@ -90,7 +90,7 @@ def test_metadata_is_plain_and_complete() -> None:
     metadata = build(window=20, overlap=3).metadata
     assert {name: value for name, value in metadata.items() if name != "words"} == {
         "lowercase": True, "tag_names": [], "lemmas": False, "window": 20, "overlap": 3,
-        "no_answer": False, "annotator": None,
+        "no_answer": False, "annotator": None, "tokenizer": "english",
     }  # fmt: skip
     given = QuestionAnsweringData(Stories(4, 1, 0, unanswerable=1.0))
     given.setup()
@@ -150,6 +150,29 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
     assert sum(batch.size for batch in data.val_dataloader()) == 4
 
 
+@pytest.mark.parametrize("start", [-6, 1, 99])
+def test_an_answer_that_is_elsewhere_is_refused(start: int) -> None:
+    question = Question("q", "How was she?", [Answer("happy.", start)])
+    with pytest.raises(
+        InputError, match=f"the answer of question q is not at character {start} of"
+    ):
+        build(Paragraph(TEXT, [question], "Ada"))
+
+
+def test_characters_are_words_for_scripts_without_spaces() -> None:
+    context = "\u5979\u5728\u5317\u4eac\u5356 lampe\u0301."
+    answers = [Answer("\u5317\u4eac", 2)], [Answer("e\u0301.", 10)]
+    asked = [Question(str(i), "\u54ea\u91cc\uff1f", found) for i, found in enumerate(answers)]
+    data = build(Paragraph(context, asked, "Ada"), tokenizer="characters")
+    (batch,) = data.train_dataloader()
+    assert [data.metadata["words"][i] for i in batch.document[0]] == [
+        *"\u5979\u5728\u5317\u4eac\u5356lamp\u00e9."
+    ]
+    assert sorted(zip(batch.first.tolist(), batch.last.tolist(), strict=True)) == [(2, 3), (9, 10)]
+    with pytest.raises(InputError, match="trained with tokenizer=characters and the data have"):
+        build().use_metadata(data.metadata)
+
+
 def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = build().metadata
     monkeypatch.setattr(tokens_module, "Annotator", None)  # whoever calls it fails
@@ -158,14 +181,21 @@ def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
         build(Paragraph(TEXT + " Yes.", QUESTIONS, "Ada"))
 
 
+def test_where_no_system_says_which_cores_are_ours_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert tokens_module.usable_cores() == 6
+
+
 def test_several_processes_find_the_same_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paragraphs = Stories(30, 1, 0).read(tmp_path).train
     monkeypatch.setattr(tokens_module, "_PIECE", 7)
-    alone = paragraph_tokens(paragraphs, None, 0, "train")
+    alone = paragraph_tokens(paragraphs, None, "english", 0, "train")
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "other"))
-    together = paragraph_tokens(paragraphs, None, 2, "train")
+    together = paragraph_tokens(paragraphs, None, "english", 2, "train")
     for one, other in zip(alone, together, strict=True):
         if isinstance(one, torch.Tensor):
             assert isinstance(other, torch.Tensor)

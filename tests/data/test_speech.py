@@ -22,6 +22,7 @@ from srulight.data import recordings as recordings_module
 from srulight.data.dial import Dial
 from srulight.errors import InputError
 from srulight.features import FilterBank
+from srulight.frontend import read_frames
 
 RATE = 8000
 
@@ -271,6 +272,17 @@ def test_other_frames_are_refused(tmp_path: Path, array: Any, says: str) -> None
         data.setup()
 
 
+@pytest.mark.parametrize("shape", [f"({10**12}, 4)", f"({10**30}, 4)", "(-1, 4)", "-" * 9000 + "1"])
+def test_frames_that_say_to_be_more_than_they_are_take_no_memory(
+    tmp_path: Path, shape: str
+) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(InputError, match=r"a\.npy is not a whole file of NumPy's"):
+        read_frames(path)
+
+
 def test_sound_among_frames_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", np.zeros((20, 5)))
     train = [{"audio": "0.npy", "text": "a"}, {"audio": "1.wav", "text": "a"}]
@@ -297,7 +309,7 @@ def test_dial_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"batch_frames": 0}, "batch_frames and eval_batch_frames must be at least 1, got 0"),
+        ({"batch_frames": 0}, "batch_frames must be at least 1, got 0"),
         ({"speeds": [0.0]}, "speeds must be from 0.1 to 10"),
     ],
 )

@@ -54,6 +54,11 @@ def write(folder: Path, *articles: dict[str, Any], name: str = "train.json") -> 
         ("Ada", 21, None, None),
         ("new", 10, None, None),
         ("", 0, None, None),
+        # A place before the text is none, nor one behind it.
+        ("lamps.", -6, None, None),
+        ("Ada", -1, None, None),
+        (" Ada", -2, None, None),
+        ("Ada", 10**30, None, None),
         ("  ", 8, None, None),
         ("lamp.", 14, None, None),
     ],
@@ -86,7 +91,7 @@ def test_what_is_mended_or_left_out_is_counted(tmp_path: Path) -> None:
             "Lamps",
             asked("q1", ("Ada", 1), ("sold red", 4), ("blue", 3)),
             asked("q2", ("blue", 3)),
-            asked("q3"),
+            asked("q3", (CONTEXT[-4:], -4)),
         ),
         article("Nothing", asked("q4", ("x", 0)), context=" \n"),
     )
@@ -96,7 +101,7 @@ def test_what_is_mended_or_left_out_is_counted(tmp_path: Path) -> None:
     assert counts == {
         "answers a few characters away from where they should be, mended": 1,
         "answers with other white space than their context, mended": 1,
-        "answers that are not in their context, left out": 2,
+        "answers that are not in their context, left out": 3,
         "questions without an answer, left out": 2,
         "paragraphs without words, left out": 1,
     }
@@ -211,10 +216,12 @@ def test_another_format_is_refused(data: object, says: str, tmp_path: Path) -> N
 def test_what_is_no_json_is_refused_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
     path.write_text('{"data":\n [,]}')
-    with pytest.raises(InputError, match=r"train\.json:2:3: not JSON: Expecting value; expected a"):
+    with pytest.raises(
+        InputError, match=r"train\.json: not JSON: Expecting value: line 2 column 3"
+    ):
         read_squad(path, "skip")
     path.write_bytes(b'{"data":\n "\xff"}')
-    with pytest.raises(InputError, match=r"train\.json:2: byte 0xff is not utf-8"):
+    with pytest.raises(InputError, match=r"train\.json:2: byte 0xff is not UTF-8"):
         read_squad(path, "skip")
     with pytest.raises(InputError, match=r"none\.json is not in .*; set --data\.root"):
         read_squad(tmp_path / "none.json", "skip")

@@ -63,6 +63,7 @@ def test_metadata_is_plain_and_complete() -> None:
         "tokenizer": "english",
         "lowercase": True,
         "max_length": 7,
+        "column": None,
     }
     assert data.word_vectors is None
 

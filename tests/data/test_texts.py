@@ -43,6 +43,16 @@ def test_pieces_end_with_lines_and_then_with_spaces(
     assert b"".join(Span(tmp_path / "a.txt", 4, 9).blocks()) == data[4:9]
 
 
+def test_text_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(texts, "_BLOCK", 1 << 18)
+    (tmp_path / "a.txt").write_bytes(b"a b" * 3 + b"a" * (1 << 21))
+    with pytest.raises(
+        InputError, match=r"a.txt: expected text with spaces or line ends, got 1 MB"
+    ):
+        list(Span(tmp_path / "a.txt", 0, 1 << 21).blocks())
+
+
 def test_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give val a file, or val_bytes a number"):
         TextFiles()

@@ -1,5 +1,6 @@
 """Token ids are right, built once, and whole or not there."""
 
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ def test_bytes_are_the_file_itself(tmp_path: Path, cache: Path) -> None:
 
 def test_a_byte_order_mark_is_no_character(tmp_path: Path, cache: Path) -> None:
     assert "\ufeff" not in build(tmp_path, "\ufeffab", level="char").words
+
+
+def test_compressed_text_is_told_from_text(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"train.txt is compressed by gzip: unpack it"):
+        build(tmp_path, gzip.compress(b"the cat"))
 
 
 def test_the_type_is_the_smallest_that_holds_the_ids(tmp_path: Path, cache: Path) -> None:

@@ -1,5 +1,6 @@
 """Word vectors are read from every usual layout, and only for the words asked for."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,15 @@ def write(root: Path, text: str) -> Path:
         "the 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",  # GloVe
         "3 2\nthe 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",  # word2vec, fastText
         "3 2\r\nthe 1 2 \r\ncr\u00e8me -3 0.5 \r\nof 0 0 \r\n",  # with the spaces some leave
+        "\ufeffthe 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",
     ],
 )
-def test_rows_of_the_wanted_words_are_found(text: str, tmp_path: Path) -> None:
-    found = read_vectors(write(tmp_path, text), ["cr\u00e8me", "the", "absent"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_of_the_wanted_words_are_found(text: str, packed: bool, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    found = read_vectors(path, ["cr\u00e8me", "the", "absent"])
     assert {word: row.tolist() for word, row in found.items()} == {
         "the": [1.0, 2.0],
         "cr\u00e8me": [-3.0, 0.5],
@@ -52,6 +58,25 @@ def test_the_first_of_two_rows_counts(tmp_path: Path) -> None:
 def test_a_broken_row_is_refused_with_its_place(row: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why):
         read_vectors(write(tmp_path, f"the 1 2\n{row}\n"), ["bad"])
+
+
+@pytest.mark.parametrize("header", [b"2 50\n", b"\xba\x16\x4f\x2f\x0c\0\0\0"])
+def test_binary_vectors_are_told_from_text(header: bytes, tmp_path: Path) -> None:
+    rows = b"".join(b"%s %s\n" % (w, torch.randn(50).numpy().tobytes()) for w in (b"the", b"of"))
+    (tmp_path / "vectors.bin").write_bytes(header + rows)
+    with pytest.raises(InputError, match=r"vectors.bin:[12]: expected vectors as text, got binary"):
+        read_vectors(tmp_path / "vectors.bin", ["the"])
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "/tmp"])
+def test_vectors_come_from_a_file(source: str) -> None:
+    with pytest.raises(InputError, match=f"^{source} (is a device|cannot be read: Is a directory)"):
+        read_vectors(Path(source), ["the"])
+
+
+def test_a_dimension_of_a_thousand_digits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"vectors.txt:1: expected a count and a dimension"):
+        read_vectors(write(tmp_path, f"3 {'9' * 6000}\n"), ["the"])
 
 
 def test_numbers_of_other_words_are_not_read(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def test_the_unknown_word_may_be_in_capitals(tmp_path: Path) -> None:
 
 def test_files_may_be_compressed_and_have_the_line_ends_of_windows(tmp_path: Path) -> None:
     path = tmp_path / "words.arpa.gz"
-    path.write_bytes(gzip.compress(TEXT.replace("\n", "\r\n").encode()))
+    plain = "\ufeff" + TEXT[TEXT.index("\\data\\") :]
+    path.write_bytes(gzip.compress(plain.replace("\n", "\r\n").encode()))
     assert NGram.read(path).score(("<s>", "a"), "né")[0] == pytest.approx(-0.1 * LN10)
 
 
@@ -171,5 +172,5 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
 def test_a_compressed_file_that_is_cut_off_is_refused(kept: int, tmp_path: Path) -> None:
     path = tmp_path / "words.gz"
     path.write_bytes(gzip.compress(TEXT.encode())[:kept])
-    with pytest.raises(InputError, match=r"words.gz cannot be read"):
+    with pytest.raises(InputError, match=r"words.gz is damaged or not gzip"):
         NGram.read(path)

@@ -232,7 +232,7 @@ def test_a_seed_writes_the_same_again_and_padding_is_never_written() -> None:
     assert first != list(task.generate(length=300, seed=6))
     assert not any("<pad>" in piece for piece in first)
     assert list(task.generate(length=0)) == []
-    with pytest.raises(InputError, match="length must be 0 tokens or more, got -1"):
+    with pytest.raises(InputError, match="length must be at least 0, got -1"):
         task.generate(length=-1)
 
 

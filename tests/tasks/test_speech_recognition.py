@@ -361,6 +361,23 @@ def test_predict_writes_json_lines(
     assert [json.loads(line)["audio"] for line in out.read_text().splitlines()] == files
 
 
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_predict_mixes_channels_if_told_to(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stream: str
+) -> None:
+    samples, rate = soundfile.read(trained / "heard" / "0.flac")
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack((samples, samples), 1), rate)
+    command = ["predict", f"--ckpt_path={best(trained)}", f"--input={path}", f"--stream={stream}"]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "channels=mix takes their mean" in "".join(capsys.readouterr()) or stream == "true"
+    main([*command, "--channels=mix"])
+    said = load(best(trained)).predict(str(trained / "heard" / "0.flac"))[0].text
+    out = capsys.readouterr().out
+    assert (out.strip() if stream == "true" else json.loads(out)["text"]) == said
+
+
 def test_predict_streams_from_a_file_and_from_a_pipe(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -388,6 +405,8 @@ def test_predict_streams_from_a_file_and_from_a_pipe(
         (["--input", "a.wav", "--stream=true", "--sample_rate=8000"], "a file says its own"),
         (["--stream=true", "--chunk=0"], "chunk must be more than 0 seconds"),
         (["--input", "."], "has no recordings"),
+        (["--stream=true", "--chunk=.nan"], "chunk must be more than 0 seconds"),
+        (["--input", "a.wav", "--word_bonus=.inf", "--beam_size=4"], "word_bonus must be -1000 to"),
         (["--input", "a.wav", "--language_model=x.arpa"], "needs a beam_size above 1"),
     ],
 )

@@ -180,7 +180,7 @@ def test_weights_are_tied_as_asked() -> None:
     ("options", "says"),
     [
         ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
-        ({"length_penalty": -1.0}, "length_penalty and coverage_penalty must be 0 or more"),
+        ({"length_penalty": -1.0}, "length_penalty must be at least 0, got -1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1, got 1.0"),
         ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
         ({"max_ratio": -1.0}, "max_ratio must be more than 0, got -1.0"),

@@ -1,0 +1,110 @@
+"""What predict reads: lines and tables, as they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from srulight.checkpoint import load
+from srulight.cli import main
+from srulight.errors import InputError
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+ROWS = 'label,review\ngood,"a fine , ""new""\nplot"\nbad,dull cafe\u0301\n'
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of the column "review"."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "train.csv").write_text(ROWS, encoding="utf-8")
+    main([
+        "fit", f"--config={CONFIG}", "--data.corpus=Tables", f"--data.root={folder}",
+        "--data.corpus.train=train.csv", "--data.corpus.val=train.csv",
+        "--data.corpus.text=review", "--model.embedding_size=8", "--model.encoder.hidden_size=8",
+        f"--trainer.default_root_dir={folder}", "--trainer.max_epochs=1",
+        "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
+    ])  # fmt: skip
+    return folder / "version_0" / "checkpoints" / "best.ckpt"
+
+
+def predicted(checkpoint: Path, source: Path, *options: str) -> list[str]:
+    """Gives the lines that are written, without labels and probabilities."""
+    output = source.with_name("out.tsv")
+    main([
+        "predict", f"--ckpt_path={checkpoint}", f"--input={source}", f"--output={output}", *options,
+    ])  # fmt: skip
+    with output.open(encoding="utf-8", newline="") as file:
+        found = file.read().split("\n")
+    assert found.pop() == ""
+    return [line.split("\t", 2)[2] for line in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("in.csv", ROWS),
+        ("in.csv", "\ufeff" + ROWS.replace("\n", "\r\n")),
+        ("in.tsv", 'id\treview\n1\ta fine , "new" plot\n2\tdull cafe\u0301\n'),
+        ("in.jsonl", '{"review": "a fine , \\"new\\"\\nplot"}\n{"review": "dull cafe\u0301"}'),
+    ],
+)  # fmt: skip
+def test_of_a_table_the_column_is_read_that_training_read(
+    name: str, text: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    assert predicted(checkpoint, tmp_path / name) == ['a fine , "new" plot', "dull cafe\u0301"]
+
+
+def test_half_a_character_is_the_sign_for_it(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"review": "half \\ud83d one"}\n')
+    assert predicted(checkpoint, tmp_path / "in.jsonl") == ["half \ufffd one"]
+
+
+def test_a_table_without_the_column_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text,label\nso,x\n")
+    with pytest.raises(SystemExit, match=r"in.csv:2: no column 'review'; there are text, label"):
+        predicted(checkpoint, tmp_path / "in.csv")
+
+
+def test_a_line_in_is_a_line_out_as_it_was(checkpoint: Path, tmp_path: Path) -> None:
+    lines = ["  dull\rplot \t", "", "a\u2028b\x85c", "end"]
+    (tmp_path / "in.txt").write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
+    assert predicted(checkpoint, tmp_path / "in.txt") == lines
+
+
+def test_what_has_no_end_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    for source in ("/dev/zero", str(tmp_path)):
+        with pytest.raises(SystemExit, match=source):
+            main(["predict", f"--ckpt_path={checkpoint}", f"--input={source}"])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--batch_size=-1", "batch_size must be at least 1, got -1"),
+        ("--batch_size=0", "batch_size must be at least 1, got 0"),
+        ("--beam_size=0", "beam_size must be at least 1, got 0"),
+        ("--n_best=0", "n_best must be at least 1, got 0"),
+        ("--sample_rate=0", "sample_rate must be at least 1, got 0"),
+        ("--channels=mix", "a TextClassification has no use for channels"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(option: str, message: str, checkpoint: Path) -> None:
+    with pytest.raises(SystemExit, match=message):
+        main(["predict", f"--ckpt_path={checkpoint}", f"--input={CONFIG}", option])
+
+
+def test_text_stays_text(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.txt").write_text("dull\n")
+    monkeypatch.chdir(tmp_path)
+    main(["predict", f"--ckpt_path={checkpoint}", "--input=in.txt", "--output=None"])
+    assert set(os.listdir()) == {"None", "in.txt"}
+
+
+def test_a_text_alone_is_one_input(checkpoint: Path) -> None:
+    task = load(checkpoint)
+    assert task.predict("the plot was dull") == task.predict(["the plot was dull"])
+    assert len(task.predict(["half \ud83d a character", "end"])) == 2
+    with pytest.raises(InputError, match="batch_size must be at least 1, got -1"):
+        task.predict(["a"], batch_size=-1)
