@@ -1,10 +1,21 @@
 """Where srulight keeps what it can make again: compiled kernels, and texts as token ids."""
 
+import hashlib
+import json
 import os
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+from filelock import FileLock
+
+from srulight.errors import InputError
+
+_SUMS = "sums.json"
+_BLOCKS = 256  # Of 1 MiB, hashed in a third of a second.
 
 
 def cache_folder() -> Path:
@@ -50,3 +61,74 @@ def _temporary() -> Path:
         return Path(tempfile.mkdtemp(prefix="srulight-"))
     is_ours = status.st_uid == os.getuid() and status.st_mode & 0o170077 == 0o040000
     return folder if is_ours else Path(tempfile.mkdtemp(prefix="srulight-"))
+
+
+def cached(kind: str, key: str, make: Callable[[Path], object]) -> Path:
+    """Gives a folder of files that are made once, and anew when they are damaged.
+
+    One process makes them, and others wait. Checksums lie beside them and are compared each time.
+    A process that dies leaves neither a lock nor half a folder.
+
+    Args:
+        kind: What the files are: the folder in the cache that this one lies in.
+        key: Name of the folder, which tells all that goes into the files.
+        make: Writes the files, without folders of their own, into the folder that it is given.
+
+    Raises:
+        InputError: If the cache cannot be written.
+    """
+    folder = cache_folder() / kind / key
+    if _is_whole(folder):
+        return folder
+    try:
+        for place in (cache_folder(), folder.parent):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{key}.lock")):
+            if not _is_whole(folder):
+                _build(folder, make)
+    except OSError as error:
+        if error.filename and not Path(error.filename).is_relative_to(cache_folder()):
+            raise  # not of the cache, but of what is made
+        raise InputError(
+            f"{folder.parent} cannot be written ({error.strerror}); set SRULIGHT_CACHE to a folder "
+            "that can, and has room"
+        ) from error
+    return folder
+
+
+def _build(folder: Path, make: Callable[[Path], object]) -> None:
+    # The lock is held: what is there was left by a process that was killed.
+    for left in folder.parent.glob(f"{folder.name}.*.part"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part.mkdir(mode=0o700)
+    try:
+        make(part)
+        (part / _SUMS).write_text(json.dumps(_sums(part)), encoding="utf-8")
+        for path in part.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)  # damaged
+        os.rename(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / _SUMS).read_text(encoding="utf-8")) == _sums(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _sums(folder: Path) -> dict[str, list[object]]:
+    """Gives size and checksum of each file; of a very large one, that of its beginning."""
+    sums: dict[str, list[object]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != _SUMS:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                for _ in range(_BLOCKS):
+                    digest.update(file.read(1 << 20))
+            sums[path.name] = [path.stat().st_size, digest.hexdigest()]
+    return sums

@@ -9,17 +9,19 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
-from srulight.cache import cache_folder
+from srulight.cache import cache_folder, cached
+from srulight.errors import InputError
 
 EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
 """Environment variable: more flags for the compiler, such as those of a sanitizer."""
@@ -64,7 +66,7 @@ class Recipe:
 
     Args:
         compiler: Program that compiles.
-        compile: Its flags for every source.
+        compile: Its flags for every source, as a shell reads them.
         link: What follows the objects.
         objects: Source and further flags of each object.
     """
@@ -75,17 +77,28 @@ class Recipe:
     objects: list[tuple[Path, str]]
 
     def text(self, target: str) -> str:
+        run = _for_ninja(f"{quoted(self.compiler)} {self.compile}")
         lines = [
-            f"rule compile\n command = {self.compiler} {self.compile} $flags"
-            f" -isystem {_TORCH / 'include'} -c $in -o $out",
-            f"rule link\n command = {self.compiler} {self.compile} -shared $in"
-            f" -L{_TORCH / 'lib'} {self.link} -o $out",
+            f"rule compile\n command = {run} $flags"
+            f" -isystem {_for_ninja(quoted(_TORCH / 'include'))} -c $in -o $out",
+            f"rule link\n command = {run} -shared $in"
+            f" -L{_for_ninja(quoted(_TORCH / 'lib'))} {self.link} -o $out",
         ]
         names = [f"{i}-{source.stem}.o" for i, (source, _) in enumerate(self.objects)]
         for name, (source, flags) in zip(names, self.objects, strict=True):
-            lines.append(f"build {name}: compile {source}\n flags = {flags}")
+            lines.append(f"build {name}: compile {_for_ninja(source, ' :')}\n flags = {flags}")
         lines.append(f"build {target}: link {' '.join(names)}")
         return "\n".join(lines) + "\n"
+
+
+def quoted(path: str | Path) -> str:
+    """Gives a path as a shell reads it."""
+    return shlex.quote(str(path))
+
+
+def _for_ninja(text: str | Path, also: str = "") -> str:
+    """Escapes what means something to ninja; to its shell, $in and $out come quoted."""
+    return re.sub(f"[${also}]", r"$\g<0>", str(text))
 
 
 def cpu(csrc: Path) -> Recipe:
@@ -104,7 +117,7 @@ def cuda(csrc: Path, architectures: str | None = None) -> Recipe:
     architectures = architectures or os.environ.get(ARCHITECTURES)
     if not architectures:
         architectures = ";".join(f"{major}.{minor}" for major, minor in _capabilities())
-    flags = f"{CUDA_FLAGS} -ccbin {_host_compiler()} {_gencode(architectures)}"
+    flags = f"{CUDA_FLAGS} -ccbin {quoted(_host_compiler())} {_gencode(architectures)}"
     sources = [csrc / "sru.cpp", *sorted((csrc / "cuda").glob("*.c*"))]
     # libtorch.so brings the part for CUDA, where torch has one; a CPU torch can link all the same.
     link = "-Xlinker --no-as-needed -ltorch -ltorch_cpu -lc10"
@@ -207,34 +220,65 @@ def library(device: str) -> Path:
     steps = [(source.name, flags) for source, flags in recipe.objects]  # wherever csrc lies
     parts = (recipe.compiler, version, recipe.compile, recipe.link, repr(steps), torch.__version__)
     digest = hashlib.sha256("\n".join([*parts, fingerprint(csrc, device)]).encode())
-    path = cache_folder() / f"sru-{device}-{digest.hexdigest()[:16]}.so"
-    if path.exists():
-        return path
+    key = f"{device}-{digest.hexdigest()[:16]}"
+    name = "sru.so"
+    log = cache_folder() / "kernels" / f"{key}.log"
+
+    def make(folder: Path) -> None:
+        print(f"srulight: building the SRU kernels {_PATIENCE[device]}, once ...", file=sys.stderr)
+        compile_library(recipe, folder / name, log)
+
+    places = ("", "kernels", f"kernels/{key}", f"kernels/{key}/{name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                what = f"building the SRU kernels {_PATIENCE[device]}, once"
-                print(f"srulight: {what} ...", file=sys.stderr)
-                compile_library(recipe, path)
-    except OSError as error:
-        raise BuildError(
-            f"{path.parent} cannot be written ({error}); set SRULIGHT_CACHE to a folder that can."
-        ) from error
+        _refuse_foreign(places)  # before anything is written there
+        path = cached("kernels", key, make) / name
+    except InputError as error:
+        raise BuildError(f"{error}.") from error
+    _refuse_foreign(places)
     return path
 
 
-def compile_library(recipe: Recipe, path: Path) -> None:
-    """Compiles in a folder beside ``path``, and puts the whole library there at the end."""
+def _refuse_foreign(places: Sequence[str]) -> None:
+    """Refuses places in the cache where others may put a library: loading it runs their code."""
+    if sys.platform == "win32":  # where a user's folders are their own
+        return
+    for cache in (cache_folder().absolute(), cache_folder().resolve()):
+        # Folders above may be anyone's, if not everyone may rename what lies in them.
+        above = [(folder, 0o002, False) for folder in cache.parents]
+        for place, others, owned in [*((cache / p, 0o022, True) for p in places), *above]:
+            if not place.exists():
+                continue
+            status = place.stat()
+            foreign = owned and status.st_uid not in (0, os.geteuid())
+            if foreign or (status.st_mode & others and not status.st_mode & stat.S_ISVTX):
+                raise BuildError(
+                    f"{place} {'belongs to' if foreign else 'can be written by'} other users, and "
+                    "a library there could be theirs; make it yours alone (chown, chmod go-w), or "
+                    "set SRULIGHT_CACHE to a folder that is."
+                )
+
+
+def compile_library(recipe: Recipe, path: Path, log: Path | None = None) -> None:
+    """Compiles in a folder beside ``path``, and puts the whole library there at the end.
+
+    Args:
+        recipe: How it is made.
+        path: Where the library goes.
+        log: Where the compiler's words go if it fails; None for beside ``path``.
+
+    Raises:
+        BuildError: If it fails.
+    """
     folder = path.with_suffix(".build")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "build.ninja").write_text(recipe.text("sru.so"))
+    (folder / "build.ninja").write_text(recipe.text("sru.so"), encoding="utf-8")
     made = _run(_ninja(), "-C", str(folder))
     if made.returncode:
-        log = folder / "log.txt"
-        log.write_text(made.stdout + made.stderr)
+        log = log or path.with_suffix(".log")
+        log.write_text(made.stdout + made.stderr, encoding="utf-8")
         raise BuildError(f"{recipe.compiler} failed on the sources; its output is in {log}.")
+    (folder / "sru.so").chmod(0o755)
     os.replace(folder / "sru.so", path)
     shutil.rmtree(folder)
 

@@ -1,5 +1,7 @@
 """Building the kernels' libraries."""
 
+import ctypes
+import os
 import shutil
 from pathlib import Path
 
@@ -80,3 +82,76 @@ def test_a_prebuilt_library_is_current_while_its_sources_are(
         file.write("// changed\n")
     assert not build.is_current(tmp_path, "cuda")
     assert build.is_current(tmp_path, "cpu")
+
+
+def test_paths_may_hold_any_character(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    odd = tmp_path / 'a b$c:d\'é "f"'
+    odd.mkdir()
+    (odd / "include").mkdir()
+    (odd / "include" / "number.h").write_text("#define NUMBER 7\n")
+    (odd / "seven.cpp").write_text(
+        '#include <number.h>\nextern "C" int seven() { return NUMBER; }\n'
+    )
+    (odd / "c++").symlink_to(build._host_compiler())
+    monkeypatch.setattr(build, "_TORCH", odd)
+    recipe = build.Recipe(
+        str(odd / "c++"), f"-fPIC -I{build.quoted(odd)}", "", [(odd / "seven.cpp", "")]
+    )
+    build.compile_library(recipe, odd / "seven.so")
+    assert ctypes.CDLL(str(odd / "seven.so")).seven() == 7
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Makes a cache that has a library."""
+    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(build.PREBUILT, raising=False)
+    monkeypatch.setattr(build, "compile_library", lambda _recipe, path, _log: path.touch(0o600))
+    before = os.umask(0)
+    build.library("cpu")
+    os.umask(before)
+    return tmp_path / "cache"
+
+
+PLACES = ["", "kernels", "kernels/*", "kernels/*/*.so"]
+
+
+def test_a_cache_is_its_owner_s_alone(cache: Path) -> None:
+    for place in (cache, *cache.glob("kernels"), *cache.glob("kernels/cpu*[!k]")):
+        assert place.stat().st_mode & 0o777 == 0o700, place
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_others_can_write_is_refused(cache: Path, place: str, mode: int) -> None:
+    path = place_in(cache, place)
+    path.chmod(mode)
+    with pytest.raises(build.BuildError, match="can be written by other users, and a library"):
+        build.library("cpu")
+    path.chmod(0o700)
+    build.library("cpu")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("place", PLACES)
+def test_what_belongs_to_others_is_refused(cache: Path, place: str) -> None:
+    os.chown(place_in(cache, place), 1234, 1234)
+    with pytest.raises(build.BuildError, match="belongs to other users, and a library"):
+        build.library("cpu")
+
+
+def test_a_cache_in_a_folder_that_everyone_can_write_is_refused(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "link"))
+    build.library("cpu")
+    tmp_path.chmod(0o777)
+    with pytest.raises(build.BuildError, match=f"{tmp_path} can be written by other users"):
+        build.library("cpu")
+    tmp_path.chmod(0o1777)  # where only owners can rename, as in /tmp
+    build.library("cpu")
+
+
+def place_in(cache: Path, pattern: str) -> Path:
+    return next(p for p in cache.glob(pattern) if p.suffix != ".lock") if pattern else cache

@@ -21,7 +21,7 @@ def emulated(csrc: Path) -> build.Recipe:
     kernels = sorted((csrc / "cuda").glob("*.cu"))
     return build.Recipe(
         host.compiler,
-        f"{host.compile} -O1 -Wno-unknown-pragmas -DUSE_CUDA -I{HERE}",
+        f"{host.compile} -O1 -Wno-unknown-pragmas -DUSE_CUDA -I{build.quoted(HERE)}",
         host.link,
         [*((source, "") for source in sources), *((kernel, "-x c++") for kernel in kernels)],
     )
