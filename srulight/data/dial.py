@@ -3,18 +3,16 @@
 import hashlib
 import json
 import math
-import os
 import random
-import shutil
 import wave
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.data.spoken_digits import DIGITS
 from srulight.data.utterances import SpeechCorpus, SpeechSplits, Utterance
 from srulight.errors import InputError
@@ -109,19 +107,9 @@ class Dial(SpeechCorpus):
     def read(self, root: Path) -> SpeechSplits:
         settings = json.dumps([_VERSION, *vars(self).values()])
         key = hashlib.sha256(settings.encode()).hexdigest()[:24]
-        folder = cache_folder() / "dial" / key
         splits = self._plan()
-        if not folder.is_dir():
-            try:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(folder.with_suffix(".lock")):
-                    if not folder.is_dir():
-                        _build([call for calls in splits for call in calls], self.noise, folder)
-            except OSError as error:
-                raise InputError(
-                    f"sounds cannot be written to {folder} ({error.strerror}); set SRULIGHT_CACHE "
-                    "to a folder that has room"
-                ) from error
+        calls = [call for calls in splits for call in calls]
+        folder = cached("dial", key, partial(_build, calls, self.noise))
         return SpeechSplits(*([_utterance(call, folder) for call in calls] for calls in splits))
 
     def _plan(self) -> list[list[_Call]]:
@@ -156,22 +144,12 @@ def _utterance(call: _Call, folder: Path) -> Utterance:
 
 
 def _build(calls: list[_Call], noise: float, folder: Path) -> None:
-    """Writes beside and renames, so that there is a whole folder or none."""
-    # The lock is held: what is there was left by a process that was killed.
-    for left in folder.parent.glob(f"{folder.name}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    unfinished = folder.with_suffix(f".{os.getpid()}.part")
-    unfinished.mkdir()
-    try:
-        for call in calls:
-            with wave.open(str(unfinished / call.name), "wb") as file:
-                file.setnchannels(1)
-                file.setsampwidth(2)
-                file.setframerate(_RATE)
-                file.writeframes(_sound(call, noise).numpy().astype("<i2").tobytes())
-        os.rename(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    for call in calls:
+        with wave.open(str(folder / call.name), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(_RATE)
+            file.writeframes(_sound(call, noise).numpy().astype("<i2").tobytes())
 
 
 def _sound(call: _Call, noise: float) -> Tensor:

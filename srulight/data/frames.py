@@ -4,21 +4,21 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.errors import InputError
 from srulight.frontend import Frontend
-from srulight.storage import written
 
 _VERSION = 1  # Of the files below; raised when what they hold changes.
+_FRAMES = "frames.bin"
 _SAMPLE = 500  # Utterances that mean and variance are taken of.
 
 
@@ -77,11 +77,8 @@ class Kept(Frames):
     def __init__(
         self, sounds: Sequence[Sound], frontend: Frontend, lengths: Tensor, bands: int, name: str
     ) -> None:
-        path = cache_folder() / "frames" / f"{_key(sounds, frontend)}.bin"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                _write(path, Fresh(sounds, frontend), lengths.tolist(), name)
+        make = partial(_write, Fresh(sounds, frontend), lengths.tolist(), name)
+        path = cached("frames", _key(sounds, frontend), make) / _FRAMES
         self._starts = (lengths.cumsum(0) - lengths).tolist()
         self._lengths = lengths.tolist()
         size = int(lengths.sum()) * bands
@@ -93,14 +90,12 @@ class Kept(Frames):
         return self._frames[start : start + self._lengths[index]]
 
 
-def _write(path: Path, frames: Fresh, lengths: Sequence[int], name: str) -> None:
-    for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
-        left.unlink(missing_ok=True)
-    with written(path) as part, part.open("wb") as file:
+def _write(frames: Fresh, lengths: Sequence[int], name: str, folder: Path) -> None:
+    with (folder / _FRAMES).open("wb") as file:
         for index, length in enumerate(_shown(lengths, f"making the frames of {name}")):
             made = frames.get(index)
             if len(made) != length:
-                raise InputError(f"{path}: a recording changed while its frames were made")
+                raise InputError(f"a recording of {name} changed while its frames were made")
             file.write(made.numpy().tobytes())
 
 
@@ -113,21 +108,25 @@ def statistics(sounds: Sequence[Sound], frontend: Frontend) -> tuple[Tensor, Ten
     """
     chosen = [sounds[i * len(sounds) // _SAMPLE] for i in range(_SAMPLE)]
     chosen = chosen if len(sounds) > _SAMPLE else list(sounds)
-    path = cache_folder() / "frames" / f"{_key(chosen, frontend)}.json"
-    if not path.is_file():
-        fresh = Fresh(chosen, frontend)
-        total, squares, count = torch.zeros(()), torch.zeros(()), 0
-        for index in _shown(range(len(chosen)), "measuring the bands"):
-            frames = fresh.get(index).double()
-            total = total + frames.sum(0)
-            squares = squares + frames.square().sum(0)
-            count += len(frames)
-        mean = total / count
-        std = (squares / count - mean.square()).clamp_min(1e-10).sqrt()
-        with written(path) as part:
-            part.write_text(json.dumps([mean.tolist(), std.tolist()]), encoding="utf-8")
+
+    def make(folder: Path) -> None:
+        found = [values.tolist() for values in _measure(Fresh(chosen, frontend), len(chosen))]
+        (folder / "statistics.json").write_text(json.dumps(found), encoding="utf-8")
+
+    path = cached("statistics", _key(chosen, frontend), make) / "statistics.json"
     mean, std = map(torch.tensor, json.loads(path.read_text(encoding="utf-8")))
     return mean, std
+
+
+def _measure(frames: Fresh, size: int) -> tuple[Tensor, Tensor]:
+    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    for index in _shown(range(size), "measuring the bands"):
+        made = frames.get(index).double()
+        total = total + made.sum(0)
+        squares = squares + made.square().sum(0)
+        count += len(made)
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp_min(1e-10).sqrt()
 
 
 def _shown(items: Sequence[int], text: str) -> "Sequence[int]":

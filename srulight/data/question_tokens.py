@@ -7,17 +7,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
+from pathlib import Path
 
 import torch
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
 from srulight.annotation import Annotated, Annotator
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.data.questions import Paragraph
 from srulight.reading import TokenTable, token_table
-from srulight.storage import written
 
 _VERSION = 1  # Of the files below; raised when what they hold changes.
 _PIECE = 500  # Texts that a process is given at a time.
@@ -43,14 +42,12 @@ def paragraph_tokens(
     texts += [question.text for paragraph in paragraphs for question in paragraph.questions]
     recipe = json.dumps([_VERSION, annotator, texts])
     key = hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    path = cache_folder() / "questions" / f"{key}.pt"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                table = token_table(_annotated(texts, annotator, workers, name))
-                with written(path) as part:
-                    torch.save(table._asdict(), part)
+
+    def make(folder: Path) -> None:
+        table = token_table(_annotated(texts, annotator, workers, name))
+        torch.save(table._asdict(), folder / "words.pt")
+
+    path = cached("questions", key, make) / "words.pt"
     return TokenTable(**torch.load(path, mmap=True, weights_only=True))
 
 

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from srulight.audio import Channels, inspect
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.errors import InputError
 from srulight.frontend import read_frames
-from srulight.storage import written
 
 _VERSION = 1  # Of the file; raised when what it holds changes.
 _SMALL = 200  # Recordings that are heard before anyone asks how far it is.
@@ -46,14 +45,21 @@ def listen(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
     files = sorted(set(paths))
     states = [_state(path) for path in files]
     key = hashlib.sha256(json.dumps([_VERSION, channels, states]).encode()).hexdigest()[:24]
-    known = cache_folder() / "recordings" / f"{key}.json"
-    if known.is_file():
-        rows = json.loads(known.read_text(encoding="utf-8"))
-        return {path: Recording(*row) for path, row in zip(files, rows, strict=True)}
+
+    def make(folder: Path) -> None:
+        found = json.dumps(_hear(files, channels))
+        (folder / "recordings.json").write_text(found, encoding="utf-8")
+
+    path = cached("recordings", key, make) / "recordings.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return {path: Recording(*row) for path, row in zip(files, rows, strict=True)}
+
+
+def _hear(files: list[Path], channels: Channels) -> list[Recording]:
     # libsndfile and the checksum leave other threads run.
     with ThreadPoolExecutor() as threads:
         found = threads.map(lambda path: _listen(path, channels), files)
-        recordings = list(
+        return list(
             track(
                 found,
                 "listening to the recordings",
@@ -63,9 +69,6 @@ def listen(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
                 disable=len(files) < _SMALL,
             )
         )
-    with written(known) as part:
-        part.write_text(json.dumps(recordings), encoding="utf-8")
-    return dict(zip(files, recordings, strict=True))
 
 
 def _state(path: Path) -> tuple[str, int, int]:

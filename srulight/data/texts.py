@@ -1,6 +1,5 @@
 """Running text: where it lies."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from srulight.cache import cache_folder
 from srulight.data.download import Source, download
 from srulight.data.grammar import Grammar
 from srulight.errors import InputError
+from srulight.storage import written
 
 _BLOCK = 1 << 22  # Bytes read at a time.
 
@@ -180,15 +180,13 @@ class GrammarText(TextCorpus):
         g = self.grammar
         splits = g.read(root)
         folder = cache_folder() / "grammar"
-        folder.mkdir(parents=True, exist_ok=True)
         spans = []
         for name, examples in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
             path = folder / f"{name}-{g.train_size}-{g.val_size}-{g.test_size}-{g.seed}.txt"
-            text = "".join(f"{example.text}\n" for example in examples)
-            if not path.is_file() or path.read_text() != text:
-                part = path.with_suffix(f".{os.getpid()}.part")
-                part.write_text(text)
-                os.replace(part, path)
+            text = "".join(f"{example.text}\n" for example in examples).encode()
+            if not path.is_file() or path.read_bytes() != text:
+                with written(path) as part:
+                    part.write_bytes(text)
             spans.append(_whole(path))
         return Spans(*spans)
 

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.data.texts import Span, Spans
 from srulight.errors import InputError
 from srulight.text import UNKNOWN_INDEX, Vocabulary
@@ -75,18 +73,7 @@ def token_ids(spans: Spans, recipe: Recipe) -> TokenIds:
         # A text is its own ids.
         bytes_of = {name: _map(s.path, s.stop, torch.uint8)[s.start :] for name, s in parts.items()}
         return TokenIds(bytes_of, [], dict.fromkeys(parts, 0))
-    folder = cache_folder() / "tokens" / _key(parts, recipe)
-    if not folder.is_dir():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):
-                if not folder.is_dir():
-                    _build(parts, recipe, folder)
-        except OSError as error:
-            raise InputError(
-                f"token ids cannot be written to {folder} ({error.strerror}); set SRULIGHT_CACHE "
-                "to a folder that has room"
-            ) from error
+    folder = cached("tokens", _key(parts, recipe), partial(_build, parts, recipe))
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     dtype = _dtype(len(about["words"]))
     splits = {
@@ -117,34 +104,24 @@ def _key(parts: dict[str, Span], recipe: Recipe) -> str:
 
 
 def _build(parts: dict[str, Span], recipe: Recipe, folder: Path) -> None:
-    """Writes beside and renames, so that there is a whole folder or none."""
-    unfinished = folder.with_suffix(f".{os.getpid()}.part")
-    # The lock is held: what is there was left by a process that was killed.
-    for left in folder.parent.glob(f"{folder.name}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    unfinished.mkdir()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    try:
-        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-            words = recipe.words
-            if words is None:
-                texts = _texts(parts["train"], recipe.level, "counting tokens", progress)
-                words = _count(texts, recipe).words
-            codec = get_codec({**recipe._asdict(), "words": words})
-            dtype = _dtype(len(words))
-            sizes, unknown = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
-            for name, span in parts.items():
-                with (unfinished / f"{name}.bin").open("wb") as file:
-                    for text in _texts(span, recipe.level, f"encoding {name}", progress):
-                        ids = torch.tensor(codec.encode(text), dtype=torch.int32)
-                        file.write(ids.to(dtype).numpy().tobytes())
-                        sizes[name] += len(ids)
-                        unknown[name] += int((ids == UNKNOWN_INDEX).sum())
-        about = {"words": words, "sizes": sizes, "unknown": unknown}
-        (unfinished / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-        os.rename(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        words = recipe.words
+        if words is None:
+            texts = _texts(parts["train"], recipe.level, "counting tokens", progress)
+            words = _count(texts, recipe).words
+        codec = get_codec({**recipe._asdict(), "words": words})
+        dtype = _dtype(len(words))
+        sizes, unknown = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
+        for name, span in parts.items():
+            with (folder / f"{name}.bin").open("wb") as file:
+                for text in _texts(span, recipe.level, f"encoding {name}", progress):
+                    ids = torch.tensor(codec.encode(text), dtype=torch.int32)
+                    file.write(ids.to(dtype).numpy().tobytes())
+                    sizes[name] += len(ids)
+                    unknown[name] += int((ids == UNKNOWN_INDEX).sum())
+    about = {"words": words, "sizes": sizes, "unknown": unknown}
+    (folder / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
 def _count(texts: Iterator[str], recipe: Recipe) -> Vocabulary:

@@ -5,18 +5,17 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.data.parallel import Pair, Pairs
 from srulight.errors import InputError
-from srulight.storage import written
 from srulight.tokenizers import Tokenizer
 
 _VERSION = 1  # Of the files below; raised when what they hold changes.
@@ -85,14 +84,12 @@ def token_pairs(
     """
     recipe = [_VERSION, pairs.key, source.settings, target.settings, limits]
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
-    path = cache_folder() / "pairs" / f"{key}.pt"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                made = _make(pairs, source, target, limits, name)
-                with written(path) as part:
-                    torch.save(made._asdict(), part)
+
+    def make(folder: Path) -> None:
+        made = _make(pairs, source, target, limits, name)
+        torch.save(made._asdict(), folder / "pairs.pt")
+
+    path = cached("pairs", key, make) / "pairs.pt"
     return TokenPairs(**torch.load(path, mmap=True, weights_only=True))
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from srulight.batch import TranslationBatch
-from srulight.cache import cache_folder
+from srulight.cache import cached
 from srulight.data.base import TaskData
 from srulight.data.batching import LengthBatchSampler
 from srulight.data.loading import ResumableLoader
@@ -20,7 +19,6 @@ from srulight.data.parallel import Pairs, ParallelCorpus
 from srulight.data.token_pairs import Faulty, Limits, TokenPairs, kept, token_pairs
 from srulight.data.translation_batches import TranslationDataset
 from srulight.errors import InputError
-from srulight.storage import written
 from srulight.tokenizers import Subwords, Tokenizer, Words, make_tokenizer
 
 _VERSION = 1  # Of the files with tokenizers; raised when what they hold changes.
@@ -199,14 +197,13 @@ class TranslationData(TaskData):
         recipe = [_VERSION, train.key, self.tokenization, self.joint, self.vocabulary_size]
         recipe += [self.min_count, self.lowercase, self.detokenize, self.corpus.languages]
         key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
-        path = cache_folder() / "tokenizers" / f"{key}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                rank_zero_info(f"making a vocabulary: {self.tokenization}")
-                text = json.dumps(self._train(train), ensure_ascii=False)
-                with written(path) as part:
-                    part.write_text(text, encoding="utf-8")
+
+        def make(folder: Path) -> None:
+            rank_zero_info(f"making a vocabulary: {self.tokenization}")
+            text = json.dumps(self._train(train), ensure_ascii=False)
+            (folder / "tokenizers.json").write_text(text, encoding="utf-8")
+
+        path = cached("tokenizers", key, make) / "tokenizers.json"
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 

@@ -215,7 +215,7 @@ def test_kept_frames_are_those_that_are_made_anew(
         kept = frames_of(make(True))
         assert all(torch.equal(one, other) for one, other in zip(fresh, kept, strict=True))
         # The second time nothing is read any more.
-        monkeypatch.setattr(frames_module, "_write", None)
+        monkeypatch.setattr(frames_module, "_write", lambda *_: pytest.fail("made again"))
     monkeypatch.undo()
     os.environ["SRULIGHT_CACHE"] = str(tmp_path / "cache")
     # Other sound under the same name is another file.

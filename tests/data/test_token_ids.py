@@ -111,6 +111,18 @@ def test_a_build_that_is_cut_off_leaves_nothing(
     assert build(tmp_path).splits["val"].tolist() == [3, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["about.json", "train.bin", "val.bin", "sums.json"])
+@pytest.mark.parametrize("left", [0, 3], ids=["emptied", "cut"])
+def test_damaged_ids_are_made_again(tmp_path: Path, cache: Path, name: str, left: int) -> None:
+    build(tmp_path)
+    (damaged,) = cache.glob(f"*/{name}")
+    os.truncate(damaged, left)
+    built = build(tmp_path)
+    assert built.words == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
+    assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
+    assert built.splits["val"].tolist() == [3, 1, 2]
+
+
 def test_says_what_is_wrong(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(InputError, match=r"train\.txt:2: byte 0xff is not UTF-8.*level=byte"):
         build(tmp_path, b"fine\nbad \xff\n")
