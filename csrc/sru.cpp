@@ -3,7 +3,6 @@
 #include "sru.h"
 
 #include <torch/csrc/stable/ops.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <array>
 #include <string>
@@ -28,12 +27,12 @@ void expect(const char* name, const OptionalTensor& t, std::initializer_list<int
   if (!t) return;
   bool same = t->dim() == static_cast<int64_t>(sizes.size());
   for (int64_t i = 0; same && i < t->dim(); ++i) same = t->size(i) == sizes.begin()[i];
-  STD_TORCH_CHECK(same, name, " must have shape ", text(sizes), ", got ", text(t->sizes()));
-  STD_TORCH_CHECK(t->scalar_type() == dtype, name, " has the wrong dtype: x, weight and skip are ",
-                  "in that of u, v, b, c0 and mask are float32 for half types and else in that of ",
-                  "u, lengths are int64");
-  STD_TORCH_CHECK(t->get_device_index() == beside.get_device_index(), name,
-                  " must be on the device of u (or x), ", device(beside), ", got ", device(*t));
+  SRU_CHECK(same, name, " must have shape ", text(sizes), ", got ", text(t->sizes()));
+  SRU_CHECK(t->scalar_type() == dtype, name, " has the wrong dtype: x, weight, skip and grad_h ",
+            "are in that of u, v, b, c0, mask, c and grad_last are float32 for half types and else ",
+            "in that of u, lengths are int64");
+  SRU_CHECK(t->get_device_index() == beside.get_device_index(), name,
+            " must be on the device of u (or x), ", device(beside), ", got ", device(*t));
 }
 
 // u has sizes (B, T, K, D), and the type and device of `like`.
@@ -42,12 +41,12 @@ Sizes check(int64_t batch, int64_t steps, int64_t planes, int64_t channels, cons
   using torch::headeronly::ScalarType;
   const Sizes n{batch, steps, planes, channels, a.bidirectional ? 2 : 1,
                 channels / (a.bidirectional ? 2 : 1)};
-  STD_TORCH_CHECK(planes == 3 || planes == 4, "u must have 3 or 4 gates, got ", planes);
-  STD_TORCH_CHECK(channels % n.directions == 0,
-                  "a bidirectional u must have an even number of channels, got ", channels);
-  STD_TORCH_CHECK(!(a.skip && planes == 4), "skip and a fourth gate are both skips: give one");
-  STD_TORCH_CHECK(a.activation >= IDENTITY && a.activation <= RELU,
-                  "activation must be 0 (identity), 1 (tanh) or 2 (relu), got ", a.activation);
+  SRU_CHECK(planes == 3 || planes == 4, "u must have 3 or 4 gates, got ", planes);
+  SRU_CHECK(channels % n.directions == 0,
+            "a bidirectional u must have an even number of channels, got ", channels);
+  SRU_CHECK(!(a.skip && planes == 4), "skip and a fourth gate are both skips: give one");
+  SRU_CHECK(a.activation >= IDENTITY && a.activation <= RELU,
+            "activation must be 0 (identity), 1 (tanh) or 2 (relu), got ", a.activation);
   const ScalarType dtype = like.scalar_type();
   const ScalarType wide =
       dtype == ScalarType::BFloat16 || dtype == ScalarType::Half ? ScalarType::Float : dtype;
@@ -61,17 +60,17 @@ Sizes check(int64_t batch, int64_t steps, int64_t planes, int64_t channels, cons
 }
 
 Sizes check(const Tensor& u, const Arguments& a) {
-  STD_TORCH_CHECK(u.dim() == 4, "u must be 4-D (batch, time, gate, channel), got ", text(u.sizes()));
+  SRU_CHECK(u.dim() == 4, "u must be 4-D (batch, time, gate, channel), got ", text(u.sizes()));
   return check(u.size(0), u.size(1), u.size(2), u.size(3), u, a);
 }
 
 // The same for the product of x (B, T, F) and weight (K * D, F); D is that of b.
 Sizes check(const Tensor& x, const Tensor& weight, const Arguments& a) {
-  STD_TORCH_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", text(x.sizes()));
-  STD_TORCH_CHECK(weight.dim() == 2 && a.b.dim() == 2 && a.b.size(1) > 0 &&
-                      weight.size(0) % a.b.size(1) == 0 && weight.size(1) == x.size(2),
-                  "weight must have shape (gates * channels, ", x.size(2), "), got ",
-                  text(weight.sizes()), ", where b (2, channels) is ", text(a.b.sizes()));
+  SRU_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", text(x.sizes()));
+  SRU_CHECK(weight.dim() == 2 && a.b.dim() == 2 && a.b.size(1) > 0 &&
+                weight.size(0) % a.b.size(1) == 0 && weight.size(1) == x.size(2),
+            "weight must have shape (gates * channels, ", x.size(2), "), got ",
+            text(weight.sizes()), ", where b (2, channels) is ", text(a.b.sizes()));
   expect("weight", weight, {weight.size(0), weight.size(1)}, x.scalar_type(), x);
   const int64_t channels = a.b.size(1);
   return check(x.size(0), x.size(1), weight.size(0) / channels, channels, x, a);
@@ -109,6 +108,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
   const OptionalTensor none;
   const Arguments arguments{skip, v, b, none, mask, lengths, scale, activation, bidirectional};
   const Sizes n = check(u, arguments);
+  const auto dtype = u.scalar_type(), wide = b.scalar_type();  // of b, which is checked
+  expect("c", c, {n.batch, chunks(n.steps), n.channels}, wide, u);
+  expect("grad_h", grad_h, {n.batch, n.steps, n.channels}, dtype, u);
+  expect("grad_last", grad_last, {n.batch, n.channels}, wide, u);
   OptionalTensor last;
   if (grad_last) last = torch::stable::contiguous(*grad_last);
   const Tensor grad_skip = torch::stable::new_empty(u, {skip ? n.batch : 0, n.steps, n.channels});

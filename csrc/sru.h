@@ -10,8 +10,24 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <optional>
+#include <sstream>
+#include <stdexcept>
+
+// Refuses what the caller of an operator gave, in a sentence; files and lines of here say nothing
+// to those who call from Python.
+#define SRU_CHECK(holds, ...)                    \
+  do {                                           \
+    if (!(holds)) ::srulight::refuse(__VA_ARGS__); \
+  } while (false)
 
 namespace srulight {
+
+template <typename... Parts>
+[[noreturn]] void refuse(const Parts&... parts) {
+  std::ostringstream sentence;
+  (sentence << ... << parts);
+  throw std::runtime_error(sentence.str());
+}
 
 using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;

@@ -5,7 +5,6 @@
 #include "kernels.h"
 
 #include <torch/csrc/stable/ops.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
 #include <deque>
@@ -72,8 +71,8 @@ class Inputs {
     if (a.lengths) lengths_ = packed<int64_t>(*a.lengths);
     scale_ = static_cast<A>(a.skip ? a.scale : 1.0);
     for (int64_t i = 0; lengths_ && i < n.batch; ++i) {
-      STD_TORCH_CHECK(lengths_[i] >= 0 && lengths_[i] <= n.steps, "lengths must be 0 to ",
-                      n.steps, ", got ", lengths_[i]);
+      SRU_CHECK(lengths_[i] >= 0 && lengths_[i] <= n.steps, "lengths must be 0 to ",
+                n.steps, ", got ", lengths_[i]);
     }
   }
 

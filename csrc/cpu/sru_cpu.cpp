@@ -110,7 +110,7 @@ void with_type(ScalarType dtype, const F& f) {
   if (dtype == ScalarType::Double) return f(double());
   if (dtype == ScalarType::BFloat16) return f(BFloat16());
   if (dtype == ScalarType::Half) return f(Half());
-  STD_TORCH_CHECK(false, "u must be float32, float64, bfloat16 or float16");
+  refuse("u must be float32, float64, bfloat16 or float16");
 }
 
 }  // namespace

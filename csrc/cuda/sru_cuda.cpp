@@ -5,7 +5,6 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <deque>
 #include <utility>
@@ -23,7 +22,7 @@ Type type_of(const Tensor& t) {
     case ScalarType::Double: return Type::DOUBLE;
     case ScalarType::BFloat16: return Type::BFLOAT16;
     case ScalarType::Half: return Type::HALF;
-    default: STD_TORCH_CHECK(false, "u must be float32, float64, bfloat16 or float16");
+    default: refuse("u must be float32, float64, bfloat16 or float16");
   }
 }
 
@@ -88,8 +87,8 @@ void run(const Work& work, const Tensor& on) {
   void* stream;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
   const cudaError_t error = cuda::run(work, static_cast<cudaStream_t>(stream));
-  STD_TORCH_CHECK(error == cudaSuccess, "srulight's CUDA kernel could not be started: ",
-                  cudaGetErrorString(error));
+  SRU_CHECK(error == cudaSuccess, "srulight's CUDA kernel could not be started: ",
+            cudaGetErrorString(error));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from srulight.ops import reference
 from srulight.ops.product import linear, linear_plus
 from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sru import (
@@ -16,6 +17,7 @@ from srulight.ops.sru import (
     keep,
     needs_gradient,
     recurrence_backward,
+    transformed,
 )
 
 torch.library.define(
@@ -41,8 +43,7 @@ def _fake_step(
     return fake_outputs(x, x.size(0), x.size(1), b.size(1), False)[:2]
 
 
-define_everywhere("sru_step", _step)
-torch.library.register_fake("srulight::sru_step", _fake_step)
+define_everywhere("sru_step", _step, _fake_step)
 
 
 def _gates(product: Tensor, b: Tensor) -> Tensor:
@@ -119,10 +120,13 @@ def sru_layer(
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
         raise RuntimeError(f"x must have shape {expected}, got {tuple(x.shape)}")
+    if x.device != weight.device:  # a product of the two may go through, if one is on meta
+        raise RuntimeError(f"x must be on the device of weight, {weight.device}, got {x.device}")
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
     dtype = out_dtype = x.dtype
-    if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
+    # There is no autocast on meta, and to ask for it is an error.
+    if dtype != torch.float64 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
         dtype = out_dtype = torch.get_autocast_dtype(x.device.type)
         if step and not save and not compiling and x.size(0) <= _FEW:
             dtype = weight.dtype
@@ -131,6 +135,9 @@ def sru_layer(
     skip = inputs if skips_input else skip
     v, bias, c0, mask = cast(wide(dtype), v, b, c0, mask)
     rest = (skip, v, bias, c0, mask, lengths, scale, ACTIVATIONS.index(activation), bidirectional)
+    if transformed():
+        u = _gates(F.linear(inputs, weight), bias)
+        return reference.sru(u, *rest, False)[:2]
     if save and not compiling:
         return _Layer.apply(inputs, weight, *rest, save)  # type: ignore[no-untyped-call]
     if step and not save:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from srulight.ops import extension, reference
 from srulight.ops.reference import ACTIVATIONS, CHECKPOINT_STEPS, wide
@@ -31,19 +32,42 @@ torch.library.define(
 )
 
 
-def define_everywhere(name: str, definition: Callable[..., Any]) -> None:
-    """Makes ``definition`` the kernel of every device that has, and gets, no compiled one."""
+def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    """Makes ``definition`` the kernel of every device that has, and gets, no compiled one.
 
-    def first(tensor: Tensor, *rest: Any) -> Any:  # noqa: ANN401
-        if extension.load(tensor.device.type):
-            return getattr(torch.ops.srulight, name).default(tensor, *rest)
-        return definition(tensor, *rest)
+    Args:
+        name: Of the operator.
+        definition: What it computes.
+        fake: Makes outputs of the right sizes and types, and computes nothing.
+    """
+    operator = getattr(torch.ops.srulight, name).default
+    names = [argument.name for argument in operator._schema.arguments]
+
+    def first(*arguments: Any) -> Any:  # noqa: ANN401
+        _refuse_unlike(names, arguments)
+        if extension.load(arguments[0].device.type):
+            return operator(*arguments)
+        return definition(*arguments)
+
+    def checked_fake(*arguments: Any) -> Any:  # noqa: ANN401
+        _refuse_unlike(names, arguments)
+        return fake(*arguments)
 
     torch.library.impl(f"srulight::{name}", "CompositeExplicitAutograd", first)
+    torch.library.register_fake(f"srulight::{name}", checked_fake)
 
 
-define_everywhere("sru", reference.sru)
-define_everywhere("sru_backward", reference.sru_backward)
+def _refuse_unlike(names: list[str], arguments: tuple[Any, ...]) -> None:
+    """Refuses what there are no kernels for, and what would make another device's kernel run."""
+    device = arguments[0].device
+    for name, t in zip(names, arguments, strict=False):
+        if isinstance(t, Tensor) and t.device != device:
+            raise RuntimeError(
+                f"{name} must be on the device of {names[0]}, {device}, got {t.device}"
+            )
+        if isinstance(t, Tensor) and (t.layout is not torch.strided or t.is_quantized):
+            kind = "a quantized one" if t.is_quantized else str(t.layout)
+            raise RuntimeError(f"{name} must be a dense tensor, got {kind}")
 
 
 def _fake(u: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
@@ -127,9 +151,22 @@ def _backward(
     return (*recurrence_backward(ctx, grad_h, grad_last), *(None,) * 6)
 
 
-torch.library.register_fake("srulight::sru", _fake)
-torch.library.register_fake("srulight::sru_backward", _fake_backward)
-torch.library.register_autograd("srulight::sru", _backward, setup_context=_setup)
+define_everywhere("sru", reference.sru, _fake)
+define_everywhere("sru_backward", reference.sru_backward, _fake_backward)
+
+_library = torch.library.Library("srulight", "FRAGMENT")
+_formula = torch._library.autograd.make_autograd_impl(
+    torch.ops.srulight.sru.default, torch._library.autograd.Info(_backward, _setup)
+)
+
+
+def _differentiable(keys: Any, *arguments: Any) -> Any:  # noqa: ANN401
+    if transformed():
+        return reference.sru(*arguments)
+    return _formula(keys, *arguments)
+
+
+_library.impl("sru", _differentiable, "Autograd", with_keyset=True)
 
 
 def cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
@@ -143,6 +180,15 @@ def is_exporting() -> bool:
     ``torch.compiler.is_exporting`` is true under ``torch.compile`` as well in torch 2.11.
     """
     return torch.compiler._is_exporting_flag
+
+
+def transformed() -> bool:
+    """Says whether derivatives are taken for which no kernel has a formula.
+
+    These are the transformations of ``torch.func`` and forward-mode differentiation. The reference
+    takes them all; a kernel would drop a tangent without a word.
+    """
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
@@ -175,7 +221,8 @@ def sru(
         h[t] = s[t] + mask * r[t] * (g(c[t]) - s[t])
 
     where s is ``scale * skip``, or the fourth gate of u, or 0. Half types are stored narrow;
-    states, sums and all arithmetic are float32.
+    states, sums and all arithmetic are float32. Under ``torch.func`` and forward-mode
+    differentiation the reference runs, which is slow and has every derivative.
 
     Args:
         u: Gate inputs, (B, T, K, D): candidate, forget, reset and, if K is 4, skip. D counts the
@@ -201,8 +248,9 @@ def sru(
     """
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     (skip,) = cast(u.dtype, skip)
-    h, last, _ = torch.ops.srulight.sru.default(
-        u, skip, v, bias, c0, mask, lengths,
-        scale, ACTIVATIONS.index(activation), bidirectional, needs_gradient(u, skip, v, bias, c0),
-    )  # fmt: skip
+    rest = (skip, v, bias, c0, mask, lengths, scale, ACTIVATIONS.index(activation), bidirectional)
+    if transformed():
+        return reference.sru(u, *rest, False)[:2]
+    save = needs_gradient(u, skip, v, bias, c0)
+    h, last, _ = torch.ops.srulight.sru.default(u, *rest, save)
     return h, last

@@ -1,5 +1,6 @@
 """The recurrence says what is wrong with its inputs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,3 +40,89 @@ def test_refuses_more_real_steps_than_there_are(device: str) -> None:
         pytest.skip("the host does not wait to read lengths; the kernel asserts")
     with pytest.raises(RuntimeError, match="lengths must be 0 to 3, got 4"):
         sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 4), lengths=torch.tensor([3, 4]))
+
+
+def backward_arguments() -> dict[str, Any]:
+    """Draws arguments of the backward operator, two chunks of steps long."""
+    return {
+        "u": torch.randn(2, 20, 3, 4),
+        "skip": torch.randn(2, 20, 4),
+        "v": torch.randn(2, 4),
+        "b": torch.randn(2, 4),
+        "mask": None,
+        "lengths": None,
+        "c": torch.randn(2, 2, 4),
+        "grad_h": torch.randn(2, 20, 4),
+        "grad_last": torch.randn(2, 4),
+    }
+
+
+@pytest.mark.parametrize("name", ["c", "grad_h", "grad_last"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t[:, :1],
+        lambda t: t[:1],
+        lambda t: t[..., :3],
+        lambda t: t.unsqueeze(0),
+        lambda t: t[:0],
+        lambda t: t.new_zeros(()),
+        lambda t: t.double(),
+        lambda t: t.to(torch.bfloat16),
+    ],
+    ids=["second", "first", "last", "more", "none", "number", "double", "bfloat16"],
+)
+def test_backward_says_what_is_wrong(name: str, change: Callable[[Tensor], Tensor]) -> None:
+    arguments = backward_arguments()
+    torch.ops.srulight.sru_backward(*arguments.values(), 1.0, 0, False)
+    arguments[name] = change(arguments[name])
+    with pytest.raises(RuntimeError, match=rf"^{name} (must have shape|has the wrong dtype)"):
+        torch.ops.srulight.sru_backward(*arguments.values(), 1.0, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t.to("meta"), "must be on the device of"),
+        (lambda t: t.to_sparse(), r"must be a dense tensor, got torch\.sparse_coo"),
+        (lambda t: t.to_mkldnn(), r"must be a dense tensor, got torch\._mkldnn"),
+    ],
+    ids=["meta", "sparse", "mkldnn"],
+)
+def test_refuses_tensors_without_kernels(
+    change: Callable[[Tensor], Tensor], sentence: str, device: str
+) -> None:
+    if device != "cpu":
+        pytest.skip("their like on a GPU are refused by torch")
+    arguments = backward_arguments()
+    names = ("u", "skip", "v", "b")
+    for name in names:
+        given: dict[str, Any]
+        given = {n: change(t) if n == name else t for n, t in arguments.items() if n in names}
+        with pytest.raises(RuntimeError, match=sentence):
+            sru(**given)
+        with pytest.raises(RuntimeError, match=sentence):
+            torch.ops.srulight.sru_backward(*{**arguments, **given}.values(), 1.0, 0, False)
+    x = torch.randn(2, 1, 4)
+    for name in ("x", "weight", "b"):
+        step = {"x": x, "weight": torch.randn(12, 4), "skip": None, "v": None, "b": arguments["b"]}
+        step[name] = change(step[name])
+        with pytest.raises(RuntimeError, match=sentence):
+            torch.ops.srulight.sru_step(*step.values(), None, 1.0, 0)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, that it will forget how to be quantised
+def test_refuses_a_quantized_tensor(device: str) -> None:
+    if device != "cpu":
+        pytest.skip("as in the test before")
+    u = torch.quantize_per_tensor(torch.randn(2, 3, 3, 4), 0.1, 0, torch.qint8)
+    with pytest.raises(RuntimeError, match="u must be a dense tensor, got a quantized one"):
+        sru(u, None, None, torch.zeros(2, 4))
+
+
+def test_a_sentence_begins_with_the_argument() -> None:
+    lengths = torch.tensor([5, 2])
+    with pytest.raises(RuntimeError, match=r"^lengths must be 0 to 3, got 5$"):
+        sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 4), lengths=lengths)
+    with pytest.raises(RuntimeError, match=r"^b must have shape \(2, 4\), got \(2, 5\)$"):
+        sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 5))
