@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from srulight.encoders import SRU, Recurrent, SRUpp
+from srulight.encoders.base import check_steps
 
 if TYPE_CHECKING:
     import sru
@@ -32,9 +33,11 @@ class Projected(Recurrent):
         self.encoder = encoder
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         return self.encoder(self.projection(x), lengths)
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_steps(self, x)
         return self.encoder.resume(self.projection(x), state)
 
 

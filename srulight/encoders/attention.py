@@ -39,6 +39,10 @@ class BandAttention(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1))
         nn.init.xavier_uniform_(self.weight)
 
+    def extra_repr(self) -> str:
+        size, heads = self.weight.size(1), self.num_heads
+        return f"size={size}, num_heads={heads}, memory_size={self.memory_size}"
+
     def forward(
         self, z: Tensor, past: Tensor | None, count: Tensor | None, lengths: Tensor | None
     ) -> Tensor:

@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from srulight.ops.sru import transformed
+
 
 class Encoder(nn.Module, ABC):
     """Turns each step of a padded batch into a vector that knows its neighbours.
@@ -24,16 +26,23 @@ class Encoder(nn.Module, ABC):
     input_size: int
     output_size: int
 
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, output_size={self.output_size}"
+
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encodes a batch.
 
         Args:
             x: Steps to encode, (B, T, F).
-            lengths: Real steps in each sequence, (B,) int64, 1 to T; None means all T.
+            lengths: Real steps in each sequence, (B,) int64, 0 to T; None means all T.
 
         Returns:
             Encoded steps, (B, T, H), in the dtype of ``x``.
+
+        Raises:
+            ValueError: If ``x`` or ``lengths`` is not what it should be. How long they say
+                sequences are is looked at on a CPU only; elsewhere that would mean to wait.
         """
 
 
@@ -59,7 +68,7 @@ class Recurrent(Encoder):
             Encoded steps, (B, T, H), and the state after the last of them, (L, B, S).
 
         Raises:
-            ValueError: If the encoder is bidirectional.
+            ValueError: If the encoder is bidirectional, or ``x`` has another shape.
         """
 
 
@@ -119,6 +128,28 @@ def build_encoder(build: Callable[[int], _E], input_size: int) -> _E:
                 f"{encoder.output_size}"
             )
     return encoder
+
+
+def check_steps(encoder: Encoder, x: Tensor, lengths: Tensor | None = None) -> None:
+    """Raises ValueError if an encoder is given what it cannot encode."""
+    if torch.compiler.is_compiling():
+        return
+    if x.dim() != 3 or x.size(2) != encoder.input_size:
+        expected = f"(batch, time, {encoder.input_size})"
+        raise ValueError(f"x must have shape {expected}, got {tuple(x.shape)}")
+    if lengths is None:
+        return
+    if lengths.shape != x.shape[:1]:
+        expected = f"({len(x)},), one for each sequence of x"
+        raise ValueError(f"lengths must have shape {expected}, got {tuple(lengths.shape)}")
+    if lengths.dtype != torch.int64:
+        raise ValueError(f"lengths must be int64, got {str(lengths.dtype).removeprefix('torch.')}")
+    if lengths.device != x.device:
+        raise ValueError(f"lengths must be on the device of x, {x.device}, got {lengths.device}")
+    if lengths.is_cpu and len(lengths) > 0 and not transformed():
+        for length in lengths.aminmax():
+            if not 0 <= length <= x.size(1):
+                raise ValueError(f"lengths must be 0 to {x.size(1)}, the steps of x, got {length}")
 
 
 def refuse_to_resume(encoder: Recurrent) -> None:

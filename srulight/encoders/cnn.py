@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import Encoder
+from srulight.encoders.base import Encoder, check_steps
 from srulight.encoders.convolving import convolve
 from srulight.masking import zero_padding
 
@@ -36,6 +36,7 @@ class CNN(Encoder):
         self.convolutions = nn.ModuleList(nn.Conv1d(input_size, channels, w) for w in widths)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         if lengths is not None:
             x = zero_padding(x, lengths)
         x = x.mT  # (B, F, T)

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from srulight.encoders.base import Recurrent, refuse_to_resume
-from srulight.encoders.packing import encode_padded
+from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.encoders.packing import encode_padded, nothing
 
 
 class GRU(Recurrent):
@@ -44,8 +44,12 @@ class GRU(Recurrent):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         return encode_padded(self.gru, x, lengths)
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
+        check_steps(self, x)
+        if x.size(1) == 0:
+            return nothing(self.gru, x, state, self.gru.hidden_size)
         return self.gru(x, state)

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import Recurrent, refuse_to_resume
-from srulight.encoders.packing import encode_padded
+from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.encoders.packing import encode_padded, nothing
 
 
 class LSTM(Recurrent):
@@ -45,10 +45,14 @@ class LSTM(Recurrent):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         return encode_padded(self.lstm, x, lengths)
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
+        check_steps(self, x)
+        if x.size(1) == 0:
+            return nothing(self.lstm, x, state, 2 * self.lstm.hidden_size)
         before = None
         if state is not None:
             h, c = state.chunk(2, dim=-1)

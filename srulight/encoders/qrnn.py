@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import Recurrent, refuse_to_resume
+from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
 from srulight.masking import zero_padding
 from srulight.ops import sru
 
@@ -61,6 +61,7 @@ class QRNN(Recurrent):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         if lengths is not None:
             x = zero_padding(x, lengths)
         for i, layer in enumerate(self.layers):
@@ -70,13 +71,14 @@ class QRNN(Recurrent):
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
+        check_steps(self, x)
         states = []
         for i, layer in enumerate(self.layers):
             x = self._drop(x, i)
             history, c = self._nothing(x), None
             if state is not None:
                 c, past = state[i, :, : self.output_size], state[i, :, self.output_size :]
-                history = past[:, : history[0].numel()].reshape(history.shape).to(x.dtype)
+                history = past[:, : history.shape[1:].numel()].reshape(history.shape).to(x.dtype)
             seen = torch.cat((history, x), dim=1)[:, x.size(1) :]  # the last kernel_size - 1 steps
             x, c = layer(x, history, c)
             states.append(torch.cat((c, seen.flatten(1)), dim=1))
@@ -147,9 +149,7 @@ class QRNNLayer(nn.Module):
         # (B, T, K, directions, hidden) -> (B, T, K, D)
         u = torch.stack(
             [
-                gates(side.unfold(1, self.kernel_size, 1).flatten(2)).unflatten(
-                    -1, (self.num_gates, -1)
-                )
+                gates(_windows(side, self.kernel_size)).unflatten(-1, (self.num_gates, -1))
                 for gates, side in zip(self.gates, sides, strict=True)
             ],
             dim=-2,
@@ -159,3 +159,10 @@ class QRNNLayer(nn.Module):
         return sru(
             u, skip, None, self.no_bias, state, None, lengths, bidirectional=self.bidirectional
         )
+
+
+def _windows(x: Tensor, size: int) -> Tensor:
+    """Gives what each window over some steps sees, (B, T - size + 1, F * size)."""
+    if x.size(1) < size:
+        return x.new_zeros(len(x), 0, x.size(2) * size)
+    return x.unfold(1, size, 1).flatten(2)

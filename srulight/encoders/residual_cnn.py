@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import Encoder
+from srulight.encoders.base import Encoder, check_steps
 from srulight.encoders.convolving import convolve
 from srulight.masking import zero_padding
 
@@ -59,6 +59,7 @@ class ResidualCNN(Encoder):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         x = self.projection(x)
         for block in self.blocks:
             x = x + block(x, lengths)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import PeepholeLayer, Recurrent, refuse_to_resume
+from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
 from srulight.masking import valid_steps, zero_padding
 from srulight.ops import ACTIVATIONS, slopes, sru_layer
 
@@ -92,12 +92,14 @@ class SRU(Recurrent):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         for layer in self.layers:
             x, _ = layer(x, None, lengths)
         return x
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
+        check_steps(self, x)
         before = [None] * len(self.layers) if state is None else state.unbind()
         states = []
         for layer, c in zip(self.layers, before, strict=True):
@@ -225,6 +227,11 @@ class SRULayer(PeepholeLayer):
             if lengths is not None:  # the norm turns a zero into its bias
                 h = zero_padding(h, lengths)
         return h, last
+
+    def extra_repr(self) -> str:
+        first = self.weight if self.projection is None else self.projection
+        sizes = f"input_size={first.size(1)}, output_size={self.bias.size(1)}"
+        return sizes if self.projection is None else f"{sizes}, projection_size={len(first)}"
 
     def slopes(
         self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.attention import BandAttention
-from srulight.encoders.base import PeepholeLayer, Recurrent, refuse_to_resume
+from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
 from srulight.encoders.sru import Activation, layer_slopes
 from srulight.ops import ACTIVATIONS, sru_layer
 
@@ -128,12 +128,14 @@ class SRUpp(Recurrent):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
         for layer in self.layers:
             x, _ = layer(x, None, lengths)
         return x
 
     def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
+        check_steps(self, x)
         before = [None] * len(self.layers) if state is None else state.unbind()
         states = []
         for layer, old in zip(self.layers, before, strict=True):
@@ -264,6 +266,10 @@ class SRUppLayer(PeepholeLayer):
         elif missing > 0:
             memory = F.pad(memory, (0, 0, missing, 0))
         return torch.cat((c, memory.flatten(1), count.clamp(max=size)), dim=1)
+
+    def extra_repr(self) -> str:
+        inner, outer = self.projection.shape
+        return f"input_size={outer}, output_size={self.bias.size(1)}, projection_size={inner}"
 
     def slopes(
         self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None

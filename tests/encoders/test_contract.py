@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import Tensor
 
 from srulight import encoders
 from srulight.encoders import CNN, QRNN, SRU, Encoder, EncoderFactory, Recurrent, SRUpp
@@ -62,6 +63,94 @@ def test_padding_changes_nothing(make: EncoderFactory) -> None:
     for b, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(y[b, :n], encoder(x[b : b + 1, :n])[0])
         assert not y[b, n:].any()
+
+
+@every
+@pytest.mark.parametrize("batch", [0, 2])
+def test_there_may_be_no_steps(make: EncoderFactory, batch: int) -> None:
+    encoder = make(F)
+    x = torch.randn(batch, 0, F, requires_grad=True)
+    for lengths in (None, torch.zeros(batch, dtype=torch.int64)):
+        y = encoder(x, lengths)
+        assert y.shape == (batch, 0, encoder.output_size)
+        y.sum().backward()
+    if isinstance(encoder, Recurrent) and not encoder.bidirectional:
+        _, state = encoder.resume(torch.randn(batch, 4, F))
+        for before in (None, state):
+            y, after = encoder.resume(x, before)
+            assert y.shape == (batch, 0, encoder.output_size)
+            assert torch.equal(after, torch.zeros_like(state) if before is None else state)
+
+
+@every
+def test_there_may_be_no_sequences(make: EncoderFactory) -> None:
+    encoder = make(F)
+    for lengths in (None, torch.zeros(0, dtype=torch.int64)):
+        y = encoder(torch.randn(0, T, F), lengths)
+        assert y.shape == (0, T, encoder.output_size)
+        y.sum().backward()
+
+
+@every
+def test_a_sequence_may_have_no_steps(make: EncoderFactory) -> None:
+    encoder, x = make(F).eval(), torch.randn(B, T, F)
+    y = encoder(x, torch.tensor([0, T, 0]))
+    assert not y[0].any()
+    assert not y[2].any()
+    torch.testing.assert_close(y[1], encoder(x)[1])
+
+
+@every
+@pytest.mark.parametrize(
+    ("x", "lengths", "sentence"),
+    [
+        (torch.zeros(T, F), None, rf"x must have shape \(batch, time, {F}\), got \({T}, {F}\)"),
+        (torch.zeros(B, T, F, 1), None, r"x must have shape \(batch, time, .*, got"),
+        (torch.zeros(B, T, F + 1), None, rf"time, {F}\), got \({B}, {T}, {F + 1}\)"),
+        (torch.zeros(B, T, F), torch.tensor([1, 2]), r"lengths must have shape \(3,\), .* \(2,\)"),
+        (torch.zeros(B, T, F), torch.tensor([[1, 2, 3]]), r"lengths must have shape \(3,\)"),
+        (torch.zeros(B, T, F), torch.tensor(3), r"lengths must have shape \(3,\), .* \(\)"),
+        (torch.zeros(B, T, F), torch.tensor([1, 2, T + 1]), r"lengths must be 0 to 7, .* got 8"),
+        (torch.zeros(B, T, F), torch.tensor([1, -2, 3]), r"lengths must be 0 to 7, .* got -2"),
+        (torch.zeros(B, T, F), torch.tensor([1, 2, 3]).int(), "lengths must be int64, got int32"),
+        (torch.zeros(B, T, F), torch.ones(B), "lengths must be int64, got float32"),
+        (
+            torch.zeros(B, T, F),
+            torch.ones(B).long().to("meta"),
+            "on the device of x, cpu, got meta",
+        ),
+    ],
+    ids=str,
+)
+def test_says_what_is_wrong(
+    make: EncoderFactory, x: Tensor, lengths: Tensor | None, sentence: str
+) -> None:
+    encoder = make(F)
+    with pytest.raises(ValueError, match=sentence):
+        encoder(x, lengths)
+    if lengths is None and isinstance(encoder, Recurrent) and not encoder.bidirectional:
+        with pytest.raises(ValueError, match=sentence):
+            encoder.resume(x)
+
+
+@every
+def test_shapes_are_known_on_meta(make: EncoderFactory) -> None:
+    with torch.device("meta"):
+        encoder = make(F)
+        x, lengths = torch.randn(B, T, F), torch.ones(B, dtype=torch.int64)
+        y = encoder(x, lengths if not getattr(encoder, "bidirectional", False) else None)
+        assert y.shape == (B, T, encoder.output_size)
+        y.sum().backward()
+        if isinstance(encoder, Recurrent) and not encoder.bidirectional:
+            _, state = encoder.resume(x)
+            with torch.no_grad():
+                assert encoder.resume(x[:, :1], state)[1].shape == state.shape
+
+
+@every
+def test_its_picture_shows_its_sizes(make: EncoderFactory) -> None:
+    encoder = make(F)
+    assert f"input_size={F}, output_size={encoder.output_size}" in repr(encoder)
 
 
 @every

@@ -233,4 +233,4 @@ def test_says_that_an_exported_program_has_no_gradients() -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 9), (3, 8)], ids=["width", "2-D"])
 def test_says_what_is_wrong(shape: tuple[int, ...]) -> None:
     with pytest.raises(RuntimeError, match=r"x must have shape \(batch, time, 8\), got \("):
-        SRU(8, 8)(torch.randn(shape))
+        sru_layer(torch.randn(shape), torch.randn(24, 8), None, None, torch.randn(2, 8))
