@@ -79,8 +79,8 @@ def run(operator: Callable[..., Any], given: tuple[list[Any], list[Tensor]], cas
     leaves = [None if t is None else cast(t).detach().requires_grad_() for t in arguments[:5]]
     mask = None if arguments[5] is None else cast(arguments[5])
     h, last, _ = operator(*leaves, mask, *arguments[6:])
-    leaves = [leaf for leaf in leaves if leaf is not None]
-    grads = torch.autograd.grad([h, last], leaves, [cast(seed) for seed in seeds])
+    inputs = [leaf for leaf in leaves if leaf is not None]
+    grads = torch.autograd.grad([h, last], inputs, [cast(seed) for seed in seeds])
     return [h.detach(), last.detach(), *grads]
 
 
