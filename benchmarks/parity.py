@@ -7,6 +7,7 @@ Outputs, final states and gradients of the input, relative to the largest value 
 trains on CPU in Python, and that path is compared.
 """
 
+import importlib.util
 import sys
 import warnings
 from pathlib import Path
@@ -29,6 +30,8 @@ def difference(got: Tensor, expected: Tensor) -> float:
 
 def main() -> None:
     """Prints a table."""
+    if importlib.util.find_spec("sru") is None:
+        sys.exit("the package to compare with is not installed: pip install --no-deps sru==2.6.0")
     warnings.simplefilter("ignore")
     published = import_published()
     print("| option | dtype | output | state | gradient |\n|---|---|---|---|---|")

@@ -1,6 +1,5 @@
 """Modules of the published ``sru`` package, as srulight's."""
 
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -58,7 +57,7 @@ def from_sru(module: "sru.SRU") -> SRU | Projected:
 
     Raises:
         ValueError: If ``module`` has a ``custom_m``, which replaces the matrix product by code of
-            the caller's, or a changed ``scale_x``.
+            the caller's.
     """
     cells = list(module.rnn_lst)
     first = cells[0]
@@ -84,12 +83,8 @@ def from_sru(module: "sru.SRU") -> SRU | Projected:
     )
     encoder.to(first.weight)
     for layer, cell in zip(encoder.layers, cells, strict=True):
-        scale = float(layer.scale)  # type: ignore[arg-type]
-        if not math.isclose(scale, cell.scale_x.item(), rel_tol=1e-5):
-            raise ValueError(
-                f"scale_x is expected to be {scale} for a highway_bias of "
-                f"{cell.highway_bias}, got {cell.scale_x.item()}"
-            )
+        if cell.rescale:  # of the module itself, which rounds it
+            layer.scale = cell.scale_x.item()
         # Columns there are (direction, unit, gate), rows here (gate, direction, unit).
         weight = cell.weight.detach().unflatten(1, (-1, cell.num_matrices))
         weights = {
@@ -152,6 +147,8 @@ def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN
     )
     encoder.to(first.weight_c)
     for layer, cell, m, attention in zip(encoder.layers, cells, maps, attends, strict=True):
+        if cell.rescale:
+            layer.scale = cell.scale_x.item()
         # Rows there are (direction, unit, gate), rows here (gate, direction, unit).
         rows = (m.linear3 if attention else m.linear2).weight.detach()
         weights = {

@@ -1,6 +1,5 @@
 """A converted module of the published package computes what the original does."""
 
-import math
 import warnings
 from types import ModuleType
 from typing import Any
@@ -73,9 +72,6 @@ def build(sru: ModuleType, options: dict[str, Any]) -> Any:  # noqa: ANN401
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = sru.SRU(**{"input_size": F, "hidden_size": H, **options}).double()
-    for cell in module.rnn_lst:  # the package rounds this constant to float32
-        if cell.rescale and cell.has_skip_term:
-            cell.scale_x.fill_(math.sqrt(1 + 2 * math.exp(cell.highway_bias)))
     return module
 
 
@@ -180,3 +176,11 @@ def test_same_variance_of_first_weights(published: ModuleType) -> None:
 def test_refuses_what_it_cannot_convert(published: ModuleType) -> None:
     with pytest.raises(ValueError, match="custom_m"):
         from_sru(build(published, {"custom_m": torch.nn.Linear(F, 3 * H), "num_layers": 1}))
+
+
+def test_takes_the_scale_of_the_skip_as_it_is(published: ModuleType) -> None:
+    theirs = build(published, {"rescale": True, "hidden_size": F, "highway_bias": -1.0})
+    theirs.rnn_lst[0].scale_x.fill_(1.25)
+    x = torch.randn(T, B, F, dtype=torch.float64)
+    got = from_sru(theirs)(x.transpose(0, 1)).transpose(0, 1)
+    torch.testing.assert_close(got, run(theirs, x, None, None)[0], rtol=1e-12, atol=1e-12)

@@ -1,6 +1,5 @@
 """A converted SRU++ of the published package computes what the original does."""
 
-import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -55,9 +54,6 @@ def build(sru: ModuleType, options: dict[str, Any]) -> Any:  # noqa: ANN401
     module = sru.SRUpp(**arguments).double().eval()
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    for cell in module.rnn_lst:  # the package rounds this constant to float32
-        if cell.rescale:
-            cell.scale_x.fill_(math.sqrt(1 + 2 * math.exp(cell.highway_bias)))
     return module
 
 
