@@ -46,7 +46,7 @@ sanitize: export PYTHONMALLOC = malloc
 sanitize: $(VENV)/installed-dev
 	LD_PRELOAD="$(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))" \
 	$(BIN)/python -m pytest --capture=sys tests/ops/test_sru.py tests/ops/test_refused.py tests/ops/test_layer.py \
-	tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders
+	tests/ops/test_layouts.py tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders
 
 # torch goes first and alone: a package that asks for "torch" then finds it there. TORCH_INDEX=URL
 # takes it from another index, such as PyTorch's own for the CPU build.
