@@ -1,6 +1,9 @@
 """What a person sees who uses srulight as a library."""
 
+from torch import Tensor
+
 import srulight
+from srulight.encoders import Encoder
 
 
 def test_what_the_package_offers_is_listed() -> None:
@@ -16,3 +19,11 @@ def test_a_layer_shows_its_sizes() -> None:
     shown = repr(srulight.SRUpp(16, num_heads=2, memory_size=7))
     assert "(attention): BandAttention(size=32, num_heads=2, memory_size=7)" in shown
     assert "input_size=16, output_size=128, projection_size=32" in shown
+
+
+def test_an_encoder_that_does_not_know_its_sizes_has_a_picture() -> None:
+    class Mine(Encoder):
+        def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+            return x
+
+    assert repr(Mine()) == "Mine()"

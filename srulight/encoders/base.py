@@ -27,7 +27,8 @@ class Encoder(nn.Module, ABC):
     output_size: int
 
     def extra_repr(self) -> str:
-        return f"input_size={self.input_size}, output_size={self.output_size}"
+        sizes = {name: vars(self).get(name) for name in ("input_size", "output_size")}
+        return ", ".join(f"{name}={size}" for name, size in sizes.items() if size is not None)
 
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

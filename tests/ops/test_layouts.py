@@ -85,7 +85,11 @@ def run(operator: Callable[..., Any], given: tuple[list[Any], list[Tensor]], cas
 
 
 def spread(given: tuple[list[Any], list[Tensor]], exact: list[Tensor], error: float) -> list[float]:
-    """Measures what errors of the gates come to; the recurrence can make them many times larger."""
+    """Measures what errors of the gates come to.
+
+    The recurrence can make them many times larger; and where a state is as near to 0 as they are
+    large, the slope of a relu is that of one side or of the other.
+    """
     found = [0.0] * len(exact)
     for draw in range(4):
         generator = torch.Generator(exact[0].device).manual_seed(draw)
