@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
@@ -132,3 +133,33 @@ def _sums(folder: Path) -> dict[str, list[object]]:
                     digest.update(file.read(1 << 20))
             sums[path.name] = [path.stat().st_size, digest.hexdigest()]
     return sums
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuses a file of the cache that another user may have put there, before its code is run.
+
+    Args:
+        path: A file in the cache, which need not be there yet.
+
+    Raises:
+        InputError: If it, or a folder of the cache that it lies in, is another user's or can be
+            written by others.
+    """
+    if sys.platform == "win32":  # where a user's folders are their own
+        return
+    inside = path.relative_to(cache_folder())
+    for root in (cache_folder().absolute(), cache_folder().resolve()):
+        places = [(root / part, 0o022, True) for part in (inside, *inside.parents)]
+        # Folders above may be anyone's, if not everyone may rename what lies in them.
+        places += [(folder, 0o002, False) for folder in root.parents]
+        for place, others, owned in places:
+            if not place.exists():
+                continue
+            status = place.stat()
+            foreign = owned and status.st_uid not in (0, os.geteuid())
+            if foreign or (status.st_mode & others and not status.st_mode & stat.S_ISVTX):
+                raise InputError(
+                    f"{place} {'belongs to' if foreign else 'can be written by'} other users, and "
+                    "code there could be theirs; make it yours alone (chown, chmod go-w), or set "
+                    "SRULIGHT_CACHE to a folder that is"
+                )

@@ -11,16 +11,15 @@ import platform
 import re
 import shlex
 import shutil
-import stat
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from srulight.cache import cache_folder, cached
+from srulight.cache import cache_folder, cached, refuse_foreign
 from srulight.errors import InputError
 
 EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
@@ -221,41 +220,19 @@ def library(device: str) -> Path:
     parts = (recipe.compiler, version, recipe.compile, recipe.link, repr(steps), torch.__version__)
     digest = hashlib.sha256("\n".join([*parts, fingerprint(csrc, device)]).encode())
     key = f"{device}-{digest.hexdigest()[:16]}"
-    name = "sru.so"
-    log = cache_folder() / "kernels" / f"{key}.log"
+    kept = cache_folder() / "kernels" / key / "sru.so"
 
     def make(folder: Path) -> None:
         print(f"srulight: building the SRU kernels {_PATIENCE[device]}, once ...", file=sys.stderr)
-        compile_library(recipe, folder / name, log)
+        compile_library(recipe, folder / kept.name, kept.parent.with_suffix(".log"))
 
-    places = ("", "kernels", f"kernels/{key}", f"kernels/{key}/{name}")
     try:
-        _refuse_foreign(places)  # before anything is written there
-        path = cached("kernels", key, make) / name
+        refuse_foreign(kept)  # before anything is written there
+        cached("kernels", key, make)
+        refuse_foreign(kept)
     except InputError as error:
         raise BuildError(f"{error}.") from error
-    _refuse_foreign(places)
-    return path
-
-
-def _refuse_foreign(places: Sequence[str]) -> None:
-    """Refuses places in the cache where others may put a library: loading it runs their code."""
-    if sys.platform == "win32":  # where a user's folders are their own
-        return
-    for cache in (cache_folder().absolute(), cache_folder().resolve()):
-        # Folders above may be anyone's, if not everyone may rename what lies in them.
-        above = [(folder, 0o002, False) for folder in cache.parents]
-        for place, others, owned in [*((cache / p, 0o022, True) for p in places), *above]:
-            if not place.exists():
-                continue
-            status = place.stat()
-            foreign = owned and status.st_uid not in (0, os.geteuid())
-            if foreign or (status.st_mode & others and not status.st_mode & stat.S_ISVTX):
-                raise BuildError(
-                    f"{place} {'belongs to' if foreign else 'can be written by'} other users, and "
-                    "a library there could be theirs; make it yours alone (chown, chmod go-w), or "
-                    "set SRULIGHT_CACHE to a folder that is."
-                )
+    return kept
 
 
 def compile_library(recipe: Recipe, path: Path, log: Path | None = None) -> None:
