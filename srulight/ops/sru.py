@@ -59,6 +59,8 @@ def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[
 
 def _refuse_unlike(names: list[str], arguments: tuple[Any, ...]) -> None:
     """Refuses what there are no kernels for, and what would make another device's kernel run."""
+    if arguments[0] is None:
+        raise RuntimeError(f"{names[0]} must be a tensor, got None")
     device = arguments[0].device
     for name, t in zip(names, arguments, strict=False):
         if isinstance(t, Tensor) and t.device != device:

@@ -126,3 +126,9 @@ def test_a_sentence_begins_with_the_argument() -> None:
         sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 4), lengths=lengths)
     with pytest.raises(RuntimeError, match=r"^b must have shape \(2, 4\), got \(2, 5\)$"):
         sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 5))
+
+
+def test_refuses_none_in_place_of_a_tensor() -> None:
+    for like in (torch.zeros(2, 4), torch.zeros(2, 4, device="meta")):
+        with pytest.raises(RuntimeError, match="^u must be"):
+            torch.ops.srulight.sru(None, None, None, like, None, None, None, 1.0, 0, False, False)
