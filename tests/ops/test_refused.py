@@ -38,7 +38,7 @@ def test_says_what_is_wrong(name: str, value: Tensor, message: str, device: str)
 def test_refuses_more_real_steps_than_there_are(device: str) -> None:
     if device != "cpu":
         pytest.skip("the host does not wait to read lengths; the kernel asserts")
-    with pytest.raises(RuntimeError, match="lengths must be 0 to 3, got 4"):
+    with pytest.raises(RuntimeError, match=r"^lengths must be 0 to 3, got 4$"):
         sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 4), lengths=torch.tensor([3, 4]))
 
 
@@ -121,9 +121,6 @@ def test_refuses_a_quantized_tensor(device: str) -> None:
 
 
 def test_a_sentence_begins_with_the_argument() -> None:
-    lengths = torch.tensor([5, 2])
-    with pytest.raises(RuntimeError, match=r"^lengths must be 0 to 3, got 5$"):
-        sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 4), lengths=lengths)
     with pytest.raises(RuntimeError, match=r"^b must have shape \(2, 4\), got \(2, 5\)$"):
         sru(torch.randn(2, 3, 3, 4), None, None, torch.zeros(2, 5))
 
