@@ -127,5 +127,5 @@ def test_a_sentence_begins_with_the_argument() -> None:
 
 def test_refuses_none_in_place_of_a_tensor() -> None:
     for like in (torch.zeros(2, 4), torch.zeros(2, 4, device="meta")):
-        with pytest.raises(RuntimeError, match="^u must be"):
+        with pytest.raises(RuntimeError, match=r"^u must be"):
             torch.ops.srulight.sru(None, None, None, like, None, None, None, 1.0, 0, False, False)
