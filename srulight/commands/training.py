@@ -40,6 +40,7 @@ from srulight.commands.runs import (
     find_resumable,
     with_packaged_configs,
 )
+from srulight.commands.stored import configuration, left_out
 from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.logs import Log
@@ -103,6 +104,10 @@ class TrainingCLI(LightningCLI):
         if self.changes:
             lines = [f"  {name}: {old} -> {new}" for name, (old, new) in self.changes.items()]
             rank_zero_info("changed since the checkpoint:\n" + "\n".join(lines))
+        if self.config.get("subcommand") == "fit" and (left := left_out(self.stored[CONFIG], now)):
+            rank_zero_info(
+                f"not taken from the checkpoint: {', '.join(left)}; say again what is wanted"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
@@ -234,9 +239,7 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
         resumed = Resumed(path, read(path))
     args = ["--weights_only=true", *others, f"--ckpt_path={resumed.path}"]
     if CONFIG in resumed.stored:
-        keep = ("seed_everything", "model", "data", "trainer")
-        config = {k: v for k, v in resumed.stored[CONFIG].items() if k in keep and v is not None}
-        args = [f"--config={json.dumps(config)}", *args]
+        args = [f"--config={json.dumps(configuration(resumed, others))}", *args]
     return args, resumed
 
 

@@ -3,7 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -56,6 +56,15 @@ class Task(LightningModule, ABC):
     scheduler_factory: LRSchedulerCallable | None
     compiled: bool = False
     train_loss: MeanLoss
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: object, **code: object) -> Self:
+        """Refuses: Lightning's own way runs what a file names.
+
+        Raises:
+            TypeError: Always; ``srulight.load`` does the same safely.
+        """
+        raise TypeError("use srulight.load(path), which runs nothing that the file names")
 
     @abstractmethod
     def build(self, metadata: dict[str, Any]) -> None:

@@ -1,0 +1,84 @@
+"""The configuration that a checkpoint brings: what is taken of it, and what is left to the user."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+
+from srulight.checkpoint import CONFIG
+from srulight.commands.runs import Resumed
+from srulight.data import TaskData
+from srulight.errors import InputError
+from srulight.tasks import Task
+from srulight.trust import Unknown, Vetting, arguments_of
+
+TAKEN = (
+    "accumulate_grad_batches", "check_val_every_n_epoch", "detect_anomaly", "deterministic",
+    "enable_model_summary", "enable_progress_bar", "gradient_clip_algorithm", "gradient_clip_val",
+    "inference_mode", "limit_predict_batches", "limit_test_batches", "limit_train_batches",
+    "limit_val_batches", "log_every_n_steps", "max_epochs", "max_steps", "max_time", "min_epochs",
+    "min_steps", "num_sanity_val_steps", "overfit_batches", "precision",
+    "reload_dataloaders_every_n_epochs", "sync_batchnorm", "use_distributed_sampler",
+    "val_check_interval",
+)  # fmt: skip
+"""Settings of the trainer that are taken from a checkpoint: those that say how it trains.
+
+Where it trains, where it writes, and objects that do as they like, are the user's to say.
+"""
+
+
+def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
+    """Gives what a run takes from the configuration in its checkpoint; nothing there is trusted.
+
+    Args:
+        resumed: The checkpoint.
+        args: What the user says; a class that is named there is imported for their sake.
+
+    Raises:
+        InputError: If the checkpoint names what a file must not.
+    """
+    stored = resumed.stored[CONFIG]
+    vetting = Vetting(resumed.path, _paths(args))
+    kinds = arguments_of(Trainer)
+    trainer = {
+        name: vetting.one(value, kinds.get(name, Unknown), f"trainer.{name}")
+        for name, value in stored["trainer"].items()
+        if name in TAKEN
+    }
+    # Its folder is where it lies, and not where it says: a run may have been moved.
+    if resumed.path.parent.name == "checkpoints":
+        trainer["default_root_dir"] = str(resumed.folder.parent)
+    data = vetting.one(stored["data"], TaskData, "data")
+    # What is downloaded is written where the data say.
+    data["init_args"].pop("download", None)
+    seed = stored["seed_everything"]
+    if not isinstance(seed, int):
+        raise InputError(f"{resumed.path}: seed_everything must be a number, got {seed!r:.60}")
+    model = vetting.one(stored["model"], Task, "model")
+    return {"seed_everything": seed, "trainer": trainer, "model": model, "data": data}
+
+
+def left_out(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Gives the settings that a checkpoint was trained with, and this run will not use.
+
+    Args:
+        stored: The configuration in the checkpoint.
+        now: That of this run.
+    """
+    ways = {**stored["trainer"], "download": stored["data"]["init_args"].get("download")}
+    used = {**now["trainer"], "download": now["data"]["init_args"].get("download")}
+    return [
+        f"data.{name}" if name == "download" else f"trainer.{name}"
+        for name in sorted(ways.keys() - {*TAKEN, "default_root_dir"})
+        if ways[name] != used.get(name)
+    ]
+
+
+def _paths(args: Sequence[str]) -> set[str]:
+    """Gives what looks like an import path in the user's words and in the files they name."""
+    words = [arg.rpartition("=")[2] for arg in args]
+    files = [Path(w) for w in words if w.endswith((".yaml", ".yml")) and Path(w).is_file()]
+    texts = [*words, *(file.read_text(encoding="utf-8", errors="replace") for file in files)]
+    return {path for text in texts for path in re.findall(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+", text)}
