@@ -9,9 +9,10 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.cli import instantiate_module
 
 from srulight.errors import InputError
-from srulight.plugins import load_plugins
+from srulight.fields import known
+from srulight.plugins import load_plugins, trusted_modules
 from srulight.tasks.base import DROPPED, METADATA, TASK, Task
-from srulight.trust import Vetting, known
+from srulight.trust import Vetting
 
 CONFIG = "config"
 """Where a checkpoint of the command line keeps its whole configuration."""
@@ -107,7 +108,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
         raise InputError(f"{path} holds a {checkpoint[TASK]}: import or install it first")
     # Names that begin with a line below are Lightning's, which would build the task by them.
     stored = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-    settings = Vetting(path).arguments(stored, cls, "hyper_parameters")
+    settings = Vetting(path, trusted_modules()).arguments(stored, cls, "hyper_parameters")
     try:
         task: Task = instantiate_module(cls, {**settings, **code})
     except (ArgumentError, ValueError) as error:

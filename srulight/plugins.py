@@ -26,8 +26,14 @@ def load_plugins() -> None:
 
     for plugin in entry_points(group="srulight.plugins"):
         plugin.load()
-    for name in filter(None, os.environ.get("SRULIGHT_PLUGINS", "").split(",")):
+    for name in trusted_modules():
         try:
-            import_module(name.strip())
+            import_module(name)
         except ModuleNotFoundError as error:
-            raise InputError(f"SRULIGHT_PLUGINS names {name.strip()}: {error}") from error
+            raise InputError(f"SRULIGHT_PLUGINS names {name}: {error}") from error
+
+
+def trusted_modules() -> list[str]:
+    """Gives the modules that SRULIGHT_PLUGINS names."""
+    names = os.environ.get("SRULIGHT_PLUGINS", "").split(",")
+    return [name.strip() for name in names if name.strip()]

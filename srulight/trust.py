@@ -10,24 +10,26 @@ so.
 import dataclasses
 import inspect
 import re
-import sys
-from collections.abc import Callable, Collection, Iterator
-from collections.abc import Callable as CallableABC
+from collections.abc import Collection
 from importlib import import_module
-from types import SimpleNamespace, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-
-from torch import Tensor
+from pydoc import locate
+from typing import Any
 
 from srulight.errors import InputError
+from srulight.fields import (
+    Unknown,
+    arguments_of,
+    builds,
+    inner_type,
+    is_loose,
+    known,
+    options,
+    path_of,
+)
 
+_DEEPEST = 50
 _PARTS = {"class_path", "init_args", "dict_kwargs"}
-# Written as text or numbers, and never as the path of a class.
-_PLAIN = ("builtins", "datetime", "pathlib", "types")
-
-
-class Unknown:
-    """The type of what has none, or one that cannot be found out; it builds nothing."""
+_TRUST = "say it yourself on the command line, or name its module in SRULIGHT_PLUGINS"
 
 
 class Vetting:
@@ -35,7 +37,8 @@ class Vetting:
 
     Args:
         source: The file, for messages.
-        said: Import paths that the user wrote, which may be imported for their sake.
+        said: Import paths of classes and functions that the user wrote, which may be imported for
+            their sake, and modules that the user trusts.
     """
 
     def __init__(self, source: object, said: Collection[str] = ()) -> None:
@@ -56,10 +59,12 @@ class Vetting:
         Raises:
             InputError: If it is anything but plain data and known classes of the right kind.
         """
+        if where.count(".") + where.count("[") > _DEEPEST:
+            raise InputError(f"{self.source}: {where:.60}... is nested too deeply")
         if isinstance(value, str):
             return self._text(value, kind, where)
         if isinstance(value, list | tuple):
-            inner = _inner(kind)
+            inner = inner_type(kind)
             return [self.one(item, inner, f"{where}[{i}]") for i, item in enumerate(value)]
         if isinstance(value, dict):
             return self._mapping(value, kind, where)
@@ -105,21 +110,24 @@ class Vetting:
             kinds = " or ".join(base.__name__ for base in bases)
             raise InputError(
                 f"{self.source}: {where} names {path!r:.80}, which is no {kinds} known here, and "
-                "a file gets nothing imported: if you trust it, name the class yourself on the "
-                "command line, or its module in SRULIGHT_PLUGINS"
+                f"a file gets nothing imported: if you trust it, {_TRUST}"
             )
         return cls
 
     def _text(self, value: str, kind: Any, where: str) -> Any:  # noqa: ANN401
         bases = builds(kind)
         if bases:
-            if str in _options(kind) and value.isidentifier() and known(value, bases) is None:
+            if str in options(kind) and value.isidentifier() and known(value, bases) is None:
                 return value
-            return {"class_path": _path(self.class_of(value, bases, where))}
-        loose = any(_is_loose(option) for option in _options(kind))
+            return {"class_path": path_of(self.class_of(value, bases, where))}
+        loose = any(is_loose(option) for option in options(kind))
         # A parser that knows the type no better takes text for an import path, or for a mapping.
-        if loose and not re.fullmatch(r"[\w -]*", value):
-            raise InputError(f"{self.source}: {where} must be a plain word, got {value!r:.80}")
+        trusted = value in self.said or value.rpartition(".")[0] in self.said
+        if loose and not trusted and not re.fullmatch(r"[\w -]*", value):
+            raise InputError(
+                f"{self.source}: {where} is {value!r:.80}, which is more than a word, and a file "
+                f"names no functions: if you trust it, {_TRUST}"
+            )
         return value
 
     def _mapping(
@@ -133,7 +141,7 @@ class Vetting:
         if not bases:
             if _PARTS & value.keys():
                 raise InputError(f"{self.source}: {where} builds no class, and names one")
-            inner = _inner(kind)
+            inner = inner_type(kind)
             return {name: self.one(v, inner, f"{where}.{name}") for name, v in value.items()}
         for base in bases:
             if dataclasses.is_dataclass(base) and "class_path" not in value:
@@ -146,112 +154,44 @@ class Vetting:
             for name in ("init_args", "dict_kwargs")
             if name in value
         }
-        return {"class_path": _path(cls), **parts}
+        return {"class_path": path_of(cls), **parts}
 
     def _require_names(self, values: Any, where: str) -> None:  # noqa: ANN401
         if not isinstance(values, dict):
             raise InputError(f"{self.source}: {where} must be a mapping, got {values!r:.60}")
         for name in values:
-            # A parser takes one with dots for the way to a setting deeper down.
-            if not isinstance(name, str) or not name.isidentifier():
+            # A parser takes one with dots for the way to a setting deeper down, and has some of its
+            # own that begin with a line below.
+            if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
                 raise InputError(f"{self.source}: {where} has no setting {name!r:.60}")
 
 
-def known(path: str, bases: tuple[type, ...]) -> type | None:
-    """Finds an imported class by its import path; imports nothing, and looks at nothing else.
+def refuse_functions(values: Any, kind: Any, where: str) -> None:  # noqa: ANN401
+    """Looks for functions where classes are meant, in a configuration that was parsed.
+
+    Its author is the user, so that any class will do that the parser accepts. But a function that
+    is called with what a configuration says is no way to describe a model.
 
     Args:
-        path: The path; of a package that offers the class is enough, or the bare name.
-        bases: What it must be, or be derived from, one of them.
+        values: What a field is given.
+        kind: Type of the field.
+        where: Name of the field.
+
+    Raises:
+        InputError: If there is one.
     """
-    module, _, name = path.rpartition(".")
-    # What is made in a function has no path.
-    found = [
-        cls
-        for cls in dict.fromkeys(cls for base in bases for cls in _derived(base))
-        if cls.__name__ == name and _content(cls.__module__).get(name) is cls
-        if not inspect.isabstract(cls)
-    ]
-    offered = _content(module).get(name)
-    below = [cls for cls in found if not module or f"{cls.__module__}.".startswith(f"{module}.")]
-    return next((cls for cls in found if cls is offered), below[0] if below else None)
-
-
-def builds(kind: Any) -> tuple[type, ...]:  # noqa: ANN401
-    """Gives the classes that a field of this type takes, or builds."""
-    found: list[type] = []
-    for option in _options(kind):
-        if get_origin(option) is CallableABC:
-            found += builds(get_args(option)[-1])
-        elif inspect.isclass(option) and option is not Tensor and not _is_plain(option):
-            found.append(option)
-    return tuple(dict.fromkeys(found))
-
-
-def arguments_of(cls: type) -> dict[str, Any]:
-    """Gives the types of a class's arguments, and of those it may hand on to its bases."""
-    kinds: dict[str, Any] = {}
-    for owner in reversed(cls.__mro__):
-        init = vars(owner).get("__init__")
-        if not inspect.isfunction(init):
-            continue
-        names = _content(owner.__module__)
-        for parameter in inspect.signature(init).parameters.values():
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                kinds[parameter.name] = _resolved(parameter.annotation, names)
-    return kinds
-
-
-def _resolved(annotation: Any, names: dict[str, Any]) -> Any:  # noqa: ANN401
-    if annotation is inspect.Parameter.empty:
-        return Unknown
-    try:
-        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
-    except (NameError, TypeError, SyntaxError, AttributeError):
-        return Unknown  # of another package, and for type checkers only
-
-
-def _content(module: str) -> dict[str, Any]:
-    """Gives what an imported module holds, without asking it for what it would import."""
-    return dict(vars(sys.modules[module])) if sys.modules.get(module) else {}
-
-
-def _derived(base: type) -> Iterator[type]:
-    yield base
-    subclasses: list[type] = type.__subclasses__(base)
-    for cls in subclasses:
-        yield from _derived(cls)
-
-
-def _options(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    if get_origin(kind) in (Union, UnionType):
-        return tuple(inner for option in get_args(kind) for inner in _options(option))
-    return (kind,)
-
-
-def _inner(kind: Any) -> Any:  # noqa: ANN401
-    """Gives the type of what is in a list, or is a value in a mapping."""
-    found = [
-        inner
-        for option in _options(kind)
-        if inspect.isclass(get_origin(option)) and get_origin(option) is not CallableABC
-        for inner in get_args(option)
-        if inner is not Ellipsis
-    ]
-    return Union[tuple(found) or (Unknown,)]  # noqa: UP007
-
-
-def _is_plain(option: type) -> bool:
-    return option is Unknown or option.__module__.split(".")[0] in _PLAIN
-
-
-def _is_loose(option: Any) -> bool:  # noqa: ANN401
-    """Tells whether text for such a field may be taken for more than text."""
-    return (
-        option in (Unknown, Any, object, type, Callable, CallableABC, Tensor)
-        or isinstance(option, TypeVar)
-        or get_origin(option) in (type, CallableABC)
-    ) and get_origin(option) is not Literal
+    if isinstance(values, list | tuple):
+        for i, item in enumerate(values):
+            refuse_functions(item, kind, f"{where}[{i}]")
+    elif isinstance(values, dict) and "class_path" in values:
+        cls = locate(values["class_path"])
+        if not isinstance(cls, type):
+            raise InputError(f"{where}: expected a class, got {values['class_path']}")
+        kinds = arguments_of(cls)
+        for name, value in (values.get("init_args") or {}).items():
+            refuse_functions(value, kinds.get(name, Unknown), f"{where}.{name}")
+    elif builds(kind) and inspect.isroutine(values):
+        raise InputError(f"{where}: expected a class, got the function {values.__qualname__}")
 
 
 def _means(word: str, path: str) -> bool:
@@ -260,10 +200,3 @@ def _means(word: str, path: str) -> bool:
         return False
     one, other = word.split("."), path.split(".")
     return one[0] == other[0] and one[-1] == other[-1]
-
-
-def _path(cls: type) -> str:
-    """Gives the shortest path by which the class is imported, as configurations have it."""
-    parts = cls.__module__.split(".")
-    modules = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
-    return next(f"{m}.{cls.__name__}" for m in modules if _content(m).get(cls.__name__) is cls)

@@ -11,8 +11,10 @@ from srulight.checkpoint import CONFIG
 from srulight.commands.runs import Resumed
 from srulight.data import TaskData
 from srulight.errors import InputError
+from srulight.fields import Unknown, arguments_of
+from srulight.plugins import trusted_modules
 from srulight.tasks import Task
-from srulight.trust import Unknown, Vetting, arguments_of
+from srulight.trust import Vetting, refuse_functions
 
 TAKEN = (
     "accumulate_grad_batches", "check_val_every_n_epoch", "detect_anomaly", "deterministic",
@@ -40,7 +42,7 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
         InputError: If the checkpoint names what a file must not.
     """
     stored = resumed.stored[CONFIG]
-    vetting = Vetting(resumed.path, _paths(args))
+    vetting = Vetting(resumed.path, {*_paths(args), *trusted_modules()})
     kinds = arguments_of(Trainer)
     trainer = {
         name: vetting.one(value, kinds.get(name, Unknown), f"trainer.{name}")
@@ -74,6 +76,14 @@ def left_out(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in sorted(ways.keys() - {*TAKEN, "default_root_dir"})
         if ways[name] != used.get(name)
     ]
+
+
+def require_classes(config: dict[str, Any]) -> None:
+    """Raises InputError if a parsed configuration, the user's own, has a function for a class."""
+    for name, kind in arguments_of(Trainer).items():
+        refuse_functions(config["trainer"].get(name), kind, f"trainer.{name}")
+    refuse_functions(config["model"], Task, "model")
+    refuse_functions(config["data"], TaskData, "data")
 
 
 def _paths(args: Sequence[str]) -> set[str]:

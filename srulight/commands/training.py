@@ -40,7 +40,7 @@ from srulight.commands.runs import (
     find_resumable,
     with_packaged_configs,
 )
-from srulight.commands.stored import configuration, left_out
+from srulight.commands.stored import configuration, left_out, require_classes
 from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.logs import Log
@@ -87,6 +87,7 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         # Without Lightning's warning that args are given although sys.argv has some too.
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        require_classes(self.config.get(self.config.get("subcommand"), self.config).as_dict())
 
     def _parse_ckpt_path(self) -> None:
         """Replaces Lightning's rule that the checkpoint wins; prints what the user changed."""
