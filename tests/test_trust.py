@@ -55,7 +55,8 @@ def owner_fields(cls: type, where: str = "", depth: int = 0) -> Iterator[tuple[s
 
 
 def subclasses(base: type) -> list[type]:
-    found = [cls for sub in base.__subclasses__() for cls in [sub, *subclasses(sub)]]
+    direct: list[type] = base.__subclasses__()
+    found = [cls for sub in direct for cls in [sub, *subclasses(sub)]]
     return [cls for cls in dict.fromkeys(found) if known(cls.__name__, (base,)) is cls]
 
 

@@ -10,7 +10,6 @@ from lightning import Trainer
 from srulight.checkpoint import CONFIG
 from srulight.commands.runs import Resumed
 from srulight.data import TaskData
-from srulight.errors import InputError
 from srulight.fields import Unknown, arguments_of
 from srulight.plugins import trusted_modules
 from srulight.tasks import Task
@@ -55,10 +54,8 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
     data = vetting.one(stored["data"], TaskData, "data")
     # What is downloaded is written where the data say.
     data["init_args"].pop("download", None)
-    seed = stored["seed_everything"]
-    if not isinstance(seed, int):
-        raise InputError(f"{resumed.path}: seed_everything must be a number, got {seed!r:.60}")
     model = vetting.one(stored["model"], Task, "model")
+    seed = stored["seed_everything"]
     return {"seed_everything": seed, "trainer": trainer, "model": model, "data": data}
 
 

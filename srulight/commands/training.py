@@ -148,7 +148,9 @@ class TrainingCLI(LightningCLI):
         if self.resumed is not None and self.stored is not None:
             rank_zero_info(describe(self.resumed.path, self.stored))
             # Words and labels keep the indices that the weights were trained with.
+            self.model.check_metadata(self.stored[METADATA])
             self.datamodule.use_metadata(self.stored[METADATA])
+            self.model.resumed = self.stored["state_dict"]
 
     def after_fit(self) -> None:
         begun = 0 if self.stored is None else self.stored["global_step"]

@@ -3,6 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 from srulight.errors import InputError
 from srulight.metrics import MeanLoss
 from srulight.processes import gather
+from srulight.structure import require, require_like
 from srulight.tasks.compiling import check_compiler
+from srulight.tasks.restoring import bounded, check_optimizer, check_schedule, refuse_others
 
 METADATA = "metadata"
 DROPPED = "hyper_parameters_dropped"
@@ -41,19 +44,26 @@ class Task(LightningModule, ABC):
         carried: What this process's training carries from each batch to the next: the state after
             the last one; None for nothing. A checkpoint holds that of every process.
         monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
+        knows: Shape of ``metadata``, as for :func:`srulight.structure.require`, which that of a
+            checkpoint is checked against.
         optimizer_factory: Builds the optimiser from the parameters; Adam with a learning rate of
             0.001 if None. Set by each task.
         scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
             every batch (ReduceLROnPlateau: every epoch); None for a constant rate. Set by each
             task.
+        resumed: Weights of the checkpoint that the task goes on from, which bound its size; None
+            for a new one.
         compiled: Whether a trainer runs the task through ``torch.compile``. Set by tasks that can.
     """
 
     metadata: dict[str, Any] | None = None
     carried: Tensor | None = None
     monitor: ClassVar[tuple[str, str]]
+    knows: ClassVar[dict[str, Any]] = {}
     optimizer_factory: OptimizerCallable | None
     scheduler_factory: LRSchedulerCallable | None
+    resumed: dict[str, Tensor] | None = None
+    _fresh_schedule: dict[str, Any] | None = None
     compiled: bool = False
     train_loss: MeanLoss
 
@@ -92,6 +102,10 @@ class Task(LightningModule, ABC):
         if self.metadata is None:
             raise RuntimeError("train the task, or load a checkpoint, before predicting")
         return self.metadata
+
+    def check_metadata(self, metadata: dict[str, Any]) -> None:
+        """Raises InputError if metadata of a checkpoint are not what the task knows of its data."""
+        require(metadata, self.knows, METADATA)
 
     def warm_start(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
@@ -154,10 +168,21 @@ class Task(LightningModule, ABC):
 
     def _build(self, metadata: dict[str, Any]) -> None:
         try:
-            self.build(metadata)
+            with nullcontext() if self.resumed is None else bounded(self.resumed):
+                self.build(metadata)
         except ValueError as error:  # a setting of the encoder's, say
             raise InputError(str(error)) from error
         self.metadata = metadata
+
+    def _build_from_file(self, metadata: dict[str, Any]) -> None:
+        self.check_metadata(metadata)
+        try:
+            self._build(metadata)
+        except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+            raise InputError(
+                f"{METADATA} in the checkpoint is not what a {type(self).__name__} knows of its "
+                f"data: {type(error).__name__} {error}"
+            ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
@@ -174,14 +199,17 @@ class Task(LightningModule, ABC):
         checkpoint[DROPPED] = [name for name in arguments if name not in settings]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        weights = self.resumed = checkpoint["state_dict"]
         if self.metadata is None:
-            self._build(checkpoint[METADATA])
+            self._build_from_file(checkpoint[METADATA])
         if self._trainer is None:
+            refuse_others(self.state_dict(), weights)
             return
         # A strategy that shards weights loads them later, by names of its own.
         if not self.trainer.strategy.restore_checkpoint_after_setup:
-            _refuse_others(self.state_dict(), checkpoint["state_dict"])
+            refuse_others(self.state_dict(), weights)
         for state in checkpoint.get(TRAIN_LOSS, [])[self.global_rank :: self.trainer.world_size]:
+            require_like(state, self.train_loss.metric_state, TRAIN_LOSS)
             self.train_loss.update(**{name: sums.to(self.device) for name, sums in state.items()})
         carried = checkpoint.get(CARRIED, [None])
         if len(carried) == self.trainer.world_size:
@@ -193,6 +221,12 @@ class Task(LightningModule, ABC):
                 "what came before"
             )
 
+    def on_train_start(self) -> None:
+        if self._fresh_schedule is not None:
+            # torch puts whatever a checkpoint holds into it.
+            for config in self.trainer.lr_scheduler_configs:
+                check_schedule(config.scheduler, self._fresh_schedule)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [p for p in self.parameters() if p.requires_grad]
         build = self.optimizer_factory or (
@@ -200,6 +234,7 @@ class Task(LightningModule, ABC):
         )
         try:
             optimizer = build(trained)
+            optimizer.register_load_state_dict_pre_hook(check_optimizer)
             if self._trainer is not None and self.trainer.gradient_clip_val:
                 # Gradients must be unscaled before they are clipped, and a fused optimiser would
                 # do it later: Lightning refuses that (2.6), in bfloat16, which has no scale, too.
@@ -207,6 +242,7 @@ class Task(LightningModule, ABC):
             if self.scheduler_factory is None:
                 return optimizer
             scheduler = self.scheduler_factory(optimizer)
+            self._fresh_schedule = scheduler.state_dict()
         except ValueError as error:
             raise InputError(str(error)) from error
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -228,18 +264,6 @@ class Task(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-
-def _refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
-    """Raises InputError if a checkpoint's weights are not those of the model."""
-    shapes, others = ({name: w.shape for name, w in ws.items()} for ws in (own, stored))
-    differ = sorted(n for n in own.keys() | stored.keys() if shapes.get(n) != others.get(n))
-    if differ:
-        raise InputError(
-            f"the model is not that of the checkpoint: {len(differ)} weights are in one only, or "
-            f"of another shape, such as {differ[0]}; leave out what changes it, or leave out "
-            "--ckpt_path to train it anew"
-        )
 
 
 def _is_plain(value: object) -> bool:

@@ -62,6 +62,7 @@ class LanguageModelling(Task):
     """
 
     monitor = ("val/loss", "min")
+    knows = {"level": str, "words": [str], "tokenizer": str, "lowercase": bool}  # noqa: RUF012
 
     def __init__(
         self,
