@@ -11,7 +11,7 @@ from lightning.pytorch.cli import instantiate_module
 from srulight.errors import InputError
 from srulight.fields import known
 from srulight.plugins import load_plugins, trusted_modules
-from srulight.structure import require_checkpoint
+from srulight.structure import require, require_checkpoint
 from srulight.tasks.base import DROPPED, METADATA, TASK, Task
 from srulight.trust import Vetting
 
@@ -43,7 +43,7 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or METADATA not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of srulight")
-    require_checkpoint(checkpoint, str(path))
+    require(checkpoint, {METADATA: dict, "global_step": int}, str(path))
     return checkpoint
 
 
@@ -99,6 +99,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
     """
     load_plugins()
     checkpoint = read(path)
+    require_checkpoint(checkpoint, str(path))
     missing = [name for name in checkpoint[DROPPED] if name not in code]
     if missing:
         raise InputError(

@@ -59,7 +59,8 @@ def arguments_of(cls: type) -> dict[str, Any]:
         names = _content(owner.__module__)
         for parameter in inspect.signature(init).parameters.values():
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                kinds[parameter.name] = _resolved(parameter.annotation, names)
+                kind = _resolved(parameter.annotation, names)
+                kinds[parameter.name] = kind | None if parameter.default is None else kind
     return kinds
 
 

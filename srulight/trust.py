@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection
 from importlib import import_module
 from pydoc import locate
+from types import NoneType
 from typing import Any
 
 from srulight.errors import InputError
@@ -68,9 +69,12 @@ class Vetting:
             return [self.one(item, inner, f"{where}[{i}]") for i, item in enumerate(value)]
         if isinstance(value, dict):
             return self._mapping(value, kind, where)
-        if value is None or isinstance(value, int | float):
+        nothing = value is None and (NoneType in options(kind) or _is_open(kind))
+        if nothing or isinstance(value, int | float):
             return value
-        raise InputError(f"{self.source}: {where} must be plain data, got a {type(value).__name__}")
+        raise InputError(
+            f"{self.source}: {where} must be plain data of its type, got {value!r:.60}"
+        )
 
     def arguments(self, values: Any, cls: type, where: str) -> dict[str, Any]:  # noqa: ANN401
         """Vets the arguments of a class.
@@ -120,10 +124,9 @@ class Vetting:
             if str in options(kind) and value.isidentifier() and known(value, bases) is None:
                 return value
             return {"class_path": path_of(self.class_of(value, bases, where))}
-        loose = any(is_loose(option) for option in options(kind))
         # A parser that knows the type no better takes text for an import path, or for a mapping.
         trusted = value in self.said or value.rpartition(".")[0] in self.said
-        if loose and not trusted and not re.fullmatch(r"[\w -]*", value):
+        if _is_open(kind) and not trusted and not re.fullmatch(r"[\w -]*", value):
             raise InputError(
                 f"{self.source}: {where} is {value!r:.80}, which is more than a word, and a file "
                 f"names no functions: if you trust it, {_TRUST}"
@@ -192,6 +195,10 @@ def refuse_functions(values: Any, kind: Any, where: str) -> None:  # noqa: ANN40
             refuse_functions(value, kinds.get(name, Unknown), f"{where}.{name}")
     elif builds(kind) and inspect.isroutine(values):
         raise InputError(f"{where}: expected a class, got the function {values.__qualname__}")
+
+
+def _is_open(kind: Any) -> bool:  # noqa: ANN401
+    return any(is_loose(option) for option in options(kind))
 
 
 def _means(word: str, path: str) -> bool:

@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "processes",
         "program",
         "storage",
+        "structure",
         "tasks",
         "translating",
         "trust",

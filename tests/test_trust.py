@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning import Trainer
 
 import srulight
 from srulight.cli import main
@@ -161,13 +162,27 @@ def test_a_field_that_builds_nothing_takes_no_class(cls: type, marker: Path) -> 
                         Vetting("x.ckpt").arguments({name: attack}, cls, "model")
 
 
+def loops() -> dict[str, Any]:
+    """Gives the state of the loops of a run that has not begun."""
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    return {
+        "fit_loop": trainer.fit_loop.state_dict(),
+        "validate_loop": trainer.validate_loop.state_dict(),
+        "test_loop": trainer.test_loop.state_dict(),
+        "predict_loop": trainer.predict_loop.state_dict(),
+    }
+
+
+LOOPS = loops()
+
+
 def checkpoint(task: type, field: str, attack: object) -> dict[str, Any]:
     """Makes what is read of a checkpoint before anything is built."""
     model = settings(field, attack)
     return {
         "task": path_of(task), "hyper_parameters": model, "hyper_parameters_dropped": [],
         "metadata": {}, "state_dict": {"weight": torch.zeros(1)},
-        "epoch": 0, "global_step": 0, "loops": {}, "pytorch-lightning_version": "2.6.6",
+        "epoch": 0, "global_step": 0, "loops": LOOPS, "pytorch-lightning_version": "2.6.6",
         "config": {
             "seed_everything": 1, "trainer": {},
             "model": {"class_path": path_of(task), "init_args": model},

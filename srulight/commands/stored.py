@@ -10,6 +10,7 @@ from lightning import Trainer
 from srulight.checkpoint import CONFIG
 from srulight.commands.runs import Resumed
 from srulight.data import TaskData
+from srulight.errors import InputError
 from srulight.fields import Unknown, arguments_of
 from srulight.plugins import trusted_modules
 from srulight.tasks import Task
@@ -56,6 +57,8 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
     data["init_args"].pop("download", None)
     model = vetting.one(stored["model"], Task, "model")
     seed = stored["seed_everything"]
+    if not 0 <= seed < 2**32:
+        raise InputError(f"{resumed.path}: seed_everything must be 0 to 2**32 - 1, got {seed}")
     return {"seed_everything": seed, "trainer": trainer, "model": model, "data": data}
 
 

@@ -48,6 +48,7 @@ from srulight.plugins import load_plugins
 from srulight.processes import leave
 from srulight.program import program
 from srulight.storage import written
+from srulight.structure import require_checkpoint
 from srulight.tasks import Task
 from srulight.tasks.base import METADATA
 
@@ -124,7 +125,7 @@ class TrainingCLI(LightningCLI):
             kwargs |= for_training(config, self.model, resumed, self.changes)
         try:
             return super().instantiate_trainer(**kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, TypeError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -240,6 +241,7 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
     else:
         path = find_checkpoint(value, others)
         resumed = Resumed(path, read(path))
+    require_checkpoint(resumed.stored, str(resumed.path))
     args = ["--weights_only=true", *others, f"--ckpt_path={resumed.path}"]
     if CONFIG in resumed.stored:
         args = [f"--config={json.dumps(configuration(resumed, others))}", *args]

@@ -243,7 +243,7 @@ class Task(LightningModule, ABC):
                 return optimizer
             scheduler = self.scheduler_factory(optimizer)
             self._fresh_schedule = scheduler.state_dict()
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # torch raises both for settings
             raise InputError(str(error)) from error
         if isinstance(scheduler, ReduceLROnPlateau):
             return {
