@@ -46,6 +46,9 @@ class Place(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._restored = checkpoint.get(KEY)
+        # One that was made without them is good for measuring and predicting.
+        needed = {"optimizer_states": list, "lr_schedulers": list}
+        require(checkpoint, needed, f"{trainer.ckpt_path}, to go on from,")
         states = checkpoint.get("callbacks", {})
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             key = callback.state_key

@@ -63,19 +63,15 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
 
 
 def left_out(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Gives the settings that a checkpoint was trained with, and this run will not use.
+    """Gives the trainer's settings that a checkpoint was trained with, and this run will not use.
 
     Args:
         stored: The configuration in the checkpoint.
         now: That of this run.
     """
-    ways = {**stored["trainer"], "download": stored["data"]["init_args"].get("download")}
-    used = {**now["trainer"], "download": now["data"]["init_args"].get("download")}
-    return [
-        f"data.{name}" if name == "download" else f"trainer.{name}"
-        for name in sorted(ways.keys() - {*TAKEN, "default_root_dir"})
-        if ways[name] != used.get(name)
-    ]
+    before, after = stored["trainer"], now["trainer"]
+    names = sorted(before.keys() - {*TAKEN, "default_root_dir"})
+    return [f"trainer.{name}" for name in names if before[name] != after.get(name)]
 
 
 def require_classes(config: dict[str, Any]) -> None:
