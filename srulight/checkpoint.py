@@ -108,7 +108,10 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
         )
     cls = known(checkpoint[TASK], (Task,))
     if cls is None:
-        raise InputError(f"{path} holds a {checkpoint[TASK]}: import or install it first")
+        raise InputError(
+            f"{path} holds a {checkpoint[TASK]:.80}: import or install it first, or name "
+            "its module in SRULIGHT_PLUGINS"
+        )
     # Names that begin with a line below are Lightning's, which would build the task by them.
     stored = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
     settings = Vetting(path, trusted_modules()).arguments(stored, cls, "hyper_parameters")
