@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from srulight.errors import InputError
@@ -95,6 +96,8 @@ def require(value: Any, shape: Any, where: str) -> None:  # noqa: ANN401
         raise InputError(f"{where} must be of type {kinds}, got a {type(value).__name__}")
     elif shape is int and value < 0:
         raise InputError(f"{where} must be at least 0, got {value}")
+    elif isinstance(value, Tensor) and value.layout is not torch.strided:
+        raise InputError(f"{where} must be a dense tensor, got {value.layout}")
     elif isinstance(value, Tensor) and value.numel() * value.element_size() > _size(value):
         raise InputError(f"{where} claims more numbers than the file holds")
 

@@ -153,7 +153,7 @@ class Vetting:
             raise InputError(f"{self.source}: {where} must have a class_path and init_args")
         cls = self.class_of(value["class_path"], bases, where)
         parts = {
-            name: self.arguments(value[name] or {}, cls, where)
+            name: self.arguments({} if value[name] is None else value[name], cls, where)
             for name in ("init_args", "dict_kwargs")
             if name in value
         }

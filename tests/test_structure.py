@@ -108,6 +108,7 @@ def test_whatever_is_wrong_predicting_says_it_in_a_sentence(
         (("train_loss", 0, "total"), torch.ones(3), "train_loss.total must be a number"),
         ((*FIT, "epoch_progress", "current", "completed"), "x", "completed must be of type int"),
         ((*FIT, "epoch_progress", "current", "reset"), 1, "has an unknown part 'reset'"),
+        (("state_dict", "extra"), torch.ones(2).to_sparse(), "must be a dense tensor"),
         (("state_dict", "extra"), torch.ones(1).expand(10**9), "claims more numbers than the file"),
         ((*SETTINGS, "encoder", "init_args", "num_layers"), 10**6, "far larger than the 9 weights"),
         ((*SETTINGS, "embedding_size"), 10**12, "far larger than what is in the file"),

@@ -170,7 +170,7 @@ class Task(LightningModule, ABC):
         try:
             with nullcontext() if self.resumed is None else bounded(self.resumed):
                 self.build(metadata)
-        except ValueError as error:  # a setting of the encoder's, say
+        except (ValueError, ArithmeticError) as error:  # a setting of the encoder's, say
             raise InputError(str(error)) from error
         self.metadata = metadata
 
@@ -178,10 +178,10 @@ class Task(LightningModule, ABC):
         self.check_metadata(metadata)
         try:
             self._build(metadata)
-        except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        except (LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise InputError(
-                f"{METADATA} in the checkpoint is not what a {type(self).__name__} knows of its "
-                f"data: {type(error).__name__} {error}"
+                f"settings and {METADATA} in the checkpoint make no {type(self).__name__}: "
+                f"{type(error).__name__} {error}"
             ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ class Task(LightningModule, ABC):
         carried = checkpoint.get(CARRIED, [None])
         if len(carried) == self.trainer.world_size:
             self.carried = carried[self.global_rank]
-        elif carried[0] is not None:
+        elif carried and carried[0] is not None:
             rank_zero_info(
                 f"the checkpoint is of {len(carried)} processes and this run has "
                 f"{self.trainer.world_size}: the text under way is read on without a memory of "

@@ -131,6 +131,13 @@ class LanguageModelling(Task):
         # The number stays where it is: to look at it would be to wait for a GPU.
         return losses, (targets != IGNORED).sum(), state.detach()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.carried is not None and self.carried.dim() != 3:
+            raise InputError(
+                f"the state of the text must be (L, B, S), got {tuple(self.carried.shape)}"
+            )
+
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
         before = None if batch.is_first else self.carried
         if before is not None:
