@@ -17,7 +17,8 @@ _BATCHES = {"total": _ALL_COUNTS, "current": _ALL_COUNTS, "is_last_batch": bool}
 _MEASURING = {"state_dict": dict, "batch_progress": _BATCHES}
 _CLASS = {"class_path": str, "init_args": {"*": object}}
 
-_VERSION = re.compile(r"\d+(\.\d+)+\w*")
+# Lightning would bring an older one up to date, by rules for what it has no more.
+_VERSION = re.compile(r"[2-9]\d*(\.\d+)+\w*")
 
 _CHECKPOINT: dict[str, Any] = {
     "epoch": int,
@@ -66,7 +67,7 @@ def require_checkpoint(checkpoint: Any, where: str) -> None:  # noqa: ANN401
     require(checkpoint, _CHECKPOINT, where)
     version = checkpoint["pytorch-lightning_version"]
     if not _VERSION.fullmatch(version):
-        raise InputError(f"{where}: {version!r:.60} is no version of Lightning")
+        raise InputError(f"{where}: {version!r:.60} is no version of Lightning from 2 on")
 
 
 def require(value: Any, shape: Any, where: str) -> None:  # noqa: ANN401

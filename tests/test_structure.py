@@ -113,6 +113,7 @@ def test_whatever_is_wrong_predicting_says_it_in_a_sentence(
         ((*SETTINGS, "encoder", "init_args", "num_layers"), 10**6, "far larger than the 9 weights"),
         ((*SETTINGS, "embedding_size"), 10**12, "far larger than what is in the file"),
         ((*SETTINGS, "embedding_size"), None, "embedding_size must be plain data of its type"),
+        (("pytorch-lightning_version",), "1.5.0", "no version of Lightning from 2 on"),
         (("config", "seed_everything"), -1, "seed_everything must be 0 to"),
         (("config", "trainer", "max_time"), {"x": 1}, "trainer: "),
         (("metadata", "words", 0), "x", "words must begin with <pad>, <unk>"),
