@@ -65,7 +65,11 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
     Args:
         path: The file.
         checkpoint: What it holds.
+
+    Raises:
+        InputError: If it is not built as a checkpoint is.
     """
+    require_checkpoint(checkpoint, str(path))
     said = f"{path}: {checkpoint[TASK].rpartition('.')[2]}"
     for name in ("encoder", "translator"):
         setting = checkpoint["hyper_parameters"].get(name)
