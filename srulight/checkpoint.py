@@ -8,6 +8,7 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import instantiate_module
 
+from srulight.devices import get_device
 from srulight.errors import InputError
 from srulight.fields import known
 from srulight.plugins import load_plugins, trusted_modules
@@ -98,9 +99,10 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
             ``encoder=lambda size: ...``.
 
     Raises:
-        InputError: If the file is not a checkpoint of srulight, names what it must not, or lacks an
-            argument that was given as code.
+        InputError: If there is no such device, or the file is not a checkpoint of srulight, names
+            what it must not, or lacks an argument that was given as code.
     """
+    device = get_device(device)
     load_plugins()
     checkpoint = read(path)
     require_checkpoint(checkpoint, str(path))

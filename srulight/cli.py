@@ -5,6 +5,8 @@ Nothing heavy is imported here: torch and Lightning take seconds.
 
 import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from srulight import __version__
 from srulight.errors import InputError
@@ -59,8 +61,9 @@ def main(args: list[str] | None = None) -> None:
     keep_pages()
     # Modules of the user's own are found where they stand, as by python itself; last, so that none
     # takes the place of a library.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    with suppress(FileNotFoundError):  # it may be gone
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP.replace("python train.py", program()), end="")
@@ -69,11 +72,38 @@ def main(args: list[str] | None = None) -> None:
     else:
         try:
             _run(args[0], args[1:])
-        except InputError as error:
-            sys.exit(f"error: {error}")
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            if os.environ.get("SRULIGHT_DEBUG"):
+                raise
+            _leave(error)
+
+
+def _leave(error: Exception) -> NoReturn:
+    """Ends the process with a sentence; without a word where nobody reads on, as after ``head``."""
+    if isinstance(error, OSError) and error.filename is None:
+        try:
+            sys.stdout.flush()
+            # Was it this that failed? Python does not say; it fails again if it was.
+            os.write(sys.stdout.fileno(), b"\n")
+        except OSError as lost:
+            # Python itself would complain once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(lost, BrokenPipeError):
+                sys.exit(141)
+            sys.exit(f"error: standard output could not be written: {lost.strerror}")
+    from srulight.commands.failures import sentence
+
+    sys.exit(f"error: {sentence(error)}")
 
 
 def _run(command: str, args: list[str]) -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:  # libraries of torch would end the process
+        raise InputError("the working directory is gone: change to another one") from error
     if command in TRAINING:
         from srulight.commands.training import run
 

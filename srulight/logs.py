@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from srulight.errors import InputError
 from srulight.storage import written
 
 FILE = "metrics.csv"
@@ -73,7 +74,8 @@ class Log(CSVLogger):
 
     Args:
         root: Folder of the runs.
-        version: Folder of this run; the next ``version_N`` that is free if None.
+        version: Folder of this run; the next ``version_N`` that is free if None, which is made when
+            it is first asked for.
         keep: Rows to go on from, of a run that is resumed.
         aside: Name of the file that a longer log is kept in; it is not kept if None.
     """
@@ -89,6 +91,41 @@ class Log(CSVLogger):
         self._keep = keep
         self._aside = aside
         self._table: Table | None = None
+        self._made: Path | None = None  # the folder, by this process
+
+    @property
+    def version(self) -> int | str:
+        """The folder's name, or its number, which is nobody else's: the folder is made with it."""
+        if self._version is None:
+            # Other processes are told where the first one writes.
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+            self._version = self._claim() if first else self._get_next_version()
+        return self._version
+
+    def _claim(self) -> int:
+        try:
+            number = self._get_next_version()
+            while True:
+                folder = Path(self.root_dir, f"version_{number}")
+                try:
+                    folder.mkdir(parents=True)
+                except FileExistsError:
+                    number += 1
+                else:
+                    self._made = folder
+                    return number
+        except OSError as error:
+            raise InputError(
+                f"runs are kept in {self.root_dir}, which cannot be written ({error.strerror}): "
+                "name another folder with --trainer.default_root_dir"
+            ) from error
+
+    def discard(self) -> None:
+        """Removes the folder if it was made for this run, and the run left nothing in it."""
+        if self._made is None or (self._table is not None and self._table.rows):
+            return
+        if not any(self._made.rglob("*.ckpt")):
+            shutil.rmtree(self._made, ignore_errors=True)
 
     @property
     def table(self) -> Table:

@@ -1,11 +1,31 @@
 """What the processes of a distributed run tell each other."""
 
+import os
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
+from srulight.errors import InputError
+
 _T = TypeVar("_T")
+
+
+def check_launched(world_size: int) -> None:
+    """Raises InputError if torchrun began processes that would each train by itself.
+
+    Args:
+        world_size: Processes that the trainer knows of.
+    """
+    begun = int(os.environ.get("WORLD_SIZE", 1))
+    if "TORCHELASTIC_RUN_ID" not in os.environ or begun == world_size:
+        return
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", begun))
+    nodes = f" --trainer.num_nodes={begun // here}" if begun > here else ""
+    raise InputError(
+        f"torchrun began {begun} processes and the trainer knows of {world_size}: each would train "
+        f"by itself; add --trainer.devices={here}{nodes}"
+    )
 
 
 def gather(value: _T) -> list[_T]:

@@ -78,8 +78,9 @@ def get_tokenizer(name: str) -> Callable[[str], list[str]]:
         with contextlib.redirect_stdout(io.StringIO()):
             return torchtext_tokenizer(name)
     except (ImportError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"tokenizer {name!r} needs something that is not installed ({error}); "
+            f"tokenizer {name!r} needs something that is not installed ({reason}); "
             "install it or use tokenizer 'english'"
         ) from error
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
         "trust",
         "errors",
     },
-    "checkpoint": {"fields", "structure", "plugins", "tasks", "trust", "errors"},
+    "checkpoint": {"devices", "fields", "structure", "plugins", "tasks", "trust", "errors"},
     "plugins": {"data", "encoders", "errors", "schedules", "tasks", "translators"},
     "trust": {"errors", "fields"},
     "fields": set(),
@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "overlap": set(),
     "decoding": {"errors"},
     "spelling": {"errors"},
-    "logs": {"storage"},
+    "logs": {"errors", "storage"},
     "storage": {"errors"},
     "schedules": set(),
     "ops": {"cache", "masking"},
@@ -83,7 +83,7 @@ MAY_IMPORT = {
     "text": {"errors"},
     "sampling": {"errors"},
     "metrics": {"errors", "processes"},
-    "processes": set(),
+    "processes": {"errors"},
     "cache": set(),
     "masking": set(),
     "batch": set(),
@@ -91,6 +91,7 @@ MAY_IMPORT = {
     "memory": set(),
     "program": set(),
     "faults": {"errors"},
+    "devices": {"errors"},
 }
 
 

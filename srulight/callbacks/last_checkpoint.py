@@ -141,6 +141,8 @@ class LastCheckpoint(Callback):
         return self._wish(self._signals.code or (_SAVE if late and trainer.is_global_zero else 0))
 
     def _save(self, trainer: Trainer, moment: _Moment) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return  # a trial, which "last" must not find
         # A damaged one, if this run went on from the one before, must not take its place.
         if trainer.is_global_zero and self._is_whole and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))

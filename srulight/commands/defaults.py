@@ -1,13 +1,17 @@
 """What every run has beside what its configuration asks for: a log, checkpoints, callbacks."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
     Checkpoint,
+    EarlyStopping,
+    LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
     ModelSummary,
@@ -30,6 +34,7 @@ from srulight.callbacks import (
 )
 from srulight.callbacks.place import KEY
 from srulight.commands.runs import Resumed
+from srulight.errors import InputError
 from srulight.logs import Log
 from srulight.storage import WholeCheckpoints
 from srulight.tasks import Task
@@ -59,6 +64,7 @@ def for_training(
     task: Task,
     resumed: Resumed | None,
     changes: dict[str, tuple[Any, Any]],
+    log: Log | None,
 ) -> dict[str, Any]:
     """Gives the trainer's arguments for ``fit``.
 
@@ -67,11 +73,16 @@ def for_training(
         task: What is trained.
         resumed: The run that goes on; None for a new one.
         changes: Settings that differ from the checkpoint's, with old and new value.
+        log: The run's log, with its folder; None for a run that writes nothing.
+
+    Raises:
+        InputError: If something is asked for that cannot be had here.
     """
     given: list[Callback] = config["callbacks"] or []
+    _refuse(config, given)
     arguments: dict[str, Any] = {"plugins": _plugins(config["plugins"])}
-    if config["logger"] in (None, True):
-        arguments["logger"] = _loggers(config["default_root_dir"], resumed)
+    logs = log is not None and config["logger"] is not False
+    arguments["logger"] = _loggers(config["logger"], log, resumed) if logs and log else False
     # These see a batch before anything else has happened to it.
     first: list[Callback] = [RandomState(), Place()]
     last: list[Callback] = _bar(config)
@@ -80,28 +91,38 @@ def for_training(
     if config["enable_model_summary"] in (None, True) and not summaries:
         last.append(Summary())
         arguments["enable_model_summary"] = False  # Lightning's has a column of zeros
-    if config["logger"] is not False:
+    if logs:
         scheduled = task.scheduler_factory is not None
         last.append(LearningRateMonitor("step" if scheduled else "epoch"))
-    if config["enable_checkpointing"] in (None, True):
+    if log is not None and config["enable_checkpointing"] in (None, True):
+        folder = Path(log.log_dir, "checkpoints")
         if config["limit_val_batches"] != 0:
-            folder = None if resumed is None else resumed.path.parent
             last.append(_best(task, folder))
         if not any(isinstance(callback, LastCheckpoint) for callback in given):
-            first.append(LastCheckpoint())
+            first.append(LastCheckpoint(folder=str(folder)))
     ours = [callback for callback in given if isinstance(callback, LastCheckpoint)]
     others = [callback for callback in given if callback not in ours]
     callbacks = first + ours + others + last
     for callback in callbacks:
         _leave_out_idle_hooks(callback)
+        _watch_validation(callback)
     return arguments | {"callbacks": callbacks}
 
 
-def _best(task: Task, folder: Path | None) -> ModelCheckpoint:
+def _best(task: Task, folder: Path) -> ModelCheckpoint:
     monitor, mode = task.monitor
     return ModelCheckpoint(
         folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
     )
+
+
+def _watch_validation(callback: Callback) -> None:
+    """Lets early stopping look when there is something new, and not where an epoch was cut short.
+
+    Lightning (2.6) would look at the end of an epoch without a validation, too, and fail.
+    """
+    if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val/"):
+        callback._check_on_train_epoch_end = callback._check_on_train_epoch_end or False
 
 
 def _leave_out_idle_hooks(callback: Callback) -> None:
@@ -141,21 +162,50 @@ def _plugins(given: Any) -> list[Any]:  # noqa: ANN401
     return [*plugins, WholeCheckpoints()]
 
 
-def _loggers(root: str, resumed: Resumed | None) -> list[Logger]:
-    # Lightning forgets which checkpoint is the best if a resumed run spells its folder otherwise.
-    root = os.path.realpath(root)
-    if resumed is None:
-        log, steps = Log(root), None
-    else:
-        steps = resumed.stored["global_step"]
-        rows = resumed.stored.get(KEY, {}).get("rows", 0)
-        # From the last checkpoint all that is cut off comes again; from another it need not.
-        aside = None if resumed.is_last else f"metrics-before-step-{steps}.csv"
-        log = Log(root, resumed.folder.name, rows, aside)
-    loggers: list[Logger] = [log]
-    if module_available("tensorboard"):
-        from lightning.pytorch.loggers import TensorBoardLogger
+def run_log(config: dict[str, Any], resumed: Resumed | None) -> Log | None:
+    """Gives a run's log, whose folder is the run's; None for a run that writes nothing.
 
-        # What was logged after the checkpoint comes again.
-        loggers.append(TensorBoardLogger(root, name="", version=log.version, purge_step=steps))
-    return loggers
+    Args:
+        config: What the configuration says of the trainer.
+        resumed: The run that goes on; None for a new one.
+    """
+    if config["fast_dev_run"]:
+        return None
+    # Lightning forgets which checkpoint is the best if a resumed run spells its folder otherwise.
+    root = os.path.realpath(config["default_root_dir"])
+    if resumed is None:
+        return Log(root)
+    rows = resumed.stored.get(KEY, {}).get("rows", 0)
+    # From the last checkpoint all that is cut off comes again; from another it need not.
+    aside = None if resumed.is_last else f"metrics-before-step-{resumed.stored['global_step']}.csv"
+    return Log(root, resumed.folder.name, rows, aside)
+
+
+def _loggers(given: Any, log: Log, resumed: Resumed | None) -> list[Logger]:  # noqa: ANN401
+    """Gives the run's log, first, as folders are named by it, and what else is asked for."""
+    if given not in (None, True):
+        return [log, *(given if isinstance(given, Iterable) else [given])]
+    if not module_available("tensorboard"):
+        return [log]
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    # What was logged after the checkpoint comes again.
+    steps = None if resumed is None else resumed.stored["global_step"]
+    return [log, TensorBoardLogger(log.root_dir, "", log.version, purge_step=steps)]
+
+
+def _refuse(config: dict[str, Any], given: list[Callback]) -> None:
+    if config["barebones"]:
+        raise InputError(
+            "trainer.barebones trains without a log and checkpoints, for which this is no program: "
+            "leave it out; --trainer.fast_dev_run=100 tries 100 batches and writes nothing"
+        )
+    for callback in given:
+        if isinstance(callback, BatchSizeFinder | LearningRateFinder):
+            is_size = isinstance(callback, BatchSizeFinder)
+            setting = "data.batch_size" if is_size else "model.optimizer.lr"
+            raise InputError(
+                f"trainer.callbacks: {type(callback).__name__} would change a setting behind the "
+                f"configuration, which every checkpoint has to hold: try values of --{setting}, "
+                "each with --trainer.max_steps=200"
+            )

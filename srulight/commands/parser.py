@@ -4,11 +4,14 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from enum import Enum
 from importlib import import_module
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
@@ -23,6 +26,12 @@ _NOISE = re.compile(
     r"\s*(- )?(Parser key|Does not validate|Subtypes:|Errors:|Expected a <class 'NoneType'>"
     r"|Given value|Problem with given class_path|Expected a path but|$)"
 )
+
+# What jsonargparse writes in the place of what it cannot.
+_NO_TEXT = "Unable to serialize instance "
+
+# Its own dump has no way for them.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))
 
 
 class Parser(LightningArgumentParser):
@@ -42,6 +51,22 @@ class Parser(LightningArgumentParser):
             super().error(message, ex)
         sys.stderr.write(f"error: {explain(message, self._option_string_actions)}\n")
         sys.exit(2)
+
+    def dump(self, *args: Any, **named: Any) -> str:  # noqa: ANN401
+        """Leaves out what no file can hold: defaults that are objects, and come again as such."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=rf"\s*{_NO_TEXT}")
+            text = super().dump(*args, **named)
+        if _NO_TEXT not in text:
+            return text
+        return yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
+
+
+def _without_objects(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if not str(v).startswith(_NO_TEXT)}
+        return {k: _without_objects(v) for k, v in kept.items()}
+    return [_without_objects(v) for v in value] if isinstance(value, list) else value
 
 
 def explain(message: str, options: Iterable[str] = ()) -> str:

@@ -140,8 +140,15 @@ def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
-    # last.ckpt is never older than previous.ckpt, which may be the same file.
-    return sorted(paths, key=lambda p: (p.stat().st_mtime, p.name == LAST[0]), reverse=True)
+    """Sorts by run, the one that was written to latest first; of each, last.ckpt comes first.
+
+    A clock that was set back says nothing of one run: there last.ckpt is always the later one.
+    """
+    times = {path: path.stat().st_mtime for path in paths}
+    runs: dict[Path, float] = {}
+    for path, time in times.items():
+        runs[path.parent] = max(time, runs.get(path.parent, time))
+    return sorted(times, key=lambda p: (-runs[p.parent], p.parent, p.name != LAST[0]))
 
 
 def _root(args: Sequence[str]) -> str | None:
@@ -155,5 +162,5 @@ def _root(args: Sequence[str]) -> str | None:
         if option in ("-c", "--config") and Path(value).is_file():
             config = yaml.safe_load(Path(value).read_text())
             trainer = config.get("trainer") if isinstance(config, dict) else None
-            root = (trainer or {}).get("default_root_dir", root)
+            root = trainer.get("default_root_dir", root) if isinstance(trainer, dict) else root
     return root

@@ -30,7 +30,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import CONFIG, describe, read
 from srulight.commands.closing import closing
-from srulight.commands.defaults import accelerator, for_measuring, for_training
+from srulight.commands.defaults import accelerator, for_measuring, for_training, run_log
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
     RUNS,
@@ -45,7 +45,7 @@ from srulight.data import TaskData
 from srulight.errors import InputError
 from srulight.logs import Log
 from srulight.plugins import load_plugins
-from srulight.processes import leave
+from srulight.processes import check_launched, leave
 from srulight.program import program
 from srulight.storage import written
 from srulight.structure import require_checkpoint
@@ -57,9 +57,10 @@ class EmbedConfig(SaveConfigCallback):
     """Writes the configuration beside the log, and into every checkpoint."""
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
-        logs = [logger for logger in trainer.loggers if isinstance(logger, Log)]
-        folder = logs[0].log_dir if logs else trainer.default_root_dir
-        with written(Path(folder) / self.config_filename) as part:
+        folders = [logger.log_dir for logger in trainer.loggers if isinstance(logger, Log)]
+        if not folders:
+            return  # the checkpoints have it
+        with written(Path(folders[0]) / self.config_filename) as part:
             part.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
 
     @cached_property
@@ -83,7 +84,13 @@ class TrainingCLI(LightningCLI):
         self.resumed = resumed
         self.stored = None if resumed is None else resumed.stored
         self.changes: dict[str, tuple[Any, Any]] = {}
-        super().__init__(**kwargs)
+        self.log: Log | None = None
+        try:
+            super().__init__(**kwargs)
+        except BaseException:
+            if self.log is not None:
+                self.log.discard()
+            raise
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         # Without Lightning's warning that args are given although sys.argv has some too.
@@ -122,11 +129,14 @@ class TrainingCLI(LightningCLI):
             resumed = self.resumed
             if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
                 resumed = None  # it goes on elsewhere, as a run of its own
-            kwargs |= for_training(config, self.model, resumed, self.changes)
+            self.log = run_log(config, resumed)
+            kwargs |= for_training(config, self.model, resumed, self.changes, self.log)
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
+        check_launched(trainer.world_size)
+        return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -150,8 +160,24 @@ class TrainingCLI(LightningCLI):
             rank_zero_info(describe(self.resumed.path, self.stored))
             # Words and labels keep the indices that the weights were trained with.
             self.model.check_metadata(self.stored[METADATA])
-            self.datamodule.use_metadata(self.stored[METADATA])
             self.model.resumed = self.stored["state_dict"]
+            try:
+                self.datamodule.use_metadata(self.stored[METADATA])
+            except KeyError as error:
+                name = type(self.datamodule).__name__
+                raise InputError(
+                    f"a {name} needs {error} of what the checkpoint knows of its data, which "
+                    "were of another task: leave out --data"
+                ) from error
+
+    def before_fit(self) -> None:
+        done = 0 if self.stored is None else self.stored.get("epoch", 0)
+        limit = self.trainer.max_epochs
+        if limit is not None and -1 < limit < done:
+            raise InputError(
+                f"trainer.max_epochs is {limit}, and the checkpoint has trained {done} epochs: "
+                "raise it, or leave out --ckpt_path to train anew"
+            )
 
     def after_fit(self) -> None:
         begun = 0 if self.stored is None else self.stored["global_step"]
@@ -173,12 +199,6 @@ def run(command: str, args: list[str]) -> None:
     except SystemExit:
         leave()
         raise
-    except ValueError as error:
-        # jsonargparse wraps what a constructor says.
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__ or cause.__context__
-        raise cause or error from None
 
 
 def build(args: list[str], run: bool = True) -> TrainingCLI:
@@ -275,5 +295,7 @@ def _silence_noise() -> None:
         # A resumed run keeps its checkpoints where they are; a measured one needs no callbacks.
         "Checkpoint directory .* exists and is not empty",
         "callbacks used to create the checkpoint need to be provided",
+        # An epoch that is cut short has no validation.
+        r"ModelCheckpoint\(monitor=.*could not find the monitored key",
     ):
         warnings.filterwarnings("ignore", message=f".*{message}")

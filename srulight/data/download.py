@@ -5,17 +5,19 @@ import http.client
 import os
 import shutil
 import tarfile
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import URLError
 
 import rich.console
 import rich.progress
 
 from srulight.errors import InputError
+from srulight.storage import written
 
 _TIMEOUT = 30  # Seconds without an answer.
 
@@ -50,15 +52,15 @@ def download(source: Source, target: Path) -> None:
     Raises:
         InputError: If the network fails or the checksum is wrong.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(target)
-    try:
-        with urllib.request.urlopen(source.url, timeout=_TIMEOUT) as response, part.open("wb") as f:
-            size = int(response.headers.get("Content-Length", 0))
-            with rich.progress.wrap_file(
-                response, size, description=source.url, console=rich.console.Console(stderr=True)
-            ) as shown:
-                shutil.copyfileobj(shown, f)
+    with written(target) as part:
+        try:
+            _fetch(source.url, part)
+        except (URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
+            raise InputError(
+                f"{source.url} could not be downloaded ({e}); fetch it by hand, put it in "
+                f"{target.parent.absolute()} (unpacked, if it is an archive) and unset "
+                "--data.download"
+            ) from e
         with part.open("rb") as f:
             found = hashlib.file_digest(f, "sha256").hexdigest()
         if found != source.sha256:
@@ -66,14 +68,14 @@ def download(source: Source, target: Path) -> None:
                 f"{source.url} is not the file expected: sha256 {source.sha256} expected, got "
                 f"{found}; nothing was kept"
             )
-        os.replace(part, target)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
-        raise InputError(
-            f"{source.url} could not be downloaded ({e}); fetch it by hand, put it in "
-            f"{target.parent.absolute()} (unpacked, if it is an archive) and unset --data.download"
-        ) from e
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _fetch(url: str, path: Path) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, path.open("wb") as file:
+        size = int(response.headers.get("Content-Length", 0))
+        console = rich.console.Console(stderr=True)
+        with rich.progress.wrap_file(response, size, description=url, console=console) as shown:
+            shutil.copyfileobj(shown, file)
 
 
 def download_zip(source: Source, members: Mapping[str, Path]) -> None:
@@ -93,11 +95,11 @@ def download_zip(source: Source, members: Mapping[str, Path]) -> None:
         download(source, archive)
         with zipfile.ZipFile(archive) as opened:
             for member, target in members.items():
-                part = _part(target)
-                part.write_bytes(opened.read(member))
-                os.replace(part, target)
+                with written(target) as part:
+                    part.write_bytes(opened.read(member))
     finally:
-        archive.unlink(missing_ok=True)
+        with suppress(OSError):
+            archive.unlink()
 
 
 def download_tar(source: Source, member: str, folder: Path) -> None:
@@ -130,5 +132,6 @@ def download_tar(source: Source, member: str, folder: Path) -> None:
             f"{source.url} could not be unpacked in {folder.absolute()}: {error}; nothing was kept"
         ) from error
     finally:
-        archive.unlink(missing_ok=True)
+        with suppress(OSError):
+            archive.unlink()
         shutil.rmtree(unpacked, ignore_errors=True)

@@ -5,7 +5,9 @@ Shapes, here and in all of srulight: B sequences, T steps, F input features, H o
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 
@@ -85,6 +87,38 @@ EncoderFactory = Callable[[int], Encoder]
 """Builds an encoder for a given ``input_size``. The type a task asks for."""
 
 RecurrentFactory = Callable[[int], Recurrent]
+
+
+_E = TypeVar("_E", bound=Encoder)
+
+
+def build_encoder(build: Callable[[int], _E], input_size: int) -> _E:
+    """Builds an encoder, and looks whether it keeps what ``Encoder`` promises of shapes.
+
+    Args:
+        build: Builds it.
+        input_size: Features per input step, F.
+
+    Raises:
+        ValueError: If it has no ``output_size``, or gives another number of features.
+    """
+    encoder = build(input_size)
+    name = type(encoder).__name__
+    if not isinstance(getattr(encoder, "output_size", None), int):
+        raise ValueError(f"{name} must set output_size, the number of features it gives for a step")
+    weight = next(encoder.parameters(), torch.empty(0))
+    if not weight.is_meta:
+        # Training is how modules begin; without it nothing random happens.
+        encoder.eval()
+        with torch.no_grad():
+            features = encoder(weight.new_zeros(1, 2, input_size)).size(-1)
+        encoder.train()
+        if features != encoder.output_size:
+            raise ValueError(
+                f"{name} gives {features} features for a step, and its output_size is "
+                f"{encoder.output_size}"
+            )
+    return encoder
 
 
 def refuse_to_resume(encoder: Recurrent) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from srulight.encoders import EncoderFactory
+from srulight.encoders.base import build_encoder
 from srulight.layers import Dropout
 
 
@@ -39,7 +40,7 @@ class Stacked(nn.Module):
         self.output_size = 0
         size = input_size
         for _ in range(num_layers):
-            layer = factory(size)
+            layer = build_encoder(factory, size)
             self.layers.append(layer)
             size = layer.output_size
             self.output_size += size

@@ -4,7 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -169,7 +169,7 @@ class Task(LightningModule, ABC):
     def _build(self, metadata: dict[str, Any]) -> None:
         try:
             with nullcontext() if self.resumed is None else bounded(self.resumed):
-                self.build(metadata)
+                self.build(_Known(metadata, type(self).__name__))
         except (ValueError, ArithmeticError) as error:  # a setting of the encoder's, say
             raise InputError(str(error)) from error
         self.metadata = metadata
@@ -264,6 +264,20 @@ class Task(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+class _Known(dict[str, Any]):
+    """What data know, which says more than that a key is missing."""
+
+    def __init__(self, metadata: dict[str, Any], task: str) -> None:
+        super().__init__(metadata)
+        self._task = task
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise InputError(
+            f"a {self._task} needs {key} of its data, which know {', '.join(self) or 'nothing'}: "
+            "they are data of another task"
+        )
 
 
 def _is_plain(value: object) -> bool:

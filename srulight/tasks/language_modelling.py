@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from srulight.batch import IGNORED, StreamBatch
 from srulight.encoders import SRU, RecurrentFactory
+from srulight.encoders.base import build_encoder
 from srulight.errors import InputError
 from srulight.layers import AdaptiveSoftmax, Dropout, Softmax, TokenLayers
 from srulight.metrics import MeanLoss
@@ -89,7 +90,7 @@ class LanguageModelling(Task):
 
     def build(self, metadata: dict[str, Any]) -> None:
         self.codec = get_codec(metadata)
-        self.encoder = self.encoder_factory(self.embedding_size)
+        self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
         if self.encoder.bidirectional:
             raise InputError(
                 "a language model must not read what it predicts: set "

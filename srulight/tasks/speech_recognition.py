@@ -16,6 +16,7 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from srulight.batch import SpeechBatch
 from srulight.decoding import BeamSearch, Decoder, Greedy, NGram, Token
 from srulight.encoders import SRU, EncoderFactory, Recurrent
+from srulight.encoders.base import build_encoder
 from srulight.errors import InputError
 from srulight.frontend import Frontend
 from srulight.layers import Convolutions, Dropout, SpecAugment, SubsamplingFactory
@@ -152,7 +153,7 @@ class SpeechRecognition(Task):
         self.speller = get_speller(metadata["speller"])
         self.augment = SpecAugment(*self.masks)
         self.subsampling = self.subsampling_factory(metadata["bands"])
-        self.encoder = self.encoder_factory(self.subsampling.output_size)
+        self.encoder = build_encoder(self.encoder_factory, self.subsampling.output_size)
         self.head = nn.Linear(self.encoder.output_size, len(self.speller.tokens))
         self.step_seconds: float = self.subsampling.shift * metadata["frame_seconds"]
         self.train_loss = MeanLoss()

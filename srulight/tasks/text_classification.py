@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from srulight.batch import IGNORED, TextBatch
 from srulight.encoders import SRU, EncoderFactory, Recurrent
+from srulight.encoders.base import build_encoder
 from srulight.errors import InputError
 from srulight.layers import Dropout
 from srulight.masking import last_step, masked_max, masked_mean
@@ -99,7 +100,7 @@ class TextClassification(Task):
         nn.init.uniform_(self.embedding.weight, -0.25, 0.25)
         self.embedding.weight.data[0] = 0
         self.embedding.weight.requires_grad_(not self.freeze_embedding)
-        self.encoder = self.encoder_factory(self.embedding_size)
+        self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
         self.head = nn.Linear(self.encoder.output_size, classes)
         self.train_loss = MeanLoss()
         self.val_metrics = _metrics("val/", classes)

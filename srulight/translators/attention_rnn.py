@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from srulight.encoders import SRU, EncoderFactory, RecurrentFactory
-from srulight.encoders.base import refuse_to_resume
+from srulight.encoders.base import build_encoder, refuse_to_resume
 from srulight.layers import Dropout
 from srulight.masking import masked_mean, valid_steps
 from srulight.translators.attention import Scoring, get_attention, weigh
@@ -54,10 +54,10 @@ class AttentionRNN(Translator):
         build = encoder or (
             lambda size: SRU(size, 256, bidirectional=True, dropout=0.1, highway_bias=-2.0)
         )
-        self.encoder = build(input_size)
+        self.encoder = build_encoder(build, input_size)
         self.memory_size = memory_size = self.encoder.output_size
         build_decoder = decoder or (lambda size: SRU(size, 512, dropout=0.1, highway_bias=-2.0))
-        self.decoder = build_decoder(input_size * (2 if input_feeding else 1))
+        self.decoder = build_encoder(build_decoder, input_size * (2 if input_feeding else 1))
         refuse_to_resume(self.decoder)
         size = self.decoder.output_size
         self.attention = get_attention(attention, size, memory_size)

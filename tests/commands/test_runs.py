@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from srulight.checkpoint import read
+from srulight.cli import main
 from srulight.commands.runs import (
     files_first,
     find_checkpoint,
@@ -62,6 +63,30 @@ def checkpoint(root: Path, run: str, name: str, step: int) -> Path:
     torch.save({"metadata": {}, "global_step": step, "weight": torch.ones(1000)}, path)
     os.utime(path, (step, step))
     return path
+
+
+@pytest.mark.parametrize("name", ["last", "auto"])
+def test_a_clock_that_was_set_back_changes_nothing_in_a_run(name: str, tmp_path: Path) -> None:
+    checkpoint(tmp_path, "version_0", "previous", 50)
+    last = checkpoint(tmp_path, "version_0", "last", 60)
+    os.utime(last, (40, 40))
+    checkpoint(tmp_path, "version_1", "last", 45)
+    args = [f"--trainer.default_root_dir={tmp_path}"]
+    found = find_resumable(args) if name == "auto" else None
+    assert (found.path if found else find_checkpoint(name, args)) == last
+
+
+@pytest.mark.parametrize("text", ["trainer: [1]", "- 1", "1", "", "trainer:"])
+def test_a_configuration_of_another_form_is_left_to_the_parser(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    args = [f"--config={config}", f"--data.root={tmp_path}"]
+    assert find_resumable([*args, f"--trainer.default_root_dir={tmp_path}"]) is None
+    with pytest.raises(SystemExit):
+        main(["fit", *args, f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=auto"])
+    assert "error: " in capsys.readouterr().err
 
 
 def damage(path: Path) -> None:

@@ -5,11 +5,13 @@ import hashlib
 import http.server
 import io
 import os
+import resource
 import signal
 import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,17 @@ from srulight.errors import InputError
 
 def source(path: Path) -> Source:
     return Source(path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Lets no file grow beyond a size, which fails as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def files(folder: Path) -> set[str]:
@@ -205,3 +218,30 @@ def test_corpora_without_a_source_fetch_nothing(tmp_path: Path) -> None:
     Grammar().fetch(tmp_path)
     Tables().fetch(tmp_path)
     assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("kind", ["file", "zip", "tar"])
+def test_what_cannot_be_kept_is_a_sentence_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "content").write_bytes(os.urandom(200_000))
+    archive = tmp_path / "archive"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.write(tmp_path / "content", "a")
+    else:
+        with tarfile.open(archive, "w") as opened:
+            opened.add(tmp_path / "content", "folder/a")
+    target = tmp_path / "target"
+
+    def fetch(folder: Path) -> None:
+        if kind == "file":
+            download(source(tmp_path / "content"), folder / "a")
+        elif kind == "zip":
+            download_zip(source(archive), {"a": folder / "a"})
+        else:
+            download_tar(source(archive), "folder", folder)
+
+    with full_disk(100_000), pytest.raises(InputError, match="no room for it"):
+        fetch(target)
+    assert files(target) == set()
+    with pytest.raises(InputError, match=f"{archive} is a file and no folder"):
+        fetch(archive)
