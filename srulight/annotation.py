@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srulight.errors import InputError
@@ -93,13 +94,17 @@ def _load(pipeline: str) -> "Language":
             f'annotator {pipeline} needs spaCy: pip install "srulight[annotation]", or leave the '
             "annotator out"
         ) from error
+    missing = InputError(
+        f"spaCy has no pipeline {pipeline}: python -m spacy download {pipeline}, or leave the "
+        "annotator out"
+    )
+    # Of a checkpoint, maybe: spaCy would import whatever package has that name.
+    if not Path(pipeline).is_dir() and pipeline not in spacy.util.get_installed_models():
+        raise missing
     try:
         return spacy.load(pipeline)
     except OSError as error:
-        raise InputError(
-            f"spaCy has no pipeline {pipeline}: python -m spacy download {pipeline}, or leave the "
-            "annotator out"
-        ) from error
+        raise missing from error
 
 
 def _doc(spacy: "Language", text: str, tokenizer: PlacingTokenizer) -> tuple["Doc", Any]:

@@ -1,16 +1,20 @@
 """Loading a trained task from its checkpoint alone."""
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import instantiate_module
 
 from srulight.devices import get_device
 from srulight.errors import InputError
-from srulight.plugins import load_plugins
+from srulight.fields import known
+from srulight.plugins import load_plugins, trusted_modules
+from srulight.structure import require, require_checkpoint
 from srulight.tasks.base import DROPPED, METADATA, TASK, Task
+from srulight.trust import Vetting
 
 CONFIG = "config"
 """Where a checkpoint of the command line keeps its whole configuration."""
@@ -40,6 +44,7 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or METADATA not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of srulight")
+    require(checkpoint, {METADATA: dict, "global_step": int}, str(path))
     return checkpoint
 
 
@@ -61,7 +66,11 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
     Args:
         path: The file.
         checkpoint: What it holds.
+
+    Raises:
+        InputError: If it is not built as a checkpoint is.
     """
+    require_checkpoint(checkpoint, str(path))
     said = f"{path}: {checkpoint[TASK].rpartition('.')[2]}"
     for name in ("encoder", "translator"):
         setting = checkpoint["hyper_parameters"].get(name)
@@ -77,36 +86,46 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in said)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Task:
+def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> Task:  # noqa: ANN401
     """Loads a trained task, ready to predict; neither data nor configuration are needed.
+
+    Nothing that the file names is run or imported: it may name classes that are imported already,
+    or offered by a plug-in, where they are of the kind that a setting is for.
 
     Args:
         path: A checkpoint, ``best.ckpt`` or ``last.ckpt``.
         device: Where the weights go, "cpu" or "cuda".
+        **code: Arguments of the task that were given as code in training, which no file can hold:
+            ``encoder=lambda size: ...``.
 
     Raises:
-        InputError: If there is no such device, or the file is no checkpoint of srulight, or holds
-            a task that was made in Python with arguments that no file can hold.
+        InputError: If there is no such device, or the file is not a checkpoint of srulight, names
+            what it must not, or lacks an argument that was given as code.
     """
     device = get_device(device)
     load_plugins()
     checkpoint = read(path)
-    dropped = checkpoint[DROPPED]
-    if dropped:
+    require_checkpoint(checkpoint, str(path))
+    missing = [name for name in checkpoint[DROPPED] if name not in code]
+    if missing:
         raise InputError(
-            f"{path} was trained from Python with {' and '.join(dropped)} given as code, which no "
-            f"checkpoint holds: use TheTask.load_from_checkpoint(path, {dropped[0]}=...)"
+            f"{path} was trained from Python with {' and '.join(missing)} given as code, which no "
+            f"checkpoint holds: use srulight.load(path, {missing[0]}=...)"
         )
-    by_name = {f"{task.__module__}.{task.__qualname__}": task for task in _subclasses(Task)}  # type: ignore[type-abstract]
-    if checkpoint[TASK] not in by_name:
-        raise InputError(f"{path} holds a {checkpoint[TASK]}: import or install it first")
-    task = by_name[checkpoint[TASK]].load_from_checkpoint(
-        path, map_location=device, weights_only=True
-    )
-    return task.eval()
-
-
-def _subclasses(cls: type[Task]) -> Iterator[type[Task]]:
-    for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
+    cls = known(checkpoint[TASK], (Task,))
+    if cls is None:
+        raise InputError(
+            f"{path} holds a {checkpoint[TASK]:.80}: import or install it first, or name "
+            "its module in SRULIGHT_PLUGINS"
+        )
+    # Names that begin with a line below are Lightning's, which would build the task by them.
+    stored = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
+    settings = Vetting(path, trusted_modules()).arguments(stored, cls, "hyper_parameters")
+    try:
+        task: Task = instantiate_module(cls, {**settings, **code})
+    except (ArgumentError, ValueError) as error:
+        reason = " ".join(str(error).replace("module.", "").split())
+        raise InputError(f"{path} holds settings that cannot be used: {reason}") from error
+    task.on_load_checkpoint(checkpoint)
+    task.load_state_dict(checkpoint["state_dict"])
+    return task.to(device).eval()

@@ -150,13 +150,13 @@ class Vocabulary:
             fills short sentences, and ``<unk>``, which stands for any word not in the list.
 
     Raises:
-        ValueError: If the list does not begin with the two.
+        InputError: If the list does not begin with the two.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
         if self.words[:2] != [PAD, UNKNOWN]:
-            raise ValueError(f"words must begin with {PAD}, {UNKNOWN}, got {self.words[:2]}")
+            raise InputError(f"words must begin with {PAD}, {UNKNOWN}, got {self.words[:2]}")
         # A text that spells out "<pad>" must not make padding in the middle of a sentence.
         self._indices = {word: i for i, word in enumerate(self.words) if i > 1}
 

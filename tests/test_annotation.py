@@ -1,6 +1,7 @@
 """Words and where they stand; what spaCy adds."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,16 @@ def test_missing_spacy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(InputError, match="annotator en_core_web_sm needs spaCy: pip install"):
         Annotator("en_core_web_sm")
+
+
+def test_a_package_that_is_no_pipeline_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("spacy")
+    (tmp_path / "no_pipeline.py").write_text("raise SystemExit('imported')")
+    info = tmp_path / "no_pipeline-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: no_pipeline\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="spaCy has no pipeline no_pipeline"):
+        Annotator("no_pipeline")

@@ -60,7 +60,7 @@ def test_a_language_model_on_two_processes(tmp_path: Path) -> None:
     assert not torch.equal(*states)
     resumed = f"--ckpt_path={folder / 'step=6.ckpt'}"
     where = f"--trainer.default_root_dir={tmp_path / 'whole'}"
-    run("fit", resumed, where)
+    run("fit", resumed, where, "--trainer.strategy=ddp", "--trainer.devices=2")
     again = torch.load(folder / "last.ckpt", weights_only=True)
     assert again["global_step"] == whole["global_step"]
     assert torch.equal(weights(again), weights(whole))

@@ -1,12 +1,16 @@
 """A resumed run goes on exactly where it was, in its batches, its metrics and its log."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 
 from srulight.data import TaskData
 from srulight.logs import Log
+from srulight.structure import require, require_like
 
 KEY = "place"
 
@@ -42,6 +46,19 @@ class Place(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._restored = checkpoint.get(KEY)
+        # One that was made without them is good for measuring and predicting.
+        needed = {"optimizer_states": list, "lr_schedulers": list}
+        require(checkpoint, needed, f"{trainer.ckpt_path}, to go on from,")
+        states = checkpoint.get("callbacks", {})
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            key = callback.state_key
+            # What others keep is theirs to check.
+            if key in states and type(callback).__module__.startswith(("lightning.", "srulight.")):
+                where = f"{trainer.ckpt_path}: the state of {type(callback).__name__}"
+                require_like(states[key], callback.state_dict(), where)
+                if isinstance(callback, ModelCheckpoint):
+                    states[key] = _own_files(states[key], callback, Path(trainer.ckpt_path or ""))
+                    require(states[key], {"best_k_models?": {"*": Tensor}}, where)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._restored is None:
@@ -88,6 +105,29 @@ class Place(Callback):
         if "steps" in self._restored:
             trainer.fit_loop.epoch_loop._batches_that_stepped = self._restored["steps"]
         self._restored = None
+
+
+def _own_files(state: dict[str, Any], callback: ModelCheckpoint, path: Path) -> dict[str, Any]:
+    """Lets a callback that keeps checkpoints know of those in its own folder only.
+
+    It deletes what is no longer among the best, with all that is in it, wherever the state says
+    that it is. And a run that was moved finds its best again.
+    """
+    folder = Path(callback.dirpath or "")
+    own = callback.state_dict()
+    if state["dirpath"] != callback.dirpath and path.absolute().parent != folder.absolute():
+        return own
+
+    def moved(file: str) -> str:
+        name = Path(file).name
+        return str(folder / name) if name.endswith(".ckpt") else ""
+
+    best = moved(state["best_model_path"])
+    if not Path(best).is_file():
+        return own
+    files = {name: moved(state[name]) for name in state if name.endswith("_path")}
+    kept = {moved(file): score for file, score in state["best_k_models"].items() if moved(file)}
+    return {**state, **files, "best_k_models": kept, "dirpath": callback.dirpath}
 
 
 def _log(trainer: Trainer) -> Log | None:

@@ -7,6 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from srulight.errors import InputError
 from srulight.processes import gather
 
 KEY = "random_states"
@@ -34,6 +35,8 @@ class RandomState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         states = checkpoint.get(KEY, [])
+        for state in states:
+            _check(state["cpu"])
         if len(states) == trainer.world_size:
             self._state = states[trainer.global_rank]
         elif states:
@@ -65,3 +68,11 @@ class RandomState(Callback):
         if device.type == "cuda" and "cuda" in self._state:
             torch.cuda.set_rng_state(self._state["cuda"], device)
         self._state = None
+
+
+def _check(state: Tensor) -> None:
+    """Raises InputError if it is no state of the CPU's generator."""
+    try:
+        torch.Generator().set_state(state)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{KEY} in the checkpoint: {error}") from error

@@ -41,6 +41,7 @@ from srulight.commands.runs import (
     find_resumable,
     with_packaged_configs,
 )
+from srulight.commands.stored import configuration, left_out, require_classes
 from srulight.data import TaskData
 from srulight.errors import InputError, check_range
 from srulight.logs import Log
@@ -48,6 +49,7 @@ from srulight.plugins import load_plugins
 from srulight.processes import check_launched, leave
 from srulight.program import program
 from srulight.storage import written
+from srulight.structure import require_checkpoint
 from srulight.tasks import Task
 from srulight.tasks.base import METADATA
 
@@ -94,7 +96,9 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         # Without Lightning's warning that args are given although sys.argv has some too.
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
-        _check_ranges(self.config.get(self.config.get("subcommand"), self.config))
+        config = self.config.get(self.config.get("subcommand"), self.config)
+        require_classes(config.as_dict())
+        _check_ranges(config)
 
     def _parse_ckpt_path(self) -> None:
         """Replaces Lightning's rule that the checkpoint wins; prints what the user changed."""
@@ -112,6 +116,10 @@ class TrainingCLI(LightningCLI):
         if self.changes:
             lines = [f"  {name}: {old} -> {new}" for name, (old, new) in self.changes.items()]
             rank_zero_info("changed since the checkpoint:\n" + "\n".join(lines))
+        if self.config.get("subcommand") == "fit" and (left := left_out(self.stored[CONFIG], now)):
+            rank_zero_info(
+                f"not taken from the checkpoint: {', '.join(left)}; say again what is wanted"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self._get(self.config_init, "trainer")
@@ -128,7 +136,7 @@ class TrainingCLI(LightningCLI):
             kwargs |= for_training(config, self.model, resumed, self.changes, self.log)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, TypeError, MisconfigurationException) as error:
             raise InputError(f"trainer: {error}") from error
         check_launched(trainer.world_size)
         return trainer
@@ -154,6 +162,8 @@ class TrainingCLI(LightningCLI):
         if self.resumed is not None and self.stored is not None:
             rank_zero_info(describe(self.resumed.path, self.stored))
             # Words and labels keep the indices that the weights were trained with.
+            self.model.check_metadata(self.stored[METADATA])
+            self.model.resumed = self.stored["state_dict"]
             try:
                 self.datamodule.use_metadata(self.stored[METADATA])
             except KeyError as error:
@@ -268,11 +278,10 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
     else:
         path = find_checkpoint(value, others)
         resumed = Resumed(path, read(path))
+    require_checkpoint(resumed.stored, str(resumed.path))
     args = ["--weights_only=true", *others, f"--ckpt_path={resumed.path}"]
     if CONFIG in resumed.stored:
-        keep = ("seed_everything", "model", "data", "trainer")
-        config = {k: v for k, v in resumed.stored[CONFIG].items() if k in keep and v is not None}
-        args = [f"--config={json.dumps(config)}", *args]
+        args = [f"--config={json.dumps(configuration(resumed, others))}", *args]
     return args, resumed
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from lightning import LightningDataModule
 
 from srulight.data.loading import ResumableLoader
+from srulight.errors import InputError
 
 
 class TaskData(LightningDataModule, ABC):
@@ -68,4 +69,9 @@ class TaskData(LightningDataModule, ABC):
         return {"place": 0 if place >= trainer.num_training_batches else place}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._place = state_dict.get("place", 0)
+        place = state_dict.get("place", 0) if isinstance(state_dict, dict) else None
+        if not isinstance(place, int) or place < 0:
+            raise InputError(
+                f"the place in the data must be a number of batches, got {place!r:.60}"
+            )
+        self._place = place

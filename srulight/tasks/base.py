@@ -3,7 +3,8 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from contextlib import nullcontext
+from typing import Any, ClassVar, NoReturn, Self
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -16,7 +17,9 @@ from srulight.errors import InputError
 from srulight.files import well_formed
 from srulight.metrics import MeanLoss
 from srulight.processes import gather
+from srulight.structure import require, require_like
 from srulight.tasks.compiling import check_compiler
+from srulight.tasks.restoring import bounded, check_optimizer, check_schedule, refuse_others
 
 METADATA = "metadata"
 DROPPED = "hyper_parameters_dropped"
@@ -42,21 +45,37 @@ class Task(LightningModule, ABC):
         carried: What this process's training carries from each batch to the next: the state after
             the last one; None for nothing. A checkpoint holds that of every process.
         monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
+        knows: Shape of ``metadata``, as for :func:`srulight.structure.require`, which that of a
+            checkpoint is checked against.
         optimizer_factory: Builds the optimiser from the parameters; Adam with a learning rate of
             0.001 if None. Set by each task.
         scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
             every batch (ReduceLROnPlateau: every epoch); None for a constant rate. Set by each
             task.
+        resumed: Weights of the checkpoint that the task goes on from, which bound its size; None
+            for a new one.
         compiled: Whether a trainer runs the task through ``torch.compile``. Set by tasks that can.
     """
 
     metadata: dict[str, Any] | None = None
     carried: Tensor | None = None
     monitor: ClassVar[tuple[str, str]]
+    knows: ClassVar[dict[str, Any]] = {}
     optimizer_factory: OptimizerCallable | None
     scheduler_factory: LRSchedulerCallable | None
+    resumed: dict[str, Tensor] | None = None
+    _fresh_schedule: dict[str, Any] | None = None
     compiled: bool = False
     train_loss: MeanLoss
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: object, **code: object) -> Self:
+        """Refuses: Lightning's own way runs what a file names.
+
+        Raises:
+            TypeError: Always; ``srulight.load`` does the same safely.
+        """
+        raise TypeError("use srulight.load(path), which runs nothing that the file names")
 
     @abstractmethod
     def build(self, metadata: dict[str, Any]) -> None:
@@ -96,6 +115,10 @@ class Task(LightningModule, ABC):
         if self.metadata is None:
             raise RuntimeError("train the task, or load a checkpoint, before predicting")
         return self.metadata
+
+    def check_metadata(self, metadata: dict[str, Any]) -> None:
+        """Raises InputError if metadata of a checkpoint are not what the task knows of its data."""
+        require(metadata, self.knows, METADATA)
 
     def warm_start(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
@@ -158,10 +181,21 @@ class Task(LightningModule, ABC):
 
     def _build(self, metadata: dict[str, Any]) -> None:
         try:
-            self.build(_Known(metadata, type(self).__name__))
-        except ValueError as error:  # a setting of the encoder's, say
+            with nullcontext() if self.resumed is None else bounded(self.resumed):
+                self.build(_Known(metadata, type(self).__name__))
+        except (ValueError, ArithmeticError) as error:  # a setting of the encoder's, say
             raise InputError(str(error)) from error
         self.metadata = metadata
+
+    def _build_from_file(self, metadata: dict[str, Any]) -> None:
+        self.check_metadata(metadata)
+        try:
+            self._build(metadata)
+        except (LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
+            raise InputError(
+                f"settings and {METADATA} in the checkpoint make no {type(self).__name__}: "
+                f"{type(error).__name__} {error}"
+            ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
@@ -178,24 +212,33 @@ class Task(LightningModule, ABC):
         checkpoint[DROPPED] = [name for name in arguments if name not in settings]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        weights = self.resumed = checkpoint["state_dict"]
         if self.metadata is None:
-            self._build(checkpoint[METADATA])
+            self._build_from_file(checkpoint[METADATA])
         if self._trainer is None:
+            refuse_others(self.state_dict(), weights)
             return
         # A strategy that shards weights loads them later, by names of its own.
         if not self.trainer.strategy.restore_checkpoint_after_setup:
-            _refuse_others(self.state_dict(), checkpoint["state_dict"])
+            refuse_others(self.state_dict(), weights)
         for state in checkpoint.get(TRAIN_LOSS, [])[self.global_rank :: self.trainer.world_size]:
+            require_like(state, self.train_loss.metric_state, TRAIN_LOSS)
             self.train_loss.update(**{name: sums.to(self.device) for name, sums in state.items()})
         carried = checkpoint.get(CARRIED, [None])
         if len(carried) == self.trainer.world_size:
             self.carried = carried[self.global_rank]
-        elif carried[0] is not None:
+        elif carried and carried[0] is not None:
             rank_zero_info(
                 f"the checkpoint is of {len(carried)} processes and this run has "
                 f"{self.trainer.world_size}: the text under way is read on without a memory of "
                 "what came before"
             )
+
+    def on_train_start(self) -> None:
+        if self._fresh_schedule is not None:
+            # torch puts whatever a checkpoint holds into it.
+            for config in self.trainer.lr_scheduler_configs:
+                check_schedule(config.scheduler, self._fresh_schedule)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [p for p in self.parameters() if p.requires_grad]
@@ -204,6 +247,7 @@ class Task(LightningModule, ABC):
         )
         try:
             optimizer = build(trained)
+            optimizer.register_load_state_dict_pre_hook(check_optimizer)
             if self._trainer is not None and self.trainer.gradient_clip_val:
                 # Gradients must be unscaled before they are clipped, and a fused optimiser would
                 # do it later: Lightning refuses that (2.6), in bfloat16, which has no scale, too.
@@ -211,7 +255,8 @@ class Task(LightningModule, ABC):
             if self.scheduler_factory is None:
                 return optimizer
             scheduler = self.scheduler_factory(optimizer)
-        except ValueError as error:
+            self._fresh_schedule = scheduler.state_dict()
+        except (ValueError, RuntimeError) as error:  # torch raises both for settings
             raise InputError(str(error)) from error
         if isinstance(scheduler, ReduceLROnPlateau):
             return {
@@ -245,18 +290,6 @@ class _Known(dict[str, Any]):
         raise InputError(
             f"a {self._task} needs {key} of its data, which know {', '.join(self) or 'nothing'}: "
             "they are data of another task"
-        )
-
-
-def _refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
-    """Raises InputError if a checkpoint's weights are not those of the model."""
-    shapes, others = ({name: w.shape for name, w in ws.items()} for ws in (own, stored))
-    differ = sorted(n for n in own.keys() | stored.keys() if shapes.get(n) != others.get(n))
-    if differ:
-        raise InputError(
-            f"the model is not that of the checkpoint: {len(differ)} weights are in one only, or "
-            f"of another shape, such as {differ[0]}; leave out what changes it, or leave out "
-            "--ckpt_path to train it anew"
         )
 
 

@@ -64,6 +64,7 @@ class LanguageModelling(Task):
     """
 
     monitor = ("val/loss", "min")
+    knows = {"level": str, "words": [str], "tokenizer": str, "lowercase": bool}  # noqa: RUF012
 
     def __init__(
         self,
@@ -132,6 +133,13 @@ class LanguageModelling(Task):
         losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
         # The number stays where it is: to look at it would be to wait for a GPU.
         return losses, (targets != IGNORED).sum(), state.detach()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.carried is not None and self.carried.dim() != 3:
+            raise InputError(
+                f"the state of the text must be (L, B, S), got {tuple(self.carried.shape)}"
+            )
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
         before = None if batch.is_first else self.carried

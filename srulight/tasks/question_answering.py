@@ -68,6 +68,10 @@ class QuestionAnswering(Task):
     """
 
     monitor = ("val/f1", "max")
+    knows = {  # noqa: RUF012
+        "words": [str], "lowercase": bool, "tag_names": [[str]], "lemmas": bool, "window": int,
+        "overlap": int, "no_answer": bool, "annotator": (str, type(None)),
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -89,6 +89,14 @@ class SpeechRecognition(Task):
     """
 
     monitor = ("val/wer", "min")
+    knows = {  # noqa: RUF012
+        "frontend": {
+            "filter_bank": (dict, type(None)), "channels": str, "normalization": str,
+            "mean": [(int, float)], "std": [(int, float)],
+        },
+        "speller": {"unit": str, "tokens?": [str], "model?": str},
+        "bands": int, "frame_seconds": (int, float), "lowercase": bool,
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -64,6 +64,9 @@ class TextClassification(Task):
     """
 
     monitor = ("val/accuracy", "max")
+    knows = {  # noqa: RUF012
+        "words": [str], "labels": [str], "tokenizer": str, "lowercase": bool, "max_length": int,
+    }  # fmt: skip
 
     def __init__(
         self,

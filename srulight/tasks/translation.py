@@ -24,6 +24,11 @@ from srulight.translators import AttentionRNN, Decoded, Memory, State, Translato
 
 Tied = Literal["none", "output", "all"]
 
+_TOKENIZER = {
+    "tokenization": str, "words?": [str], "model?": str, "language?": str, "lowercase": bool,
+    "detokenize?": bool,
+}  # fmt: skip
+
 
 class Translation(Task):
     """Encodes a sentence, and writes its translation token by token.
@@ -59,6 +64,7 @@ class Translation(Task):
     """
 
     monitor = ("val/bleu", "max")
+    knows = {"source": _TOKENIZER, "target": _TOKENIZER, "joint": bool}  # noqa: RUF012
 
     def __init__(
         self,

@@ -191,10 +191,10 @@ def test_code_does_not_travel_in_a_checkpoint(tmp_path: Path, encoder: EncoderFa
     run.save_checkpoint(tmp_path / "x.ckpt")
     with pytest.raises(InputError, match="with encoder given as code"):
         load(tmp_path / "x.ckpt")
-    again = TextClassification.load_from_checkpoint(
-        tmp_path / "x.ckpt", weights_only=True, encoder=CNN
-    )
-    assert again.eval().predict(["dull"]) == task.predict(["dull"])
+    with pytest.raises(TypeError, match=r"use srulight\.load"):
+        TextClassification.load_from_checkpoint(tmp_path / "x.ckpt", encoder=CNN)
+    again = load(tmp_path / "x.ckpt", encoder=encoder)
+    assert again.predict(["dull"]) == task.predict(["dull"])
 
 
 @pytest.mark.parametrize(
