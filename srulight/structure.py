@@ -10,8 +10,8 @@ from srulight.errors import InputError
 
 _NUMBERS = (int, float, Tensor)
 
-_COUNTS = {"ready": int, "completed": int, "started?": int, "processed?": int, "": None}
-_ALL_COUNTS = {"ready": int, "completed": int, "started": int, "processed": int, "": None}
+_COUNTS = {"ready": int, "completed": int, "started?": int, "processed?": int, "*": int}
+_ALL_COUNTS = {"ready": int, "completed": int, "started": int, "processed": int, "*": int}
 _PROGRESS = {"total": _COUNTS, "current": _COUNTS}
 _BATCHES = {"total": _ALL_COUNTS, "current": _ALL_COUNTS, "is_last_batch": bool}
 _MEASURING = {"state_dict": dict, "batch_progress": _BATCHES}
@@ -76,8 +76,8 @@ def require(value: Any, shape: Any, where: str) -> None:  # noqa: ANN401
     Args:
         value: The data.
         shape: A type, or several; a list of the shape of every item; or a mapping of names, those
-            with a question mark may be missing, ``*`` stands for any other, and with "" there are
-            no others. Whole numbers are 0 or more.
+            with a question mark may be missing, and ``*`` stands for any other. Whole numbers are
+            0 or more.
         where: What the data are called.
 
     Raises:
@@ -113,12 +113,10 @@ def _require_names(value: dict[Any, Any], shape: dict[str, Any], where: str) -> 
             raise InputError(f"{where} must have names, got {key!r:.60}")
         if key in shape or f"{key}?" in shape:
             continue
-        if "" in shape:
-            raise InputError(f"{where} has an unknown part {key!r:.60}")
         if "*" in shape:
             require(value[key], shape["*"], f"{where}.{key:.60}")
     for name, inner in shape.items():
-        if name in ("", "*"):
+        if name == "*":
             continue
         key = name.removesuffix("?")
         if key in value:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from srulight import checkpoint
 from srulight.callbacks.epoch_line import line
-from srulight.checkpoint import describe
 from srulight.cli import main
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -106,7 +106,8 @@ def test_a_checkpoint_that_is_used_is_named_with_what_it_is(
     assert folder not in capsys.readouterr().out
 
 
-def test_what_a_file_says_of_itself_is_text() -> None:
+def test_what_a_file_says_of_itself_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "require_checkpoint", lambda *_: None)
     stored: dict[str, Any] = {
         "task": "a.\x1b[2JTask",
         "global_step": 3,
@@ -117,7 +118,7 @@ def test_what_a_file_says_of_itself_is_text() -> None:
             "three": {},
         },
     }
-    said = describe("x.ckpt", stored)
+    said = checkpoint.describe("x.ckpt", stored)
     assert said == "x.ckpt: ?[2JTask with 7, best None so far 0.5000, step 3"
 
 
