@@ -157,18 +157,26 @@ define_everywhere("sru", reference.sru, _fake)
 define_everywhere("sru_backward", reference.sru_backward, _fake_backward)
 
 _library = torch.library.Library("srulight", "FRAGMENT")
-_formula = torch._library.autograd.make_autograd_impl(
-    torch.ops.srulight.sru.default, torch._library.autograd.Info(_backward, _setup)
-)
 
 
-def _differentiable(keys: Any, *arguments: Any) -> Any:  # noqa: ANN401
-    if transformed():
-        return reference.sru(*arguments)
-    return _formula(keys, *arguments)
+def _register_gradients() -> None:
+    """Registers the gradients of sru; under transformations of torch.func the reference has them."""
+    try:
+        make = torch._library.autograd.make_autograd_impl
+        formula = make(
+            torch.ops.srulight.sru.default, torch._library.autograd.Info(_backward, _setup)
+        )
+    except AttributeError:  # both are private to torch: without them only our functions transform
+        torch.library.register_autograd("srulight::sru", _backward, setup_context=_setup)
+        return
+
+    def differentiable(keys: Any, *arguments: Any) -> Any:  # noqa: ANN401
+        return reference.sru(*arguments) if transformed() else formula(keys, *arguments)
+
+    _library.impl("sru", differentiable, "Autograd", with_keyset=True)
 
 
-_library.impl("sru", _differentiable, "Autograd", with_keyset=True)
+_register_gradients()
 
 
 def cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
