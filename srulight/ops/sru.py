@@ -160,7 +160,7 @@ _library = torch.library.Library("srulight", "FRAGMENT")
 
 
 def _register_gradients() -> None:
-    """Registers the gradients of sru; under transformations of torch.func the reference has them."""
+    """Registers the gradients of sru; where torch.func transforms it, the reference has them."""
     try:
         make = torch._library.autograd.make_autograd_impl
         formula = make(
