@@ -47,7 +47,7 @@ def machine(session: Session) -> Outcome:
 
 
 def _install(session: Session, came: list[Path]) -> list[str]:
-    """Installs wheels, where only this session finds them."""
+    """Installs wheels where only the commands of this run find them."""
     wheels = [str(wheel) for wheel in came]
     if f"cp3{sys.version_info.minor}-" not in " ".join(wheels):
         return [f"the wheels in {session.wheels} are not for Python 3.{sys.version_info.minor}"]
