@@ -17,10 +17,10 @@ def check_classes(splits: Splits) -> None:
         splits: The corpus.
 
     Raises:
-        InputError: If the training sentences are all of one class.
+        InputError: If the training sentences, if they are several, are all of one class.
     """
     found = {example.label for example in splits.train}
-    if len(found) == 1:
+    if len(found) == 1 < len(splits.train):
         raise InputError(
             f"all {len(splits.train)} training sentences have the label "
             f"{splits.labels[found.pop()]!r}; expected two labels or more to tell apart"
