@@ -102,9 +102,28 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
         InputError: If there is no such device, or the file is not a checkpoint of srulight, names
             what it must not, or lacks an argument that was given as code.
     """
+    return restore(path, read(path), device, **code)
+
+
+def restore(
+    path: str | Path,
+    checkpoint: dict[str, Any],
+    device: str | torch.device = "cpu",
+    **code: Any,  # noqa: ANN401
+) -> Task:
+    """Makes the task of a checkpoint that has been read; everything else is as in :func:`load`.
+
+    Args:
+        path: The file that it was read from, for messages.
+        checkpoint: What :func:`read` returned.
+        device: As in :func:`load`.
+        **code: As in :func:`load`.
+
+    Raises:
+        InputError: As :func:`load`.
+    """
     device = get_device(device)
     load_plugins()
-    checkpoint = read(path)
     require_checkpoint(checkpoint, str(path))
     missing = [name for name in checkpoint[DROPPED] if name not in code]
     if missing:

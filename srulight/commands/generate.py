@@ -3,11 +3,8 @@
 import contextlib
 import sys
 
-from lightning.pytorch.utilities import rank_zero_info
-
-from srulight.checkpoint import describe, load, read
 from srulight.commands.parser import Parser
-from srulight.commands.runs import find_checkpoint
+from srulight.commands.runs import open_task
 from srulight.errors import InputError
 from srulight.files import well_formed
 from srulight.program import program
@@ -38,11 +35,11 @@ def generate(
         seed: Number that decides what is drawn; another each time if not given.
         device: Where to compute: cpu, cuda, cuda:1.
     """
-    path = find_checkpoint(ckpt_path)
-    rank_zero_info(describe(path, read(path)))
-    task = load(path, device)
+    task = open_task(ckpt_path, device)
     if not isinstance(task, LanguageModelling):
-        raise InputError(f"{path} holds a {type(task).__name__}; generate needs LanguageModelling")
+        raise InputError(
+            f"{ckpt_path} holds a {type(task).__name__}; generate needs LanguageModelling"
+        )
     # Before the prompt is shown: a number may be out of range.
     pieces = task.generate(prompt, length, temperature, top_k, top_p, seed)
     sys.stdout.write(well_formed(prompt))

@@ -5,15 +5,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import track
 
 from srulight.audio import Channels
-from srulight.checkpoint import describe, load, read
 from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
-from srulight.commands.runs import find_checkpoint
+from srulight.commands.runs import open_task
 from srulight.commands.transcribe import listen, transcribe
 from srulight.commands.translate import translate
 from srulight.errors import InputError, check_range
@@ -93,9 +91,7 @@ def predict(
     check_range(
         1, batch_size=batch_size, beam_size=beam_size, n_best=n_best, sample_rate=sample_rate
     )
-    path = find_checkpoint(ckpt_path)
-    rank_zero_info(describe(path, read(path)))
-    task = load(path, device)
+    task = open_task(ckpt_path, device)
     speech: dict[str, object] = {
         "stream": stream, "language_model": language_model, "channels": channels,
     }  # fmt: skip

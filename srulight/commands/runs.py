@@ -8,9 +8,10 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.checkpoint import read
+from srulight.checkpoint import describe, read, restore
 from srulight.commands.configurations import read_config
 from srulight.errors import InputError
+from srulight.tasks import Task
 
 RUNS = "runs"
 """Folder of all runs, unless a configuration says otherwise."""
@@ -149,6 +150,19 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
     for path, time in times.items():
         runs[path.parent] = max(time, runs.get(path.parent, time))
     return sorted(times, key=lambda p: (-runs[p.parent], p.parent, p.name != LAST[0]))
+
+
+def open_task(name: str, device: str) -> Task:
+    """Makes the task of a checkpoint, and says which one it is.
+
+    Args:
+        name: As for :func:`find_checkpoint`.
+        device: Where to compute: cpu, cuda, cuda:1.
+    """
+    path = find_checkpoint(name)
+    checkpoint = read(path)
+    rank_zero_info(describe(path, checkpoint))
+    return restore(path, checkpoint, device)
 
 
 def _root(args: Sequence[str]) -> str | None:
