@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from srulight.commands.training import build
-from srulight.tasks import LanguageModelling
+from srulight.tasks.language_modelling.task import LanguageModelling
 
 ROOT = Path(__file__).parents[1]
 VOCABULARY = 67

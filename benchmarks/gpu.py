@@ -172,11 +172,11 @@ def stream(args: argparse.Namespace, recorder: Recorder) -> None:
 def step(module: Recurrent, x: torch.Tensor) -> Run:
     """Makes a function that takes one step from a state that is already there."""
     with torch.no_grad():
-        state = module.resume(x)[1]
+        state = module.forward_with_state(x)[1]
 
     def run() -> None:
         with torch.no_grad():
-            module.resume(x, state)
+            module.forward_with_state(x, state)
 
     return run
 

@@ -54,9 +54,9 @@ import srulight.commands.training  # noqa: F401  before anything is forked
 from srulight.checkpoint import read
 from srulight.cli import main as command_line
 from srulight.commands.runs import LAST
-from srulight.errors import InputError
 from srulight.ops import extension
 from srulight.plugins import load_plugins
+from srulight.runtime.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COMMON = """--model.encoder.hidden_size=8 --model.optimizer.lr=0.02 --trainer.max_epochs=4
@@ -70,15 +70,17 @@ TASKS = {
     "language_modelling": f"""--config={CONFIGS / "language_model.yaml"} --data.corpus=GrammarText
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.segment_length=9
         --data.eval_tracks=3 --data.eval_segment_length=8 {WORDS}""",
-    "speech_recognition": f"""--config={CONFIGS / "speech.yaml"} --data.corpus=Dial {COMMON}
+    "speech_recognition": f"""--config={CONFIGS / "speech.yaml"} {COMMON}
+        --data.corpus=SyntheticDTMF
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.corpus.test_size=1
         --data.num_mels=12 --data.batch_frames=400 --model.subsampling.channels=8
         --model.time_masks=1""",
-    "translation": f"""--config={CONFIGS / "translation.yaml"} --data.corpus=NumberWords
+    "translation": f"""--config={CONFIGS / "translation.yaml"} --data.corpus=SyntheticNumbers
         {COMMON.replace("encoder", "translator.encoder")} --model.translator.decoder.hidden_size=8
         --data.corpus.train_size=100 --data.corpus.val_size=9 --data.corpus.test_size=1
         --data.batch_tokens=160""",
-    "question_answering": f"""--config={CONFIGS / "questions.yaml"} --data.corpus=Stories {COMMON}
+    "question_answering": f"""--config={CONFIGS / "questions.yaml"} {COMMON}
+        --data.corpus=SyntheticStories
         --data.corpus.train_size=53 --data.corpus.val_size=9 --data.corpus.test_size=1
         --data.batch_size=16 --model.embedding_size=8""",
 }
@@ -98,7 +100,7 @@ LONG = "--data.corpus.train_size=12000 --trainer.limit_train_batches=12"
 KILL, TERM, INT, USR1 = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 SIGNALS = [KILL] * 11 + [TERM] * 3 + [INT] * 3 + [USR1] * 3
 STATUS = {TERM: 143, INT: 130, USR1: 143}
-STATE = ("state_dict", "optimizer_states", "lr_schedulers", "random_states", "carried")
+STATE = ("state_dict", "optimizer_states", "lr_schedulers", "random_states", "recurrent_state")
 COUNTS = ("runs", "exact", "kills", "SIGKILL", "SIGTERM", "SIGINT", "SIGUSR1", "again")
 BAD = ("lost", "corrupt", "codes")
 

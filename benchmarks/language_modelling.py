@@ -21,7 +21,7 @@ import torch
 from trainings import ROOT, draw, fit, measure, newest
 
 from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
-from srulight.tasks import LanguageModelling
+from srulight.tasks.language_modelling.task import LanguageModelling
 
 BATCH, SEGMENT = 16, 128
 

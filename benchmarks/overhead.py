@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from srulight.memory import keep_pages
+from srulight.runtime.allocator import tune_allocator
 
-keep_pages()  # before torch allocates; for every contender
+tune_allocator()  # before torch allocates; for every contender
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -48,9 +48,10 @@ from rich.live import Live  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from srulight.commands.training import TrainingCLI, build  # noqa: E402
-from srulight.data.batching import BucketBatchSampler  # noqa: E402
-from srulight.metrics import MeanLoss  # noqa: E402
-from srulight.tasks import LanguageModelling, Task  # noqa: E402
+from srulight.data.samplers import BucketBatchSampler  # noqa: E402
+from srulight.tasks.base import Task  # noqa: E402
+from srulight.tasks.language_modelling.task import LanguageModelling  # noqa: E402
+from srulight.tasks.metrics import MeanLoss  # noqa: E402
 
 HEADS = "size|by hand ms|Trainer ms|fit ms|by hand / Trainer|us more|by hand / fit|us more"
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -107,7 +108,7 @@ def loss_function(task: Task) -> Callable[[Any], Tensor]:
     def language(batch: Any) -> Tensor:  # noqa: ANN401
         nonlocal state
         x = task.dropout(task.tokens.embed(batch.tokens))
-        features, new = task.encoder.resume(x, None if batch.is_first else state)
+        features, new = task.encoder.forward_with_state(x, None if batch.is_first else state)
         state = new.detach()
         rows = task.dropout(features).flatten(0, 1)
         return task.tokens.losses(rows, batch.targets.flatten()).mean()

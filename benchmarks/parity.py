@@ -45,7 +45,7 @@ def main() -> None:
             y = ours(x.transpose(0, 1)).transpose(0, 1)
             state = "-"
             if not theirs.bidirectional and not theirs.nn_rnn_compatible_return:
-                state = f"{difference(ours.resume(x.transpose(0, 1))[1], c):.1e}"
+                state = f"{difference(ours.forward_with_state(x.transpose(0, 1))[1], c):.1e}"
             seed = torch.randn_like(h)
             grads = [torch.autograd.grad(out, x, seed)[0] for out in (y, h)]
             row = [name, str(dtype).removeprefix("torch."), f"{difference(y, h):.1e}", state]

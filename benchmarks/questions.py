@@ -25,8 +25,9 @@ from torch import nn
 from trainings import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 
 from srulight.checkpoint import load
-from srulight.data import QuestionAnsweringData, Squad
-from srulight.tasks import QuestionAnswering
+from srulight.tasks.question_answering.corpora.squad import Squad
+from srulight.tasks.question_answering.data import QuestionAnsweringData
+from srulight.tasks.question_answering.task import QuestionAnswering
 
 # The class, its layers, and what else it is given.
 ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {

@@ -29,9 +29,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from srulight.memory import keep_pages
+from srulight.runtime.allocator import tune_allocator
 
-keep_pages()  # before torch allocates; for every contender
+tune_allocator()  # before torch allocates; for every contender
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -80,13 +80,13 @@ def step_times(size: int, dtype: torch.dtype, seconds: float) -> dict[str, float
     cell, stack = nn.LSTMCell(size, size), nn.LSTM(size, size, 4, batch_first=True)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     with torch.inference_mode(), autocast:
-        state, states = one.resume(x)[1], four.resume(x)[1]
+        state, states = one.forward_with_state(x)[1], four.forward_with_state(x)[1]
         single: dict[str, Run] = {
-            "SRU": lambda: one.resume(x, state),
+            "SRU": lambda: one.forward_with_state(x, state),
             "LSTMCell": lambda: cell(row, (zero, zero)),
         }
         deep: dict[str, Run] = {
-            "SRU, 4 layers": lambda: four.resume(x, states),
+            "SRU, 4 layers": lambda: four.forward_with_state(x, states),
             "LSTM, 4 layers": lambda: stack(x, (zeros, zeros)),
         }
         # A stream stays with one network: the pairs are measured apart.

@@ -28,10 +28,12 @@ from torch import Tensor
 from trainings import ROOT, draw, fit, measure
 
 from srulight.checkpoint import load
-from srulight.data import SpeechCorpus, SpokenDigits, YesNo
 from srulight.encoders import LSTM, SRU, Encoder, ResidualCNN
-from srulight.layers import Convolutions
-from srulight.tasks import SpeechRecognition
+from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus
+from srulight.tasks.speech_recognition.corpora.fsdd import FSDD
+from srulight.tasks.speech_recognition.corpora.yesno import YesNo
+from srulight.tasks.speech_recognition.layers.subsampling import Convolutions
+from srulight.tasks.speech_recognition.task import SpeechRecognition
 
 # Arguments of each encoder but its width, which is chosen for the number of parameters.
 ENCODERS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {
@@ -41,7 +43,7 @@ ENCODERS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {
     "biLSTM": (LSTM, {"num_layers": 3, "bidirectional": True}),
     "CNN": (ResidualCNN, {"num_layers": 10, "kernel_size": 5}),
 }
-CORPORA: dict[str, SpeechCorpus] = {"fsdd": SpokenDigits(), "yesno": YesNo()}
+CORPORA: dict[str, SpeechCorpus] = {"fsdd": FSDD(), "yesno": YesNo()}
 CHANNELS = {"fsdd": 128, "yesno": 64}
 PARAMETERS = {"fsdd": 800_000, "yesno": 200_000}
 DROPOUT = 0.2

@@ -19,8 +19,8 @@ from pathlib import Path
 from trainings import ROOT, Run, draw_progress, fit_for, measure, side_by_side, threads_each
 
 from srulight.checkpoint import load
-from srulight.data import ParallelText
-from srulight.tasks import Translation
+from srulight.tasks.translation.corpora.parallel_text import ParallelText
+from srulight.tasks.translation.task import Translation
 
 CONFIG = ROOT / "configs" / "multi30k.yaml"
 NARROW = ("--model.embedding_size=144", "--model.optimizer.lr=0.003")

@@ -8,13 +8,13 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import instantiate_module
 
-from srulight.devices import get_device
-from srulight.errors import InputError
-from srulight.fields import known
 from srulight.plugins import load_plugins, trusted_modules
-from srulight.structure import require, require_checkpoint
+from srulight.runtime.devices import get_device
+from srulight.runtime.errors import InputError
+from srulight.runtime.fields import known
+from srulight.runtime.structure import require, require_checkpoint
+from srulight.runtime.trust import Vetting
 from srulight.tasks.base import DROPPED, METADATA, TASK, Task
-from srulight.trust import Vetting
 
 CONFIG = "config"
 """Where a checkpoint of the command line keeps its whole configuration."""

@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import NoReturn
 
 from srulight import __version__
-from srulight.errors import InputError
-from srulight.memory import keep_pages
-from srulight.program import program
+from srulight.runtime.allocator import tune_allocator
+from srulight.runtime.errors import InputError
+from srulight.runtime.program import program
 
 TRAINING = ("fit", "validate", "test")
 
@@ -59,7 +59,7 @@ def main(args: list[str] | None = None) -> None:
     # On a machine that others use too, OpenMP threads that spin while they wait for each other make
     # small steps many times slower. Spinning for a moment only costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    keep_pages()
+    tune_allocator()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Whatever the locale; the names of files may have what no text has.

@@ -35,9 +35,9 @@ class Projected(Recurrent):
         check_steps(self, x, lengths)
         return self.encoder(self.projection(x), lengths)
 
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         check_steps(self, x)
-        return self.encoder.resume(self.projection(x), state)
+        return self.encoder.forward_with_state(self.projection(x), state)
 
 
 def from_sru(module: "sru.SRU") -> SRU | Projected:

@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 
 def load_plugins() -> None:
@@ -18,11 +18,9 @@ def load_plugins() -> None:
     Raises:
         InputError: If there is no module that SRULIGHT_PLUGINS names.
     """
-    import srulight.data
     import srulight.encoders
-    import srulight.schedules
     import srulight.tasks
-    import srulight.translators  # noqa: F401
+    import srulight.training.schedules  # noqa: F401
 
     for plugin in entry_points(group="srulight.plugins"):
         plugin.load()

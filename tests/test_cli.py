@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srulight import cli
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 

@@ -127,7 +127,7 @@ def test_same_states(published: ModuleType, options: dict[str, Any]) -> None:
     x = torch.randn(T, B, theirs.input_size, dtype=torch.float64)
     c0 = torch.randn(theirs.num_layers, B, theirs.output_size, dtype=torch.float64)
     expected_h, expected_c = run(theirs, x, c0, None)
-    h, c = ours.resume(x.transpose(0, 1), c0)
+    h, c = ours.forward_with_state(x.transpose(0, 1), c0)
     torch.testing.assert_close(h.transpose(0, 1), expected_h, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(c, expected_c, rtol=1e-12, atol=1e-12)
 

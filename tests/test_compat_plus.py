@@ -75,7 +75,7 @@ def test_same_outputs_states_and_gradients(published: ModuleType, options: dict[
         mask = band(0 if memory is None else M, M)
         h, c, bank = theirs(x.transpose(0, 1), c, attn_mask=mask, memory=memory)
         memory, expected = [past.detach() for past in bank["saved_inputs"]], h.transpose(0, 1)
-        got, state = ours.resume(x, state)
+        got, state = ours.forward_with_state(x, state)
         close(got, expected)
         close(state[..., :D], c)
         gradients = [torch.autograd.grad(y, x, seed, retain_graph=True)[0] for y in (got, expected)]

@@ -9,8 +9,8 @@ from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
-from srulight.tasks import Translation
-from srulight.tokenizers import Words
+from srulight.tasks.translation.task import Translation
+from srulight.text.tokenizers import Words
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -61,7 +61,7 @@ def test_encoder_by_short_name() -> None:
 
 
 def test_encoder_by_import_path() -> None:
-    cli = built(f"--config={FOLDER / 'sst.yaml'}", "--model.encoder=srulight.encoders.cnn.CNN")
+    cli = built(f"--config={FOLDER / 'sst.yaml'}", "--model.encoder=srulight.encoders.CNN")
     assert isinstance(encoder(cli), CNN)
 
 

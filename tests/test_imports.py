@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,94 +12,16 @@ import pytest
 import srulight
 
 ROOT = Path(srulight.__file__).parent
-DOWN = {"errors", "faults", "batch", "files", "masking", "records", "text", "tokens"}
-SPEECH = {"audio", "features", "frontend", "spelling"}
-MAY_IMPORT = {
-    "__main__": {"cli"},
-    "cli": {"commands", "errors", "memory", "program"},
-    "commands": {
-        "faults",
-        "audio",
-        "callbacks",
-        "checkpoint",
-        "data",
-        "encoders",
-        "fields",
-        "logs",
-        "plugins",
-        "processes",
-        "program",
-        "storage",
-        "structure",
-        "tasks",
-        "translating",
-        "trust",
-        "errors",
-        "files",
-        "records",
-    },
-    "checkpoint": {"devices", "fields", "structure", "plugins", "tasks", "trust", "errors"},
-    "plugins": {"data", "encoders", "errors", "schedules", "tasks", "translators"},
-    "trust": {"errors", "fields"},
-    "fields": set(),
-    "structure": {"errors"},
-    "compat": {"encoders"},
-    "callbacks": {"data", "encoders", "errors", "logs", "processes", "storage", "structure"},
-    "tasks": {
-        "encoders",
-        "layers",
-        "metrics",
-        "processes",
-        "sampling",
-        *SPEECH,
-        "decoding",
-        "listening",
-        "structure",
-        "tokenizers",
-        "translating",
-        "translators",
-        "annotation",
-        "reading",
-        "readers",
-        *DOWN,
-    },
-    "data": {"annotation", "cache", "reading", "storage", "tokenizers", *SPEECH, *DOWN},
-    "readers": {"batch", "encoders", "layers", "masking"},
-    "reading": {"annotation", "batch", "text"},
-    "annotation": {"errors", "text"},
-    "encoders": {"errors", "ops", "masking"},
-    "layers": {"batch", "masking"},
-    "translators": {"encoders", "errors", "layers", "masking"},
-    "translating": {"decoding", "tokenizers", "translators"},
-    "listening": {"decoding", "encoders", "errors", "frontend", "layers", "overlap"},
-    "frontend": {"audio", "errors", "features"},
-    "features": {"errors"},
-    "audio": {"errors", "sound_headers"},
-    "sound_headers": set(),
-    "overlap": set(),
-    "decoding": {"errors", "files"},
-    "records": {"errors", "faults", "files"},
-    "files": {"errors"},
-    "spelling": {"errors"},
-    "logs": {"errors", "storage"},
-    "storage": {"errors"},
-    "schedules": set(),
-    "ops": {"cache", "errors", "masking"},
-    "tokens": {"text"},
-    "tokenizers": {"errors", "files", "text"},
-    "text": {"errors"},
-    "sampling": {"errors"},
-    "metrics": {"errors", "processes"},
-    "processes": {"errors"},
-    "cache": {"errors"},
-    "masking": set(),
-    "batch": set(),
-    "errors": set(),
-    "memory": set(),
-    "program": set(),
-    "faults": {"errors"},
-    "devices": {"errors"},
-}
+LAYERS = (
+    {"runtime"},
+    {"ops", "layers"},
+    {"encoders", "text", "data"},
+    {"training", "tasks"},
+    {"commands", "checkpoint", "plugins", "compat"},
+    {"cli"},
+    {"__main__"},
+)
+"""From the bottom up; a package imports those below it, and those beside it without a circle."""
 
 
 def parts(path: Path) -> tuple[str, ...]:
@@ -115,18 +38,30 @@ def imported(path: Path) -> list[str]:
     return [name for name in names if name.startswith("srulight.")]
 
 
+def layer_of(name: str) -> int:
+    return next(i for i, layer in enumerate(LAYERS) if name in layer)
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: "/".join(parts(p)))
 def test_imports_point_down(path: Path) -> None:
-    own = parts(path)[0]
-    if own == "__init__":
+    own = parts(path)
+    if own == ("__init__",):
         return
     for name in imported(path):
-        layer = name.split(".")[1]
-        if layer != own:
-            assert layer in MAY_IMPORT[own], f"{own} must not import {name}"
-        elif own == "tasks" and parts(path)[-1] != "__init__":
-            shared = [f"srulight.tasks.{file}" for file in ("base", "compiling", "restoring")]
-            assert name in shared, f"{path.name} must not import {name}"
+        other = tuple(name.split(".")[1:])
+        assert layer_of(other[0]) <= layer_of(own[0]), f"{own[0]} must not import {name}"
+        if own[0] == other[0] == "tasks" and own[1] != "__init__" and len(other) > 1:
+            is_shared = not (ROOT / "tasks" / other[1]).is_dir()
+            assert is_shared or own[1] == other[1], f"{own[1]} must not import {name}"
+
+
+def test_packages_import_each_other_in_no_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for path in ROOT.rglob("*.py"):
+        if parts(path) != ("__init__",):
+            others = {name.split(".")[1] for name in imported(path)}
+            arrows.setdefault(parts(path)[0], set()).update(others - {parts(path)[0]})
+    TopologicalSorter(arrows).prepare()
 
 
 def test_only_the_extension_touches_the_library() -> None:

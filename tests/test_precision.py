@@ -11,8 +11,8 @@ import torch
 
 from srulight import load
 from srulight.cli import main
-from srulight.data import Dial
 from srulight.ops import extension
+from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COMMON = [
@@ -32,18 +32,18 @@ TASKS = {
         "--data.batch_size=4", *COMMON,
     ],
     "translation": [
-        f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=NumberWords",
+        f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
         "--data.batch_tokens=200", "--model.translator.dropout=0",
         *[option for option in COMMON if "model.dropout" not in option],
     ],
     "questions": [
-        f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=Stories",
+        f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=SyntheticStories",
         "--data.corpus.train_size=40", "--data.corpus.val_size=4", "--data.corpus.test_size=4",
         "--data.batch_size=16", "--model.word_dropout=0", *COMMON,
     ],
     "speech": [
-        f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial",
+        f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
         "--data.num_mels=16", "--model.subsampling.channels=8",
         *[option for option in COMMON if "embedding_size" not in option],
@@ -118,7 +118,7 @@ def test_it_learns_measures_and_predicts(
     with told(precision):
         main(["test", f"--ckpt_path={last}", "--trainer.enable_progress_bar=false"])
     assert "test/loss" in capsys.readouterr().out
-    heard = Dial(60, 9, 9).read(tmp_path).test[0].audio[0] if task == "speech" else None
+    heard = SyntheticDTMF(60, 9, 9).read(tmp_path).test[0].audio[0] if task == "speech" else None
     raw: Any = str(heard or "the plot was dull .")
     (answer,) = load(last).predict([(raw, "what?") if task == "questions" else raw])
     answer = answer[0] if task in ("translation", "questions") else answer

@@ -5,9 +5,9 @@ from pathlib import Path
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from srulight.callbacks import LastCheckpoint
-from srulight.logs import FILE, Log
-from srulight.program import program
+from srulight.runtime.program import program
+from srulight.training.logger import FILE, Log
+from srulight.training.resume.last_checkpoint import LastCheckpoint
 
 
 def closing(trainer: Trainer, begun: int) -> str:

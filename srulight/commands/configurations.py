@@ -7,8 +7,8 @@ import yaml
 from jsonargparse import get_loader, set_loader
 from jsonargparse.typing import Path as ArgumentPath
 
-from srulight.errors import InputError
-from srulight.files import read_text
+from srulight.runtime.errors import InputError
+from srulight.runtime.files import read_text
 
 _MOST_VALUES = 100_000
 _yaml = get_loader("yaml")

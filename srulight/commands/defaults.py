@@ -20,24 +20,21 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning_utilities.core.imports import module_available
 
-from srulight.callbacks import (
-    Bar,
-    Curves,
-    EpochLine,
-    LastCheckpoint,
-    NewSettings,
-    Place,
-    RandomState,
-    Stability,
-    Summary,
-    Throughput,
-)
-from srulight.callbacks.place import KEY
 from srulight.commands.runs import Resumed
-from srulight.errors import InputError
-from srulight.logs import Log
-from srulight.storage import WholeCheckpoints
-from srulight.tasks import Task
+from srulight.runtime.atomic_io import WholeCheckpoints
+from srulight.runtime.errors import InputError
+from srulight.tasks.base import Task
+from srulight.training.callbacks.epoch_line import EpochLine
+from srulight.training.callbacks.plot_curves import PlotCurves
+from srulight.training.callbacks.progress_bar import ProgressBar
+from srulight.training.callbacks.stability import Stability
+from srulight.training.callbacks.summary import Summary
+from srulight.training.callbacks.throughput import Throughput
+from srulight.training.logger import Log
+from srulight.training.resume.last_checkpoint import LastCheckpoint
+from srulight.training.resume.override_settings import OverrideSettings
+from srulight.training.resume.random_state import RandomState
+from srulight.training.resume.resume_position import KEY, ResumePosition
 
 _EVERY_STEP = (
     "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward",
@@ -59,7 +56,7 @@ def accelerator(given: Any) -> Any:  # noqa: ANN401
     return os.environ.get("PL_TRAINER_ACCELERATOR", ours)
 
 
-def for_training(
+def training_defaults(
     config: dict[str, Any],
     task: Task,
     resumed: Resumed | None,
@@ -84,9 +81,15 @@ def for_training(
     logs = log is not None and config["logger"] is not False
     arguments["logger"] = _loggers(config["logger"], log, resumed) if logs and log else False
     # These see a batch before anything else has happened to it.
-    first: list[Callback] = [RandomState(), Place()]
+    first: list[Callback] = [RandomState(), ResumePosition()]
     last: list[Callback] = _bar(config)
-    last += [Throughput(), NewSettings(changes), EpochLine(task.monitor[0]), Curves(), Stability()]
+    last += [
+        Throughput(),
+        OverrideSettings(changes),
+        EpochLine(task.monitor[0]),
+        PlotCurves(),
+        Stability(),
+    ]
     summaries = any(isinstance(callback, ModelSummary) for callback in given)
     if config["enable_model_summary"] in (None, True) and not summaries:
         last.append(Summary())
@@ -135,7 +138,7 @@ def _leave_out_idle_hooks(callback: Callback) -> None:
             setattr(callback, name, None)
 
 
-def for_measuring(config: dict[str, Any]) -> dict[str, Any]:
+def evaluation_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Gives the trainer's arguments for ``validate`` and ``test``, which keep nothing.
 
     Args:
@@ -152,7 +155,7 @@ def for_measuring(config: dict[str, Any]) -> dict[str, Any]:
 
 def _bar(config: dict[str, Any]) -> list[Callback]:
     shown = config["enable_progress_bar"] in (None, True)
-    return [Bar()] if shown else []
+    return [ProgressBar()] if shown else []
 
 
 def _plugins(given: Any) -> list[Any]:  # noqa: ANN401

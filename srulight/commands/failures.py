@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 # How jsonargparse begins to say where it was when a constructor refused what it was given.
 _WRAPPED = re.compile("Does not validate against|Problem with given class_path|Parser key")

@@ -5,10 +5,10 @@ import sys
 
 from srulight.commands.parser import Parser
 from srulight.commands.runs import open_task
-from srulight.errors import InputError
-from srulight.files import well_formed
-from srulight.program import program
-from srulight.tasks import LanguageModelling
+from srulight.runtime.errors import InputError
+from srulight.runtime.files import well_formed
+from srulight.runtime.program import program
+from srulight.tasks.language_modelling.task import LanguageModelling
 
 
 def generate(

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.optim import Adam
 
 from srulight.commands import configurations  # noqa: F401  so that it reads them
-from srulight.data import TaskData
+from srulight.data.base import TaskData
 from srulight.encoders import SRU, Encoder
-from srulight.tasks import Task
+from srulight.tasks.base import Task
 
 # What jsonargparse says of every way a value could have been read; the cause is in the rest.
 _NOISE = re.compile(

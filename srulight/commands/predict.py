@@ -8,19 +8,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from srulight.audio import Channels
-from srulight.commands.answer import answer_file, answer_question
 from srulight.commands.parser import Parser
 from srulight.commands.runs import open_task
-from srulight.commands.transcribe import listen, transcribe
-from srulight.commands.translate import translate
-from srulight.errors import InputError, check_range
-from srulight.faults import Faults
-from srulight.files import lines, read_text, well_formed
-from srulight.program import program
-from srulight.records import TABLES, table_rows, text_cell
-from srulight.storage import written
-from srulight.tasks import QuestionAnswering, SpeechRecognition, Task, Translation
+from srulight.runtime.atomic_io import written
+from srulight.runtime.errors import InputError, check_range
+from srulight.runtime.faults import Faults
+from srulight.runtime.files import lines, read_text, well_formed
+from srulight.runtime.program import program
+from srulight.runtime.records import TABLES, table_rows, text_cell
+from srulight.tasks.base import Task
+from srulight.tasks.question_answering.predict import answer_file, answer_question
+from srulight.tasks.question_answering.task import QuestionAnswering
+from srulight.tasks.speech_recognition.frontend.audio import Channels
+from srulight.tasks.speech_recognition.predict import listen, transcribe
+from srulight.tasks.speech_recognition.task import SpeechRecognition
+from srulight.tasks.translation.predict import translate
+from srulight.tasks.translation.task import Translation
 
 _INPUT = """File of sentences or other lines, UTF-8, - for standard input, or a table of them (.tsv,
 .csv, .jsonl), of which the column is read that training read; for questions, a file of them (.json,

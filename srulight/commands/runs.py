@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import describe, read, restore
 from srulight.commands.configurations import read_config
-from srulight.errors import InputError
-from srulight.tasks import Task
+from srulight.runtime.errors import InputError
+from srulight.tasks.base import Task
 
 RUNS = "runs"
 """Folder of all runs, unless a configuration says otherwise."""

@@ -9,12 +9,12 @@ from lightning import Trainer
 
 from srulight.checkpoint import CONFIG
 from srulight.commands.runs import Resumed
-from srulight.data import TaskData
-from srulight.errors import InputError
-from srulight.fields import Unknown, arguments_of
+from srulight.data.base import TaskData
 from srulight.plugins import trusted_modules
-from srulight.tasks import Task
-from srulight.trust import Vetting, refuse_functions
+from srulight.runtime.errors import InputError
+from srulight.runtime.fields import Unknown, arguments_of
+from srulight.runtime.trust import Vetting, refuse_functions
+from srulight.tasks.base import Task
 
 TAKEN = (
     "accumulate_grad_batches", "check_val_every_n_epoch", "detect_anomaly", "deterministic",

@@ -31,7 +31,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import CONFIG, describe, read
 from srulight.commands.closing import closing
-from srulight.commands.defaults import accelerator, for_measuring, for_training, run_log
+from srulight.commands.defaults import accelerator, evaluation_defaults, run_log, training_defaults
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
     RUNS,
@@ -42,16 +42,15 @@ from srulight.commands.runs import (
     with_packaged_configs,
 )
 from srulight.commands.stored import configuration, left_out, require_classes
-from srulight.data import TaskData
-from srulight.errors import InputError, check_range
-from srulight.logs import Log
+from srulight.data.base import TaskData
 from srulight.plugins import load_plugins
-from srulight.processes import check_launched, leave
-from srulight.program import program
-from srulight.storage import written
-from srulight.structure import require_checkpoint
-from srulight.tasks import Task
-from srulight.tasks.base import METADATA
+from srulight.runtime.atomic_io import written
+from srulight.runtime.distributed import check_launched, shutdown_process_group
+from srulight.runtime.errors import InputError, check_range
+from srulight.runtime.program import program
+from srulight.runtime.structure import require_checkpoint
+from srulight.tasks.base import METADATA, Task
+from srulight.training.logger import Log
 
 
 class EmbedConfig(SaveConfigCallback):
@@ -126,14 +125,14 @@ class TrainingCLI(LightningCLI):
         kwargs["accelerator"] = accelerator(config["accelerator"])
         if self.subcommand in ("validate", "test"):
             # A measurement is printed; it is no run with a folder of its own.
-            kwargs |= for_measuring(config)
+            kwargs |= evaluation_defaults(config)
             self.save_config_callback = None
         else:
             resumed = self.resumed
             if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
                 resumed = None  # it goes on elsewhere, as a run of its own
             self.log = run_log(config, resumed)
-            kwargs |= for_training(config, self.model, resumed, self.changes, self.log)
+            kwargs |= training_defaults(config, self.model, resumed, self.changes, self.log)
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -165,7 +164,7 @@ class TrainingCLI(LightningCLI):
             self.model.check_metadata(self.stored[METADATA])
             self.model.resumed = self.stored["state_dict"]
             try:
-                self.datamodule.use_metadata(self.stored[METADATA])
+                self.datamodule.load_metadata(self.stored[METADATA])
             except KeyError as error:
                 name = type(self.datamodule).__name__
                 raise InputError(
@@ -212,9 +211,9 @@ def run(command: str, args: list[str]) -> None:
     _silence_noise()
     try:
         build([command, *args])
-        leave()
+        shutdown_process_group()
     except SystemExit:
-        leave()
+        shutdown_process_group()
         raise
 
 

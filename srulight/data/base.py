@@ -5,8 +5,11 @@ from typing import Any
 
 from lightning import LightningDataModule
 
-from srulight.data.loading import ResumableLoader
-from srulight.errors import InputError
+from srulight.data.resumable_loader import ResumableLoader
+from srulight.runtime.errors import InputError
+
+IGNORED = -100
+"""Target that no prediction is asked for."""
 
 
 class TaskData(LightningDataModule, ABC):
@@ -31,14 +34,14 @@ class TaskData(LightningDataModule, ABC):
         """
 
     @abstractmethod
-    def use_metadata(self, metadata: dict[str, Any]) -> None:
+    def load_metadata(self, metadata: dict[str, Any]) -> None:
         """Makes this module, before ``setup``, read as the one that a model was trained with.
 
         Args:
             metadata: That module's ``metadata``.
         """
 
-    def training(self, loader: ResumableLoader[Any]) -> ResumableLoader[Any]:
+    def track_loader(self, loader: ResumableLoader[Any]) -> ResumableLoader[Any]:
         """Makes a loader the one whose place is kept; ``train_dataloader`` returns what this does.
 
         Args:

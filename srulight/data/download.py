@@ -16,8 +16,8 @@ from urllib.error import URLError
 import rich.console
 import rich.progress
 
-from srulight.errors import InputError
-from srulight.storage import written
+from srulight.runtime.atomic_io import written
+from srulight.runtime.errors import InputError
 
 _TIMEOUT = 30  # Seconds without an answer.
 

@@ -4,11 +4,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
-
-from srulight.data.corpus import Corpus, Example, Splits
-from srulight.errors import InputError
 
 _GOOD = ["clever", "funny", "moving", "brilliant", "charming", "lively", "fresh", "gripping"]
 _BAD = ["dull", "clumsy", "tedious", "silly", "shallow", "lifeless", "stale", "awful"]
@@ -34,6 +30,18 @@ _REPORTS = [
 
 # Words before and between two claims.
 _CONTRASTS = [("although", ","), ("while", ","), ("", ", yet"), ("", ", but")]
+
+
+class Sentence(NamedTuple):
+    """A sentence, and whether it praises.
+
+    Attributes:
+        text: Its words with single spaces between them.
+        is_praise: Whether praise outweighs blame.
+    """
+
+    text: str
+    is_praise: bool
 
 
 class Meaning(NamedTuple):
@@ -186,12 +194,12 @@ def _clause(rng: random.Random) -> Clause:
     return clause
 
 
-def _example(clause: Clause, adjectives: Sequence[str]) -> Example:
+def _sentence(clause: Clause, adjectives: Sequence[str]) -> Sentence:
     meaning = clause.say(iter(adjectives))
-    return Example(f"{meaning.text} .", int(meaning.sign > 0))
+    return Sentence(f"{meaning.text} .", meaning.sign > 0)
 
 
-def _group(rng: random.Random) -> list[Example]:
+def _group(rng: random.Random) -> list[Sentence]:
     """Makes a sentence, and its mirrored twin where it has one.
 
     With two adjectives of opposite sign the twin has the two exchanged: the same words, and the
@@ -200,53 +208,48 @@ def _group(rng: random.Random) -> list[Example]:
     clause = _clause(rng)
     good, bad = rng.choice(_GOOD), rng.choice(_BAD)
     if clause.slots == 1:
-        return [_example(clause, [rng.choice([good, bad])])]
+        return [_sentence(clause, [rng.choice([good, bad])])]
     if isinstance(clause, Contrast) and rng.random() < 0.15:
-        return [_example(clause, rng.sample(rng.choice([_GOOD, _BAD]), 2))]
-    return [_example(clause, [good, bad]), _example(clause, [bad, good])]
+        return [_sentence(clause, rng.sample(rng.choice([_GOOD, _BAD]), 2))]
+    return [_sentence(clause, [good, bad]), _sentence(clause, [bad, good])]
 
 
-class Grammar(Corpus):
-    """Sentences about films, made on the spot: works without files and without a network.
+class GrammarSizes(NamedTuple):
+    """How many sentences to make, and from which seed.
 
-    Praise and blame are negated, weighed, contrasted and reported by others, and the label
-    follows from the rules. Most sentences have a twin with the same words in another order and
-    the opposite label, so a model that does not read the order fails. No two sentences are
-    equal; the test and validation sentences do not depend on ``train_size``.
-
-    Args:
-        train_size: Training sentences.
-        val_size: Validation sentences.
-        test_size: Test sentences.
+    Attributes:
+        train: Training sentences.
+        val: Validation sentences.
+        test: Test sentences.
         seed: Number that decides which sentences are made.
     """
 
-    def __init__(
-        self, train_size: int = 6000, val_size: int = 1000, test_size: int = 1000, seed: int = 0
-    ) -> None:
-        for name, size in [("train", train_size), ("val", val_size), ("test", test_size)]:
-            if size < 1:
-                raise InputError(f"{name}_size must be at least 1, got {size}")
-        self.train_size = train_size
-        self.val_size = val_size
-        self.test_size = test_size
-        self.seed = seed
+    train: int
+    val: int
+    test: int
+    seed: int
 
-    def fetch(self, root: Path) -> None:
-        """Does nothing: there are no files."""
 
-    def read(self, root: Path) -> Splits:
-        rng = random.Random(self.seed)
-        seen: set[str] = set()
+def draw(sizes: GrammarSizes) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+    """Makes the sentences of a corpus; no two are equal.
 
-        def take(size: int) -> list[Example]:
-            examples: list[Example] = []
-            while len(examples) < size:
-                group = _group(rng)
-                if group[0].text not in seen:
-                    seen.update(example.text for example in group)
-                    examples += group
-            return examples[:size]
+    Args:
+        sizes: How many; validation and test sentences do not depend on ``train``.
 
-        test, val, train = take(self.test_size), take(self.val_size), take(self.train_size)
-        return Splits(train, val, test, ["negative", "positive"], is_tokenized=True)
+    Returns:
+        Those to train with, to choose a model by, and to report.
+    """
+    rng = random.Random(sizes.seed)
+    seen: set[str] = set()
+
+    def take(size: int) -> list[Sentence]:
+        sentences: list[Sentence] = []
+        while len(sentences) < size:
+            group = _group(rng)
+            if group[0].text not in seen:
+                seen.update(sentence.text for sentence in group)
+                sentences += group
+        return sentences[:size]
+
+    test, val, train = take(sizes.test), take(sizes.val), take(sizes.train)
+    return train, val, test

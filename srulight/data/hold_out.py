@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 _T = TypeVar("_T")
 

@@ -60,7 +60,7 @@ class Recurrent(Encoder):
     bidirectional: bool
 
     @abstractmethod
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encodes the next steps of sequences that are already under way.
 
         Args:
@@ -79,7 +79,7 @@ class PeepholeLayer(nn.Module, ABC):
     """A layer whose gates may see its last state, so that its recurrence is not linear."""
 
     @abstractmethod
-    def slopes(
+    def state_jacobian(
         self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor | None:
         """Measures how a change of each state changes the next, to watch stability.

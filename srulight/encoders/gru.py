@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from srulight.encoders._padded import encode_padded, nothing
 from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
-from srulight.encoders.packing import encode_padded, nothing
 
 
 class GRU(Recurrent):
@@ -47,7 +47,7 @@ class GRU(Recurrent):
         check_steps(self, x, lengths)
         return encode_padded(self.gru, x, lengths)
 
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
         check_steps(self, x)
         if x.size(1) == 0:

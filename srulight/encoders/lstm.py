@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.encoders._padded import encode_padded, nothing
 from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
-from srulight.encoders.packing import encode_padded, nothing
 
 
 class LSTM(Recurrent):
@@ -48,7 +48,7 @@ class LSTM(Recurrent):
         check_steps(self, x, lengths)
         return encode_padded(self.lstm, x, lengths)
 
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
         check_steps(self, x)
         if x.size(1) == 0:

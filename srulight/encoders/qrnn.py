@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
-from srulight.errors import check_range
-from srulight.masking import zero_padding
+from srulight.layers.masking import zero_padding
 from srulight.ops import sru
+from srulight.runtime.errors import check_range
 
 
 class QRNN(Recurrent):
@@ -70,7 +70,7 @@ class QRNN(Recurrent):
             x, _ = layer(x, self._nothing(x), None, lengths)
         return x
 
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
         check_steps(self, x)
         states = []

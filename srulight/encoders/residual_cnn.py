@@ -3,9 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.encoders._convolution import convolve
 from srulight.encoders.base import Encoder, check_steps
-from srulight.encoders.convolving import convolve
-from srulight.masking import zero_padding
+from srulight.layers.masking import zero_padding
 
 
 class ResidualCNN(Encoder):

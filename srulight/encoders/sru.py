@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
-from srulight.errors import check_range
-from srulight.masking import valid_steps, zero_padding
-from srulight.ops import ACTIVATIONS, slopes, sru_layer
+from srulight.layers.masking import valid_steps, zero_padding
+from srulight.ops import ACTIVATIONS, sru_layer, state_jacobian
+from srulight.runtime.errors import check_range
 
 Activation = Literal["identity", "tanh", "relu"]
 LayerNorm = Literal["none", "pre", "post"]
@@ -98,7 +98,7 @@ class SRU(Recurrent):
             x, _ = layer(x, None, lengths)
         return x
 
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
         check_steps(self, x)
         before = [None] * len(self.layers) if state is None else state.unbind()
@@ -236,13 +236,13 @@ class SRULayer(PeepholeLayer):
         sizes = f"input_size={first.size(1)}, output_size={self.bias.size(1)}"
         return sizes if self.projection is None else f"{sizes}, projection_size={len(first)}"
 
-    def slopes(
+    def state_jacobian(
         self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor | None:
         if self.peephole is None:
             return None
         rest = (self.weight, self.peephole, self.bias, state, lengths, self.bidirectional)
-        return layer_slopes(self._inner(x), *rest)
+        return layer_state_jacobian(self._inner(x), *rest)
 
     def _inner(self, x: Tensor) -> Tensor:
         """Makes the input of the gates' product, (B, T, F or projection size)."""
@@ -253,7 +253,7 @@ class SRULayer(PeepholeLayer):
 
 
 @torch.no_grad()
-def layer_slopes(
+def layer_state_jacobian(
     inner: Tensor,
     weight: Tensor,
     v: Tensor,
@@ -271,7 +271,7 @@ def layer_slopes(
     part = slice(channels // 2 if bidirectional else channels)
     u = F.linear(inner, weight).unflatten(-1, (-1, channels))  # (B, T, K, D)
     c0 = None if c0 is None else c0[:, part]
-    found = slopes(u[..., part], v[:, part], b[:, part], c0)
+    found = state_jacobian(u[..., part], v[:, part], b[:, part], c0)
     if lengths is None:
         return found
     return torch.where(valid_steps(lengths, inner.size(1)).unsqueeze(-1), found, 1)

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.attention import BandAttention
+from srulight.encoders.band_attention import BandAttention
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
-from srulight.encoders.sru import Activation, layer_slopes
-from srulight.errors import check_range
+from srulight.encoders.sru import Activation, layer_state_jacobian
 from srulight.ops import ACTIVATIONS, sru_layer
+from srulight.runtime.errors import check_range
 
 # Flash kernels want heads of a multiple of this size.
 _HEAD = 8
@@ -135,7 +135,7 @@ class SRUpp(Recurrent):
             x, _ = layer(x, None, lengths)
         return x
 
-    def resume(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_to_resume(self)
         check_steps(self, x)
         before = [None] * len(self.layers) if state is None else state.unbind()
@@ -273,13 +273,13 @@ class SRUppLayer(PeepholeLayer):
         inner, outer = self.projection.shape
         return f"input_size={outer}, output_size={self.bias.size(1)}, projection_size={inner}"
 
-    def slopes(
+    def state_jacobian(
         self, x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor | None:
         if self.peephole is None:
             return None
         rest = (self.weight, self.peephole, self.bias, self._cell(state), lengths)
-        return layer_slopes(self._inner(x, state, lengths), *rest, self.bidirectional)
+        return layer_state_jacobian(self._inner(x, state, lengths), *rest, self.bidirectional)
 
     def _inner(self, x: Tensor, state: Tensor | None, lengths: Tensor | None) -> Tensor:
         """Makes the input of the gates' product, (B, T, P)."""

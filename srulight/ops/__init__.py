@@ -1,7 +1,7 @@
 """The recurrence: reference, compiled kernels, public operator."""
 
 from srulight.ops.layer import sru_layer
-from srulight.ops.reference import ACTIVATIONS, slopes
+from srulight.ops.reference import ACTIVATIONS, state_jacobian
 from srulight.ops.sru import sru
 
-__all__ = ["ACTIVATIONS", "slopes", "sru", "sru_layer"]
+__all__ = ["ACTIVATIONS", "sru", "sru_layer", "state_jacobian"]

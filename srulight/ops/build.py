@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from srulight.cache import cache_folder, cached, refuse_foreign
-from srulight.errors import InputError
+from srulight.runtime.cache import cache_folder, cached, refuse_foreign
+from srulight.runtime.errors import InputError
 
 EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
 """Environment variable: more flags for the compiler, such as those of a sanitizer."""

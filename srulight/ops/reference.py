@@ -7,7 +7,7 @@ Lei et al. (2018), Simple Recurrent Units for Highly Parallelizable Recurrence, 
 import torch
 from torch import Tensor
 
-from srulight.masking import valid_steps
+from srulight.layers.masking import valid_steps
 
 ACTIVATIONS = ("identity", "tanh", "relu")
 
@@ -192,7 +192,7 @@ def sru_backward(
 
 
 @torch.no_grad()
-def slopes(u: Tensor, v: Tensor, b: Tensor, c0: Tensor | None) -> Tensor:
+def state_jacobian(u: Tensor, v: Tensor, b: Tensor, c0: Tensor | None) -> Tensor:
     """Measures how a change of each state changes the next, left to right.
 
     Above 1 in size, changes grow. Slow: for monitoring. Without gradients.

@@ -13,18 +13,18 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from srulight.errors import InputError
-from srulight.files import well_formed
-from srulight.metrics import MeanLoss
-from srulight.processes import gather
-from srulight.structure import require, require_like
+from srulight.runtime.distributed import gather
+from srulight.runtime.errors import InputError
+from srulight.runtime.files import well_formed
+from srulight.runtime.structure import require, require_like
 from srulight.tasks.compiling import check_compiler
+from srulight.tasks.metrics import MeanLoss
 from srulight.tasks.restoring import bounded, check_optimizer, check_schedule, refuse_others
 
 METADATA = "metadata"
 DROPPED = "hyper_parameters_dropped"
 TASK = "task"
-CARRIED = "carried"
+RECURRENT_STATE = "recurrent_state"
 TRAIN_LOSS = "train_loss"
 
 
@@ -42,11 +42,11 @@ class Task(LightningModule, ABC):
         metadata: What the data know; None until the modules are built.
         train_loss: The mean of the losses of the pass so far, over all processes when computed.
             Made by ``build``.
-        carried: What this process's training carries from each batch to the next: the state after
-            the last one; None for nothing. A checkpoint holds that of every process.
+        recurrent_state: What this process's training carries from each batch to the next: the
+            state after the last one; None for nothing. A checkpoint holds that of every process.
         monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
-        knows: Shape of ``metadata``, as for :func:`srulight.structure.require`, which that of a
-            checkpoint is checked against.
+        knows: Shape of ``metadata``, as for ``structure.require``, which that of a checkpoint is
+            checked against.
         optimizer_factory: Builds the optimiser from the parameters; Adam with a learning rate of
             0.001 if None. Set by each task.
         scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
@@ -58,7 +58,7 @@ class Task(LightningModule, ABC):
     """
 
     metadata: dict[str, Any] | None = None
-    carried: Tensor | None = None
+    recurrent_state: Tensor | None = None
     monitor: ClassVar[tuple[str, str]]
     knows: ClassVar[dict[str, Any]] = {}
     optimizer_factory: OptimizerCallable | None
@@ -120,7 +120,7 @@ class Task(LightningModule, ABC):
         """Raises InputError if metadata of a checkpoint are not what the task knows of its data."""
         require(metadata, self.knows, METADATA)
 
-    def warm_start(self, data: LightningDataModule) -> None:
+    def load_pretrained_embeddings(self, data: LightningDataModule) -> None:
         """Takes first weights from the data module, before training; for tasks that can."""
 
     def check(self, data: LightningDataModule) -> None:
@@ -177,7 +177,7 @@ class Task(LightningModule, ABC):
         if data is None:
             raise InputError("a task learns its vocabulary from a data module: pass datamodule=...")
         self._build(data.metadata)  # type: ignore[attr-defined]
-        self.warm_start(data)
+        self.load_pretrained_embeddings(data)
 
     def _build(self, metadata: dict[str, Any]) -> None:
         try:
@@ -199,7 +199,9 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
-        checkpoint[CARRIED] = gather(None if self.carried is None else self.carried.cpu())
+        checkpoint[RECURRENT_STATE] = gather(
+            None if self.recurrent_state is None else self.recurrent_state.cpu()
+        )
         # The sums of this pass, of each process: its mean is that of the whole pass in the end.
         sums: dict[str, Any] = self.train_loss.metric_state
         checkpoint[TRAIN_LOSS] = gather({name: value.cpu() for name, value in sums.items()})
@@ -224,12 +226,12 @@ class Task(LightningModule, ABC):
         for state in checkpoint.get(TRAIN_LOSS, [])[self.global_rank :: self.trainer.world_size]:
             require_like(state, self.train_loss.metric_state, TRAIN_LOSS)
             self.train_loss.update(**{name: sums.to(self.device) for name, sums in state.items()})
-        carried = checkpoint.get(CARRIED, [None])
-        if len(carried) == self.trainer.world_size:
-            self.carried = carried[self.global_rank]
-        elif carried and carried[0] is not None:
+        recurrent_state = checkpoint.get(RECURRENT_STATE, [None])
+        if len(recurrent_state) == self.trainer.world_size:
+            self.recurrent_state = recurrent_state[self.global_rank]
+        elif recurrent_state and recurrent_state[0] is not None:
             rank_zero_info(
-                f"the checkpoint is of {len(carried)} processes and this run has "
+                f"the checkpoint is of {len(recurrent_state)} processes and this run has "
                 f"{self.trainer.world_size}: the text under way is read on without a memory of "
                 "what came before"
             )

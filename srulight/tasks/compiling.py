@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

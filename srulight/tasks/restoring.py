@@ -14,8 +14,8 @@ from torch.nn.modules.module import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from srulight.errors import InputError
-from srulight.structure import require, require_like
+from srulight.runtime.errors import InputError
+from srulight.runtime.structure import require, require_like
 
 _SMALL = 10_000_000  # numbers; what is no weight, such as a table of positions, may be so large
 

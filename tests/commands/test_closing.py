@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from srulight import checkpoint
-from srulight.callbacks.epoch_line import line
 from srulight.cli import main
+from srulight.training.callbacks.epoch_line import line
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = [

@@ -11,7 +11,7 @@ import yaml
 
 from srulight.commands.configurations import load_yaml, read_config
 from srulight.commands.training import build
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)

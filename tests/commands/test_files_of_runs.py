@@ -38,7 +38,10 @@ LOG = {"runs/version_0/config.yaml", "runs/version_0/metrics.csv", "runs/version
 
 def test_a_trial_leaves_nothing() -> None:
     fit("--trainer.fast_dev_run=true")
-    fit("--trainer.fast_dev_run=2", "--trainer.callbacks+=srulight.callbacks.LastCheckpoint")
+    fit(
+        "--trainer.fast_dev_run=2",
+        "--trainer.callbacks+=srulight.training.resume.LastCheckpoint",
+    )
     assert left() == set()
     assert not Path("runs").exists()
 

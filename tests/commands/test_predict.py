@@ -7,7 +7,7 @@ import pytest
 
 from srulight.checkpoint import load
 from srulight.cli import main
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 ROWS = 'label,review\ngood,"a fine , ""new""\nplot"\nbad,dull cafe\u0301\n'

@@ -14,7 +14,7 @@ from srulight.commands.runs import (
     find_resumable,
     with_packaged_configs,
 )
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 
 
 def test_options_win_over_files_wherever_they_stand() -> None:

@@ -16,9 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from srulight.data import FlatFiles, Grammar, StanfordTrees, Tables, flat_files, stanford_trees
 from srulight.data.download import Source, download, download_tar, download_zip
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
+from srulight.tasks.text_classification.corpora import flat_files, stanford_trees
+from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
+from srulight.tasks.text_classification.corpora.grammar import Grammar
+from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTrees
+from srulight.tasks.text_classification.corpora.tables import Tables
 
 
 def source(path: Path) -> Source:

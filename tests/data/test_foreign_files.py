@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from srulight.data.an4 import AN4
-from srulight.data.flat_files import FlatFiles
-from srulight.data.manifest import Manifest
-from srulight.data.parallel_text import ParallelText
-from srulight.data.squad import read_squad
-from srulight.data.stanford_trees import StanfordTrees
-from srulight.data.tables import Tables
-from srulight.data.vectors import read_vectors
-from srulight.decoding.arpa import NGram
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
+from srulight.tasks.question_answering.corpora.squad import read_squad
+from srulight.tasks.speech_recognition.corpora.an4 import AN4
+from srulight.tasks.speech_recognition.corpora.manifest import Manifest
+from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
+from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTrees
+from srulight.tasks.text_classification.corpora.tables import Tables
+from srulight.tasks.translation.corpora.parallel_text import ParallelText
+from srulight.text.word_vectors import read_vectors
 
 CSV = 'text,label,x\n"a ""fine"" film",good,1\ndull,bad,2\n'
 JSONL = '{"text": "a \\u00e9", "label": "good", "n": 1}\n{"text": "dull", "label": 0}\n'

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from srulight.data import Grammar
 from srulight.data.grammar import Claim, Clause, Contrast, NotBut, Report
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
+from srulight.tasks.text_classification.corpora.grammar import Grammar
 
 A, B = "the plot was", "the cast was"
 

@@ -108,7 +108,7 @@ def compare_resumed(encoder: Recurrent, other: Callable[..., tuple[Tensor, Tenso
         for steps in pieces:
             x = torch.randn(batch, steps, F, dtype=torch.float64)
             got = results(encoder, other, x, state)
-            expected = results(encoder, encoder.resume, x, state)
+            expected = results(encoder, encoder.forward_with_state, x, state)
             torch.testing.assert_close(got, expected)
             state = expected[0][1]
 
@@ -125,7 +125,7 @@ def test_one_graph_begins_and_one_goes_on(make: EncoderFactory) -> None:
     encoder = build(make)
     if not isinstance(encoder, Recurrent) or encoder.bidirectional:
         pytest.skip("does not resume")
-    compare_resumed(encoder, compiled(encoder.resume))
+    compare_resumed(encoder, compiled(encoder.forward_with_state))
     assert graphs() == 2
 
 
@@ -139,7 +139,7 @@ def test_lstm_and_gru_are_no_graph_and_compute_the_same(make: EncoderFactory) ->
     compare(encoder, compiled(encoder.forward, fullgraph=False))
     assert isinstance(encoder, Recurrent)
     if not encoder.bidirectional:
-        compare_resumed(encoder, compiled(encoder.resume, fullgraph=False))
+        compare_resumed(encoder, compiled(encoder.forward_with_state, fullgraph=False))
 
 
 @pytest.mark.slow

@@ -75,9 +75,9 @@ def test_there_may_be_no_steps(make: EncoderFactory, batch: int) -> None:
         assert y.shape == (batch, 0, encoder.output_size)
         y.sum().backward()
     if isinstance(encoder, Recurrent) and not encoder.bidirectional:
-        _, state = encoder.resume(torch.randn(batch, 4, F))
+        _, state = encoder.forward_with_state(torch.randn(batch, 4, F))
         for before in (None, state):
-            y, after = encoder.resume(x, before)
+            y, after = encoder.forward_with_state(x, before)
             assert y.shape == (batch, 0, encoder.output_size)
             assert torch.equal(after, torch.zeros_like(state) if before is None else state)
 
@@ -130,7 +130,7 @@ def test_says_what_is_wrong(
         encoder(x, lengths)
     if lengths is None and isinstance(encoder, Recurrent) and not encoder.bidirectional:
         with pytest.raises(ValueError, match=sentence):
-            encoder.resume(x)
+            encoder.forward_with_state(x)
 
 
 @every
@@ -142,9 +142,9 @@ def test_shapes_are_known_on_meta(make: EncoderFactory) -> None:
         assert y.shape == (B, T, encoder.output_size)
         y.sum().backward()
         if isinstance(encoder, Recurrent) and not encoder.bidirectional:
-            _, state = encoder.resume(x)
+            _, state = encoder.forward_with_state(x)
             with torch.no_grad():
-                assert encoder.resume(x[:, :1], state)[1].shape == state.shape
+                assert encoder.forward_with_state(x[:, :1], state)[1].shape == state.shape
 
 
 @every
@@ -177,7 +177,7 @@ def test_goes_on_in_half_precision(make: EncoderFactory) -> None:
         pytest.skip("does not resume")
     state = None
     for piece in torch.randn(B, T, F, dtype=torch.bfloat16).split([3, 4], dim=1):
-        y, state = encoder.resume(piece, state)
+        y, state = encoder.forward_with_state(piece, state)
         assert y.dtype == torch.bfloat16
 
 
@@ -198,16 +198,16 @@ def test_any_split_equals_one_pass(make: EncoderFactory) -> None:
         pytest.skip("not recurrent")
     if encoder.bidirectional:
         with pytest.raises(ValueError, match="cannot resume"):
-            encoder.resume(x)
+            encoder.forward_with_state(x)
         return
     whole = encoder(x)
-    _, end = encoder.resume(x)
+    _, end = encoder.forward_with_state(x)
     for pieces in ([3, 4], [1] * T, [6, 1]):
         for with_gradients in (True, False):  # without, a step may go a way of its own
             state, outputs = None, []
             with torch.set_grad_enabled(with_gradients):
                 for piece in x.split(pieces, dim=1):
-                    y, state = encoder.resume(piece, state)
+                    y, state = encoder.forward_with_state(piece, state)
                     outputs.append(y)
             torch.testing.assert_close(torch.cat(outputs, dim=1), whole)
             torch.testing.assert_close(state, end)
@@ -221,21 +221,23 @@ def test_slopes_multiply_to_the_derivative_of_the_last_state(make: EncoderFactor
         pytest.skip("no gate sees the state")
     assert isinstance(encoder, Recurrent)
     x, lengths = torch.randn(B, T, F, dtype=torch.float64), torch.tensor([7, 4, 1])
-    states = [None] * len(layers) if encoder.bidirectional else encoder.resume(x)[1].unbind()
+    states = (
+        [None] * len(layers) if encoder.bidirectional else encoder.forward_with_state(x)[1].unbind()
+    )
     for layer, old in zip(layers, states, strict=True):
         state = None if old is None else old.detach().requires_grad_()
         h, last = layer(x, state, lengths)
-        slopes = layer.slopes(x, state, lengths)
+        state_jacobian = layer.state_jacobian(x, state, lengths)
         if layer.peephole is None:
-            assert slopes is None
+            assert state_jacobian is None
         elif state is None:
-            assert slopes is not None
-            assert slopes.shape == (B, T, h.size(2) // 2)
+            assert state_jacobian is not None
+            assert state_jacobian.shape == (B, T, h.size(2) // 2)
         else:
-            assert slopes is not None
-            assert slopes.shape == h.shape
+            assert state_jacobian is not None
+            assert state_jacobian.shape == h.shape
             (gradient,) = torch.autograd.grad(last.sum(), state)
-            torch.testing.assert_close(slopes.prod(dim=1), gradient[:, : h.size(2)])
+            torch.testing.assert_close(state_jacobian.prod(dim=1), gradient[:, : h.size(2)])
         x = h.detach()
 
 
@@ -245,6 +247,6 @@ def test_slopes_of_both_ways_are_those_of_the_way_forward() -> None:
     x = torch.randn(B, T, F, dtype=torch.float64)
     state = torch.randn(B, 8, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(layer(x, state)[1].sum(), state)
-    slopes = layer.slopes(x, state)
-    assert slopes is not None
-    torch.testing.assert_close(slopes.prod(dim=1), gradient[:, :4])
+    state_jacobian = layer.state_jacobian(x, state)
+    assert state_jacobian is not None
+    torch.testing.assert_close(state_jacobian.prod(dim=1), gradient[:, :4])

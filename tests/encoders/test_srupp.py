@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from srulight import SRUpp
-from srulight.encoders.attention import BandAttention
+from srulight.encoders.band_attention import BandAttention
 from srulight.encoders.srupp import SRUppLayer
 
 
@@ -83,7 +83,7 @@ def test_equals_its_equations(
 
     state, outputs = None, []
     for piece in x.split(pieces, dim=1):
-        y, state = encoder.resume(piece, state)
+        y, state = encoder.forward_with_state(piece, state)
         outputs.append(y)
     found = torch.cat(outputs, dim=1)
     assert state is not None
@@ -113,7 +113,7 @@ def test_steps_one_by_one_equal_a_pass_far_longer_than_the_memory() -> None:
     x = torch.randn(2, 40, 5, dtype=torch.float64)
     state, outputs, sizes = None, [], set()
     for step in x.split(1, dim=1):
-        y, state = encoder.resume(step, state)
+        y, state = encoder.forward_with_state(step, state)
         outputs.append(y)
         sizes.add(state.shape)
     torch.testing.assert_close(torch.cat(outputs, dim=1), encoder(x))
@@ -123,25 +123,25 @@ def test_steps_one_by_one_equal_a_pass_far_longer_than_the_memory() -> None:
 def test_sequences_under_way_for_different_times_share_a_batch() -> None:
     encoder = make(memory_size=3)
     x = torch.randn(3, 5, 5, dtype=torch.float64)
-    states = [encoder.resume(x[i : i + 1, :n])[1] for i, n in ((0, 1), (1, 5))]
+    states = [encoder.forward_with_state(x[i : i + 1, :n])[1] for i, n in ((0, 1), (1, 5))]
     states.append(torch.zeros_like(states[0]))  # one that starts now
-    alone = [encoder.resume(x[i : i + 1], states[i])[0] for i in range(2)]
+    alone = [encoder.forward_with_state(x[i : i + 1], states[i])[0] for i in range(2)]
     alone.append(encoder(x[2:]))
-    together, _ = encoder.resume(x, torch.cat(states, dim=1))
+    together, _ = encoder.forward_with_state(x, torch.cat(states, dim=1))
     torch.testing.assert_close(together, torch.cat(alone))
 
 
 def test_no_gradient_flows_into_the_memory() -> None:
     encoder = make(memory_size=3)
     x = torch.randn(2, 5, 5, dtype=torch.float64)
-    state = encoder.resume(x)[1].detach().requires_grad_()
-    y, after = encoder.resume(x[:, :1], state)
+    state = encoder.forward_with_state(x)[1].detach().requires_grad_()
+    y, after = encoder.forward_with_state(x[:, :1], state)
     (y.sum() + after.sum()).backward()
     assert state.grad is not None
     assert state.grad[..., :4].all()
     assert not state.grad[..., 4:].any()
     x.requires_grad_()
-    encoder.resume(x)[1][..., 4:].sum().backward()
+    encoder.forward_with_state(x)[1][..., 4:].sum().backward()
     assert x.grad is not None
     assert not x.grad.any()
 
@@ -150,10 +150,10 @@ def test_the_state_is_the_cells_the_memory_and_how_much_of_it_is_real() -> None:
     encoder = make(num_layers=1, memory_size=3)
     x = torch.randn(2, 5, 5, dtype=torch.float64)
     _, c = layers_of(encoder)[0](x)
-    _, state = encoder.resume(x)
+    _, state = encoder.forward_with_state(x)
     expected = torch.cat((c, x[:, 2:].flatten(1), torch.full((2, 1), 3)), dim=1)
     torch.testing.assert_close(state, expected.unsqueeze(0))
-    _, state = encoder.resume(x[:, :2])
+    _, state = encoder.forward_with_state(x[:, :2])
     assert not state[0, :, 4:9].any()
     assert torch.equal(state[0, :, 9:19], x[:, :2].flatten(1))
     assert state[0, :, 19:].tolist() == [[2], [2]]
@@ -222,8 +222,8 @@ def test_runs_under_autocast(bidirectional: bool) -> None:
         torch.testing.assert_close(y.float(), encoder(x, lengths).float())
         y.sum().backward()
         if not bidirectional:
-            _, state = encoder.resume(x)
-            again, state = encoder.resume(x[:, :1], state)
+            _, state = encoder.forward_with_state(x)
+            again, state = encoder.forward_with_state(x[:, :1], state)
             assert (again.dtype, state.dtype) == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(y.float(), encoder(x, lengths), atol=0.05, rtol=0.05)
 
@@ -231,8 +231,8 @@ def test_runs_under_autocast(bidirectional: bool) -> None:
 def test_a_half_type_keeps_its_state_in_float32() -> None:
     encoder = make(memory_size=3).bfloat16()
     x = torch.randn(2, 6, 5, dtype=torch.bfloat16)
-    _, state = encoder.resume(x[:, :4])
-    y, state = encoder.resume(x[:, 4:], state)
+    _, state = encoder.forward_with_state(x[:, :4])
+    y, state = encoder.forward_with_state(x[:, 4:], state)
     assert (y.dtype, state.dtype) == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(y, encoder(x)[:, 4:], atol=0.02, rtol=0.02)
 
@@ -250,11 +250,13 @@ def test_compiles_whole(bidirectional: bool, reach: int) -> None:
 
 def test_resume_compiles_whole() -> None:
     encoder = make(memory_size=3, attention_every=2)
-    compiled = torch.compile(encoder.resume, fullgraph=True, dynamic=True, backend="aot_eager")
+    compiled = torch.compile(
+        encoder.forward_with_state, fullgraph=True, dynamic=True, backend="aot_eager"
+    )
     state = found = None
     for steps in (2, 9, 1):
         x = torch.randn(2, steps, 5, dtype=torch.float64)
-        y, new = encoder.resume(x, state)
+        y, new = encoder.forward_with_state(x, state)
         z, found = compiled(x, found)
         torch.testing.assert_close((z, found), (y, new))
         state, found = new.detach(), found.detach()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srulight.layers import Dropout
+from srulight.layers.dropout import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

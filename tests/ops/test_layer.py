@@ -145,9 +145,9 @@ def test_states_stay_wide_under_autocast(batch: int, device: str) -> None:
     x = torch.randn(batch, 30, 16)
     state, outputs = None, []
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-        whole, last = encoder.resume(x)
+        whole, last = encoder.forward_with_state(x)
         for step in x.split(1, dim=1):
-            y, state = encoder.resume(step, state)
+            y, state = encoder.forward_with_state(step, state)
             outputs.append(y)
     assert state is not None
     assert state.dtype == last.dtype == torch.float32
@@ -181,7 +181,7 @@ def test_step_passes_opcheck() -> None:
 def test_one_step_without_gradients_takes_the_short_way() -> None:
     encoder = SRU(8, 8, num_layers=1)
     with torch.no_grad(), torch.autograd.profiler.profile() as profile:
-        encoder.resume(torch.randn(2, 1, 8))
+        encoder.forward_with_state(torch.randn(2, 1, 8))
     assert "srulight::sru_step" in {e.key for e in profile.key_averages()}
 
 
@@ -191,7 +191,7 @@ def test_empty_and_single(shape: tuple[int, int, int], train: bool) -> None:
     encoder = SRU(8, 8)
     x = torch.randn(shape, requires_grad=train)
     with torch.set_grad_enabled(train):
-        y, state = encoder.resume(x)
+        y, state = encoder.forward_with_state(x)
     assert y.shape == shape
     assert state.shape == (2, shape[0], 8)
     if train:

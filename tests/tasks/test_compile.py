@@ -13,9 +13,9 @@ from torch._dynamo.utils import counters
 
 from srulight import load
 from srulight.cli import main
-from srulight.data import Dial
 from srulight.ops import extension
-from srulight.tasks import LanguageModelling
+from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSIFIER = [
@@ -27,17 +27,18 @@ MODEL = [
     "--data.batch_size=4", "--data.eval_tracks=3", "--model.embedding_size=8",
 ]  # fmt: skip
 SPEECH = [
-    f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=Dial", "--data.batch_frames=1000",
+    f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",
+    "--data.batch_frames=1000",
     "--data.num_mels=16", "--model.subsampling.channels=8",
 ]  # fmt: skip
 TRANSLATION = [
-    f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=NumberWords",
+    f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",
     "--data.batch_tokens=200", "--model.embedding_size=8",
     "--model.translator.encoder.hidden_size=8", "--model.translator.decoder.hidden_size=8",
 ]  # fmt: skip
 QUESTIONS = [
-    f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=Stories", "--data.batch_size=32",
-    "--model.embedding_size=8", "--model.encoder.hidden_size=8",
+    f"--config={CONFIGS / 'questions.yaml'}", "--data.corpus=SyntheticStories",
+    "--data.batch_size=32", "--model.embedding_size=8", "--model.encoder.hidden_size=8",
 ]  # fmt: skip
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = [
@@ -144,7 +145,7 @@ def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> 
     if task is QUESTIONS:
         inputs = [("the plot was dull .", "what?")] * 2
     if task is SPEECH:
-        inputs = [str(said.audio[0]) for said in Dial(80, 16, 16).read(tmp_path).test[:2]]
+        inputs = [str(said.audio[0]) for said in SyntheticDTMF(80, 16, 16).read(tmp_path).test[:2]]
     assert len(trained.predict(inputs)) == 2
     if isinstance(trained, LanguageModelling):
         assert len(list(trained.generate("the", length=3))) == 3

@@ -10,9 +10,10 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from srulight import SRU
-from srulight.data import Grammar, TextClassificationData
-from srulight.metrics import MeanLoss
-from srulight.tasks import TextClassification
+from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.text_classification.corpora.grammar import Grammar
+from srulight.tasks.text_classification.data import TextClassificationData
+from srulight.tasks.text_classification.task import TextClassification
 
 RATE = 0.5
 
@@ -25,7 +26,11 @@ def moved(folder: Path, fused: bool, precision: str, **settings: float | str) ->
         optimizer=partial(torch.optim.SGD, lr=RATE, fused=fused),
     )  # fmt: skip
     start: list[Tensor] = []
-    task.warm_start = lambda data: start.extend(p.detach().clone() for p in task.parameters())  # type: ignore[method-assign]
+
+    def keep(data: object) -> None:
+        start.extend(p.detach().clone() for p in task.parameters())
+
+    task.load_pretrained_embeddings = keep  # type: ignore[method-assign]
     trainer = Trainer(
         accelerator="cpu", plugins=MixedPrecision(precision, "cpu"), max_steps=1,  # type: ignore[arg-type]
         default_root_dir=folder, logger=False, enable_checkpointing=False,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from srulight.errors import InputError
+from srulight.runtime.errors import InputError
 from srulight.tasks.restoring import bounded, check_optimizer
 
 OPTIMIZERS = [

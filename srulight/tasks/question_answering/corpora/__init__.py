@@ -1,0 +1,11 @@
+"""Corpora of questions: each class imported here is known by its bare name."""
+
+from srulight.tasks.question_answering.corpora.base import QuestionCorpus
+from srulight.tasks.question_answering.corpora.squad import Squad
+from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
+
+__all__ = [
+    "QuestionCorpus",
+    "Squad",
+    "SyntheticStories",
+]

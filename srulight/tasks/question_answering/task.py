@@ -1,0 +1,317 @@
+"""The part of a text that answers a question."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningDataModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics.text import SQuAD
+
+from srulight.encoders import SRU, EncoderFactory
+from srulight.layers.dropout import Dropout
+from srulight.runtime.errors import InputError, check_range
+from srulight.runtime.files import well_formed
+from srulight.tasks.base import Task
+from srulight.tasks.compiling import compile_function
+from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.question_answering.annotation import Annotator
+from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
+from srulight.tasks.question_answering.features import (
+    FeaturizerSettings,
+    QuestionExample,
+    QuestionFeaturizer,
+    token_table,
+)
+from srulight.tasks.question_answering.model import DocumentReader, Scores, span_loss
+from srulight.tasks.question_answering.spans import Span, best_spans
+
+
+class PredictedAnswer(NamedTuple):
+    """An answer out of a text.
+
+    Attributes:
+        text: The part of the text, character for character; "" if the text has no answer.
+        start: Where it begins, in characters; -1 if the text has no answer.
+        probability: 0 to 1.
+    """
+
+    text: str
+    start: int
+    probability: float
+
+
+class QuestionAnswering(Task):
+    """Reads a text with a question in mind, and points at the answer.
+
+    The document reader of Chen et al. (2017), arXiv 1704.00051, section 3.2. Exact match and F1 are
+    those of SQuAD (torchmetrics); of questions that the text does not answer, both are 100 if the
+    model says so, and 0 if not.
+
+    Args:
+        embedding_size: Features of a word.
+        tuned_words: How many of the word vectors are trained, those of the most frequent words of
+            questions; all if None. The others stay as they start: random, or pretrained if the data
+            have ``vectors``.
+        document_layers: Encoders of the text, one on top of the other; all of their outputs count.
+        question_layers: Encoders of the question, as well.
+        word_dropout: Probability of zeroing a feature of the word vectors while training, 0 to 1.
+        dropout: Probability of zeroing a feature that goes into an encoder, or comes out of the
+            last, while training, 0 to 1.
+        max_answer: Most words of an answer.
+        encoder: Builds one layer that reads the text: an encoder of any kind, of one layer. A
+            bidirectional SRU of 128 units if None.
+        question_encoder: Builds one layer that reads the question; as ``encoder`` if None.
+        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
+            if None.
+        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch
+            (lightning.pytorch.cli.ReduceLROnPlateau: every epoch); a constant rate if None.
+        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
+            compiler. An LSTM or GRU is not compiled, what surrounds it is.
+    """
+
+    monitor = ("val/f1", "max")
+    knows = {  # noqa: RUF012
+        "words": [str], "lowercase": bool, "tag_names": [[str]], "lemmas": bool, "window": int,
+        "overlap": int, "no_answer": bool, "annotator": (str, type(None)),
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        embedding_size: int = 300,
+        tuned_words: int | None = None,
+        document_layers: int = 3,
+        question_layers: int = 3,
+        word_dropout: float = 0.4,
+        dropout: float = 0.2,
+        max_answer: int = 15,
+        encoder: EncoderFactory | None = None,
+        question_encoder: EncoderFactory | None = None,
+        optimizer: OptimizerCallable | None = None,
+        scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if tuned_words is not None and tuned_words < 0:
+            raise InputError(f"tuned_words must be 0 or more, or null for all, got {tuned_words}")
+        check_range(
+            1, embedding_size=embedding_size, document_layers=document_layers,
+            question_layers=question_layers, max_answer=max_answer,
+        )  # fmt: skip
+        check_range(0, 1, word_dropout=word_dropout, dropout=dropout)
+        self.embedding_size = embedding_size
+        self.tuned_words = tuned_words
+        self.document_layers = document_layers
+        self.question_layers = question_layers
+        self.dropout = dropout
+        self.max_answer = max_answer
+        self.encoder_factory = encoder or (
+            lambda size: SRU(size, 128, num_layers=1, bidirectional=True)
+        )
+        self.question_encoder_factory = question_encoder or self.encoder_factory
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.compiled = compile
+        self.word_dropout = Dropout(word_dropout)
+
+    def build(self, metadata: dict[str, Any]) -> None:
+        self.settings = FeaturizerSettings.of(metadata)
+        words = len(self.settings.words)
+        tuned = words if self.tuned_words is None else min(self.tuned_words + 2, words)
+        vectors = torch.empty(words, self.embedding_size).uniform_(-0.25, 0.25)
+        vectors[0] = 0
+        self.tuned = nn.Embedding.from_pretrained(vectors[:tuned], freeze=False, padding_idx=0)
+        # No parameter: an optimiser would keep a copy of it, and processes would exchange it.
+        self.fixed: Tensor
+        self.register_buffer("fixed", vectors[tuned:])
+        self.reader = DocumentReader(
+            self.embedding_size,
+            self.settings.feature_size,
+            self.encoder_factory,
+            self.question_encoder_factory,
+            self.document_layers,
+            self.question_layers,
+            self.dropout,
+            self.settings.no_answer,
+        )
+        self.train_loss = MeanLoss()
+        self.val_loss, self.test_loss = MeanLoss(), MeanLoss()
+        self.val_answers, self.test_answers = SQuAD(), SQuAD()
+
+    def load_pretrained_embeddings(self, data: LightningDataModule) -> None:
+        # Data modules of other packages need not know word vectors.
+        vectors: Tensor | None = getattr(data, "word_vectors", None)
+        if vectors is None:
+            return
+        if vectors.size(1) != self.embedding_size:
+            raise InputError(
+                f"the word vectors have {vectors.size(1)} features and embedding_size is "
+                f"{self.embedding_size}: set --model.embedding_size={vectors.size(1)}"
+            )
+        tuned = len(self.tuned.weight)
+        self.tuned.weight.data.copy_(vectors[:tuned])
+        self.fixed.copy_(vectors[tuned:])
+
+    def compile_network(self) -> None:
+        self.forward = compile_function(self.forward)  # type: ignore[method-assign]
+
+    def forward(
+        self,
+        document: Tensor,
+        lengths: Tensor,
+        features: Tensor,
+        question: Tensor,
+        question_lengths: Tensor,
+    ) -> Scores:
+        """Scores the words of texts as the first and the last of an answer.
+
+        Args: those of a QuestionBatch.
+        """
+        document_vectors = self.word_dropout(self._embed(document))
+        question_vectors = self.word_dropout(self._embed(question))
+        scores: Scores = self.reader(
+            document_vectors, lengths, features.to(document_vectors.dtype), question_vectors,
+            question_lengths,
+        )  # fmt: skip
+        return scores
+
+    def _embed(self, words: Tensor) -> Tensor:
+        tuned = len(self.tuned.weight)
+        if not len(self.fixed):
+            return self.tuned(words)
+        fixed = F.embedding((words - tuned).clamp(min=0), self.fixed)
+        learnt = self.tuned(words.clamp(max=tuned - 1))
+        return torch.where((words < tuned).unsqueeze(-1), learnt, fixed)
+
+    def _scores(self, batch: QuestionBatch) -> Scores:
+        return self(
+            batch.document, batch.lengths, batch.features, batch.question, batch.question_lengths
+        )
+
+    def training_step(self, batch: QuestionBatch, batch_idx: int) -> Tensor:
+        total, count = span_loss(self._scores(batch), batch.first, batch.last)
+        self.train_loss.update(total, count)
+        return self.mean_loss(total, count)
+
+    def on_train_epoch_end(self) -> None:
+        self._log("train", self.train_loss, None)
+
+    def validation_step(self, batch: QuestionBatch, batch_idx: int) -> None:
+        self._measure(self.val_loss, self.val_answers, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val", self.val_loss, self.val_answers)
+
+    def test_step(self, batch: QuestionBatch, batch_idx: int) -> None:
+        self._measure(self.test_loss, self.test_answers, batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test", self.test_loss, self.test_answers)
+
+    def _measure(self, loss: MeanLoss, answers: SQuAD, batch: QuestionBatch) -> None:
+        scores = self._scores(batch)
+        loss.update(*span_loss(scores, batch.first, batch.last))
+        if not batch.texts:
+            return
+        found = self._found(scores, batch, 1)
+        answers.update(
+            [
+                {"id": t.id, "prediction_text": f[0].text}
+                for t, f in zip(batch.texts, found, strict=True)
+            ],
+            [
+                {"id": t.id, "answers": {"text": t.answers or [""], "answer_start": [0]}}
+                for t in batch.texts
+            ],
+        )
+
+    def _log(self, stage: str, loss: MeanLoss, answers: SQuAD | None) -> None:
+        # Already those of all processes.
+        values = {f"{stage}/loss": loss.compute().float()}
+        loss.reset()
+        if answers is not None:
+            found = answers.compute()
+            values[f"{stage}/exact_match"] = found["exact_match"]
+            values[f"{stage}/f1"] = found["f1"]
+            answers.reset()
+        self.log_dict(values, prog_bar=True, sync_dist=True)
+
+    def _found(
+        self, scores: Scores, batch: QuestionBatch, count: int
+    ) -> list[list[PredictedAnswer]]:
+        """Gives the best answers of each question."""
+        spans = best_spans(
+            scores.start, scores.end, scores.none, batch.question_index, batch.offsets,
+            max_words=self.max_answer, count=count,
+        )  # fmt: skip
+        return [
+            [_answer(span, text) for span in best]
+            for best, text in zip(spans, batch.texts, strict=True)
+        ]
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Sequence[tuple[str, str]], batch_size: int = 64, n_best: int = 1
+    ) -> list[list[PredictedAnswer]]:
+        """Answers questions about texts.
+
+        Args:
+            inputs: Texts, each with a question about it.
+            batch_size: Questions at a time.
+            n_best: Answers of each, at most.
+
+        Returns:
+            The best answers of each question, the best first, in order.
+
+        Raises:
+            InputError: If an input is no pair, a text has no words, or ``batch_size`` or ``n_best``
+                is below 1.
+        """
+        metadata = self.check_trained()
+        check_range(1, batch_size=batch_size, n_best=n_best)
+        inputs = [_pair(one) for one in inputs]
+        self.eval()
+        # Before it could be chosen, it was this one.
+        tokenizer = metadata.get("tokenizer", "english")
+        annotate = Annotator(metadata["annotator"], tokenizer)
+        # A text that is asked about several times is read once.
+        contexts = list(dict.fromkeys(context for context, _ in inputs))
+        number = {context: i for i, context in enumerate(contexts)}
+        table = token_table(annotate([*contexts, *(question for _, question in inputs)]))
+        for context, words in zip(contexts, table.bounds.diff().tolist(), strict=False):
+            if not words:
+                raise InputError(f"expected a text with words, got {context[:60]!r}")
+        reading = QuestionFeaturizer(table, self.settings)
+        asked, texts = [], []
+        for i, (context, _) in enumerate(inputs):
+            place = table.place(number[context])
+            asked.append(QuestionExample(number[context], len(contexts) + i, None))
+            texts.append(AskedText("", context, table.starts[place], table.ends[place], []))
+        found: list[list[PredictedAnswer]] = [[] for _ in inputs]
+        # Texts of like length together: less padding.
+        order = sorted(range(len(asked)), key=lambda i: len(texts[i].starts))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = reading.batch([asked[i] for i in chosen], [texts[i] for i in chosen])
+            moved = self.transfer_batch_to_device(batch, self.device, 0)
+            answers = self._found(self._scores(moved), moved, n_best)
+            for i, best in zip(chosen, answers, strict=True):
+                found[i] = best
+        return found
+
+
+def _pair(given: object) -> tuple[str, str]:
+    if isinstance(given, tuple | list) and [type(one) for one in given] == [str, str]:
+        return well_formed(given[0]), well_formed(given[1])
+    raise InputError(f"expected a text and a question, got {str(given)[:60]!r}")
+
+
+def _answer(span: Span, asked: AskedText) -> PredictedAnswer:
+    probability = torch.tensor(span.log_probability).exp().item()
+    if span.first < 0:
+        return PredictedAnswer("", -1, probability)
+    start, end = int(asked.starts[span.first]), int(asked.ends[span.last])
+    return PredictedAnswer(asked.context[start:end], start, probability)

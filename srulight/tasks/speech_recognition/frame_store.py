@@ -1,0 +1,144 @@
+"""Frames of utterances: made when they are asked for, or once, in a file that is mapped."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from srulight.runtime.cache import cached
+from srulight.runtime.errors import InputError
+from srulight.tasks.speech_recognition.frontend.frontend import Frontend
+
+_VERSION = 1  # Of the files below; raised when what they hold changes.
+_FRAMES = "frames.bin"
+_SAMPLE = 500  # Utterances that mean and variance are taken of.
+
+
+class Sound(NamedTuple):
+    """An utterance as it is played.
+
+    Attributes:
+        audio: Files, heard one after the other.
+        pause: Silence between two files, in seconds.
+        speed: How many times as fast it is played.
+        content: Checksums of the files.
+    """
+
+    audio: tuple[Path, ...]
+    pause: float
+    speed: float
+    content: tuple[str, ...]
+
+
+class Frames(ABC):
+    """Frames of utterances, not standardised."""
+
+    @abstractmethod
+    def get(self, index: int) -> Tensor:
+        """Gives those of an utterance, (T, F) float32."""
+
+
+class ComputedFeatures(Frames):
+    """Made each time.
+
+    Args:
+        sounds: The utterances.
+        frontend: What makes the frames.
+    """
+
+    def __init__(self, sounds: Sequence[Sound], frontend: Frontend) -> None:
+        self._sounds = sounds
+        self._frontend = frontend
+
+    def get(self, index: int) -> Tensor:
+        sound = self._sounds[index]
+        return self._frontend.frames(sound.audio, sound.pause, sound.speed)
+
+
+class CachedFeatures(Frames):
+    """Made once, one utterance behind the other in a file that is mapped into memory.
+
+    Args:
+        sounds: The utterances.
+        frontend: What makes the frames.
+        lengths: Frames of each utterance, (N,) int64.
+        num_mels: Features of a frame, F.
+        name: What the progress bar calls them.
+    """
+
+    def __init__(
+        self, sounds: Sequence[Sound], frontend: Frontend, lengths: Tensor, num_mels: int, name: str
+    ) -> None:
+        make = partial(_write, ComputedFeatures(sounds, frontend), lengths.tolist(), name)
+        path = cached("frames", _key(sounds, frontend), make) / _FRAMES
+        self._starts = (lengths.cumsum(0) - lengths).tolist()
+        self._lengths = lengths.tolist()
+        size = int(lengths.sum()) * num_mels
+        mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.float32)
+        self._frames = mapped.view(-1, num_mels)
+
+    def get(self, index: int) -> Tensor:
+        start = self._starts[index]
+        return self._frames[start : start + self._lengths[index]]
+
+
+def _write(frames: ComputedFeatures, lengths: Sequence[int], name: str, folder: Path) -> None:
+    with (folder / _FRAMES).open("wb") as file:
+        for index, length in enumerate(_shown(lengths, f"making the frames of {name}")):
+            made = frames.get(index)
+            if len(made) != length:
+                raise InputError(f"a recording of {name} changed while its frames were made")
+            file.write(made.numpy().tobytes())
+
+
+def statistics(sounds: Sequence[Sound], frontend: Frontend) -> tuple[Tensor, Tensor]:
+    """Measures the mean and the standard deviation of each band, (F,) both, once.
+
+    Args:
+        sounds: The training utterances; some hundreds of them, evenly spread, are measured.
+        frontend: What makes the frames.
+    """
+    chosen = [sounds[i * len(sounds) // _SAMPLE] for i in range(_SAMPLE)]
+    chosen = chosen if len(sounds) > _SAMPLE else list(sounds)
+
+    def make(folder: Path) -> None:
+        found = [
+            values.tolist() for values in _measure(ComputedFeatures(chosen, frontend), len(chosen))
+        ]
+        (folder / "statistics.json").write_text(json.dumps(found), encoding="utf-8")
+
+    path = cached("statistics", _key(chosen, frontend), make) / "statistics.json"
+    mean, std = map(torch.tensor, json.loads(path.read_text(encoding="utf-8")))
+    return mean, std
+
+
+def _measure(frames: ComputedFeatures, size: int) -> tuple[Tensor, Tensor]:
+    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    for index in _shown(range(size), "measuring the bands"):
+        made = frames.get(index).double()
+        total = total + made.sum(0)
+        squares = squares + made.square().sum(0)
+        count += len(made)
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp_min(1e-10).sqrt()
+
+
+def _shown(items: Sequence[int], text: str) -> "Sequence[int]":
+    console = Console(stderr=True)
+    return track(items, text, console=console, transient=True, disable=len(items) < 200)  # type: ignore[return-value]
+
+
+def _key(sounds: Sequence[Sound], frontend: Frontend) -> str:
+    """Names what is made by all that goes into it."""
+    bank = frontend.settings["filter_bank"]
+    played = [(sound.content, sound.pause, sound.speed) for sound in sounds]
+    recipe = json.dumps([_VERSION, bank, frontend.channels, played])
+    return hashlib.sha256(recipe.encode()).hexdigest()[:24]

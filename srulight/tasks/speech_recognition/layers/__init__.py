@@ -1,0 +1,17 @@
+"""Modules that only speech needs."""
+
+from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment
+from srulight.tasks.speech_recognition.layers.subsampling import (
+    Convolutions,
+    Stacking,
+    Subsampling,
+    SubsamplingFactory,
+)
+
+__all__ = [
+    "Convolutions",
+    "SpecAugment",
+    "Stacking",
+    "Subsampling",
+    "SubsamplingFactory",
+]

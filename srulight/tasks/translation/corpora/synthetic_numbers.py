@@ -1,0 +1,181 @@
+"""A parallel corpus made on the spot: numbers in English and in German words."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from srulight.runtime.errors import InputError
+from srulight.tasks.translation.corpora.base import Pair, Pairs, ParallelCorpus, ParallelSplits
+
+_LARGEST = 999_999
+_ENGLISH = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen"),
+)
+_ENGLISH_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_GERMAN = (
+    *("null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"),
+    *("elf", "zwölf", "dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn"),
+    *("achtzehn", "neunzehn"),
+)
+_GERMAN_TENS = (
+    *("zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"),
+)
+
+
+class SyntheticNumbers(ParallelCorpus):
+    """English numbers to German ones, made on the spot: needs no files.
+
+    ``four hundred thirty seven`` is ``vier hundert sieben und dreißig``: written apart, so that
+    few words make all numbers, and in another order, so that a model has to look back and forth.
+    No number comes twice, and those of any count of digits are about as frequent, as far as
+    there are enough. Zero is always to learn from, because no other number has its words.
+
+    Args:
+        train_size: Training pairs, at least 1.
+        val_size: Validation pairs, at least 1.
+        test_size: Test pairs, 0 or more; with 0 there is nothing to test on.
+        largest: Largest number that may be drawn, 1 to 999999.
+        seed: Number that decides which numbers are drawn.
+
+    Raises:
+        InputError: If an argument is out of range, or there are fewer numbers than pairs.
+    """
+
+    languages = ("en", "de")
+
+    def __init__(
+        self,
+        train_size: int = 4000,
+        val_size: int = 200,
+        test_size: int = 200,
+        largest: int = _LARGEST,
+        seed: int = 1,
+    ) -> None:
+        if train_size < 1 or val_size < 1 or test_size < 0:
+            raise InputError(
+                "train_size and val_size must be at least 1 and test_size 0 or more, got "
+                f"train_size={train_size} val_size={val_size} test_size={test_size}"
+            )
+        if not 1 <= largest <= _LARGEST:
+            raise InputError(f"largest must be 1 to {_LARGEST}, got {largest}")
+        total = train_size + val_size + test_size
+        if total > largest + 1:
+            raise InputError(
+                f"{total} pairs need as many numbers, and 0 to largest are {largest + 1}; raise "
+                "largest or make the splits smaller"
+            )
+        self.train_size = train_size
+        self.val_size = val_size
+        self.test_size = test_size
+        self.largest = largest
+        self.seed = seed
+
+    def fetch(self, root: Path) -> None:
+        """Does nothing: the numbers are drawn on the spot."""
+
+    def read(self, root: Path) -> ParallelSplits:
+        held_size = self.val_size + self.test_size
+        # What is reported, and what a model is chosen by, stays as it is with more to train on:
+        # every tenth number drawn is held out, or as many as there must be of few numbers.
+        step = min(10, self.largest // held_size)
+        size = max(held_size * step, self.train_size + held_size - 1)
+        drawn = _draw(self.largest, size, random.Random(self.seed))
+        held = drawn[: held_size * step : step]
+        rest = set(held)
+        train = [0, *(number for number in drawn if number not in rest)][: self.train_size]
+        # The first numbers drawn are shorter: there are not many short ones.
+        random.Random(self.seed).shuffle(held)
+        val, test = held[: self.val_size], held[self.val_size :]
+        return ParallelSplits(
+            _Numbers("train", train),
+            _Numbers("val", val),
+            _Numbers("test", test) if test else None,
+        )
+
+
+class _Numbers(Pairs):
+    def __init__(self, split: str, numbers: list[int]) -> None:
+        self.pairs = [
+            Pair(english_words(number), german_words(number), f"{split} number {place}")
+            for place, number in enumerate(numbers, start=1)
+        ]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    @property
+    def key(self) -> str:
+        texts = [(pair.source, pair.target) for pair in self.pairs]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def _draw(largest: int, size: int, generator: random.Random) -> list[int]:
+    """Draws different numbers above 0: first how many digits, then which number of these."""
+    starts = [10**digits for digits in range(len(str(largest)))]
+    left = [min(10 * start, largest + 1) - start for start in starts]
+    # Fisher and Yates's shuffle, of which only the places that moved are kept.
+    moved: list[dict[int, int]] = [{} for _ in starts]
+    numbers: list[int] = []
+    while len(numbers) < size:
+        kind = generator.choice([kind for kind, count in enumerate(left) if count])
+        place = generator.randrange(left[kind])
+        left[kind] -= 1
+        numbers.append(starts[kind] + moved[kind].get(place, place))
+        moved[kind][place] = moved[kind].get(left[kind], left[kind])
+    return numbers
+
+
+def english_words(number: int) -> str:
+    """Says a number in English.
+
+    Args:
+        number: 0 to 999999.
+
+    Returns:
+        Words with single spaces between them, in the American way: without "and".
+    """
+    thousands, rest = divmod(number, 1000)
+    words = [*_english_below_1000(thousands), "thousand"] if thousands else []
+    return " ".join([*words, *_english_below_1000(rest)]) or _ENGLISH[0]
+
+
+def _english_below_1000(number: int) -> list[str]:
+    hundreds, rest = divmod(number, 100)
+    words = [_ENGLISH[hundreds], "hundred"] if hundreds else []
+    if rest >= 20:
+        words.append(_ENGLISH_TENS[rest // 10 - 2])
+        rest %= 10
+    return [*words, _ENGLISH[rest]] if rest else words
+
+
+def german_words(number: int) -> str:
+    """Says a number in German.
+
+    Args:
+        number: 0 to 999999.
+
+    Returns:
+        Words with single spaces between them, where German has one long word.
+    """
+    thousands, rest = divmod(number, 1000)
+    words = [*_german_below_1000(thousands), "tausend"] if thousands else []
+    words += _german_below_1000(rest)
+    if words and words[-1] == _GERMAN[1]:
+        words[-1] = "eins"
+    return " ".join(words) or _GERMAN[0]
+
+
+def _german_below_1000(number: int) -> list[str]:
+    hundreds, rest = divmod(number, 100)
+    words = [_GERMAN[hundreds], "hundert"] if hundreds else []
+    if rest >= 20:
+        tens, units = divmod(rest, 10)
+        words += [_GERMAN[units], "und"] if units else []
+        words.append(_GERMAN_TENS[tens - 2])
+    elif rest:
+        words.append(_GERMAN[rest])
+    return words

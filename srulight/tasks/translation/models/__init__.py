@@ -1,0 +1,12 @@
+"""Translators a configuration can name: each class imported here is known by its bare name."""
+
+from srulight.tasks.translation.models.attention_rnn import AttentionRNN
+from srulight.tasks.translation.models.base import Translator, TranslatorFactory
+from srulight.tasks.translation.models.transformer import Transformer
+
+__all__ = [
+    "AttentionRNN",
+    "Transformer",
+    "Translator",
+    "TranslatorFactory",
+]

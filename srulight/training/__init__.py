@@ -1,0 +1,1 @@
+"""Schedules, the log, and what watches and resumes a run."""

@@ -1,0 +1,58 @@
+"""A picture of how a run went."""
+
+import csv
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+from lightning_utilities.core.imports import module_available
+
+from srulight.runtime.atomic_io import written
+from srulight.training.logger import Log
+
+
+class PlotCurves(Callback):
+    """Draws each validation metric, and the training metric of its name, over the steps.
+
+    Into ``curves.png`` beside the log, when a run ends; only if matplotlib is installed.
+    """
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logs = [logger for logger in trainer.loggers if isinstance(logger, Log)]
+        if not logs or not trainer.is_global_zero or not module_available("matplotlib"):
+            return
+        table = logs[0].table
+        table.save()
+        if table.path.is_file():
+            draw(table.path, table.path.with_name("curves.png"))
+
+
+def draw(log: Path, picture: Path) -> None:
+    """Draws a log.
+
+    Args:
+        log: A ``metrics.csv`` with a column ``step`` and columns such as ``val/loss``.
+        picture: File to write.
+    """
+    from matplotlib.figure import Figure
+
+    with log.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = sorted(
+        {name.removeprefix("val/") for name in rows[0] if name.startswith("val/")} if rows else ()
+    )
+    if not names:
+        return
+    figure = Figure(figsize=(4 * len(names), 3), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for stage in ("train", "val"):
+            points = [
+                (int(row["step"]), float(row[key]))
+                for row in rows
+                if row.get(key := f"{stage}/{name}")
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=stage)
+        axes.set(title=name, xlabel="step")
+        axes.legend()
+    with written(picture) as part:
+        figure.savefig(part, dpi=120, format="png")

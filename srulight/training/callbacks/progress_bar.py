@@ -1,0 +1,41 @@
+"""A progress bar that costs next to nothing."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+
+_HERTZ = 4
+
+
+class ProgressBar(RichProgressBar):
+    """Rich's progress bar, told of a batch a few times a second, however many there are."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=_HERTZ)
+        self._next = 0.0
+        self._loss = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        now = time.monotonic()
+        if now >= self._next or batch_idx + 1 == trainer.num_training_batches:
+            self._next = now + 1 / _HERTZ
+            if isinstance(outputs, Mapping) and "loss" in outputs:
+                # Lightning has divided it by the batches of a step.
+                self._loss = outputs["loss"].item() * trainer.accumulate_grad_batches
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Gives what the bar shows: the loss of the batch, as the epoch's is known after it."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        return {**items, "train/loss": self._loss} if trainer.training else items

@@ -1,0 +1,17 @@
+"""A device that is not here is named with those that are."""
+
+import pytest
+import torch
+
+from srulight.runtime.devices import get_device
+from srulight.runtime.errors import InputError
+
+
+def test_a_device_that_is_here_is_given() -> None:
+    assert get_device("cpu") == get_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["foo", "", "cpu:x", "cuda:99", "xpu"])
+def test_another_is_not(name: str) -> None:
+    with pytest.raises(InputError, match=f"there is no device {name}: here are cpu"):
+        get_device(name)

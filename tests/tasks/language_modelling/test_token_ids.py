@@ -1,0 +1,138 @@
+"""Token ids are right, built once, and whole or not there."""
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srulight.runtime.errors import InputError
+from srulight.tasks.language_modelling import token_ids
+from srulight.tasks.language_modelling.corpora import text_files as texts
+from srulight.tasks.language_modelling.corpora.text_files import TextFiles
+from srulight.tasks.language_modelling.token_ids import Recipe
+
+TRAIN = "the cat\nthe hat <unk>\n"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tokens"
+
+
+def build(folder: Path, train: str | bytes = TRAIN, **options: Any) -> token_ids.TokenIds:  # noqa: ANN401
+    (folder / "train.txt").write_bytes(train if isinstance(train, bytes) else train.encode())
+    (folder / "val.txt").write_text("the dog")
+    recipe = Recipe("word", "space", False, 1, None, None)._replace(**options)
+    return token_ids.token_ids(TextFiles(val="val.txt").find(folder), recipe)
+
+
+def test_words(tmp_path: Path, cache: Path) -> None:
+    built = build(tmp_path)
+    # By count, equals in alphabetical order; <unk> in the text is the unknown word.
+    assert built.words == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
+    assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
+    assert built.splits["val"].tolist() == [3, 1, 2]  # its last line ends, too
+    assert built.unknown == {"train": 1, "val": 1}
+    assert built.splits["train"].dtype == torch.uint8
+
+
+def test_words_that_are_rare_are_unknown(tmp_path: Path, cache: Path) -> None:
+    assert build(tmp_path, min_count=2).words == ["<pad>", "<unk>", "<eos>", "the"]
+    assert build(tmp_path, max_size=3).words == ["<pad>", "<unk>", "<eos>", "the", "cat"]
+
+
+def test_characters(tmp_path: Path, cache: Path) -> None:
+    built = build(tmp_path, "aba\n\N{GREEK SMALL LETTER PI}", level="char")
+    assert built.words == ["<pad>", "<unk>", "a", "\n", "b", "\N{GREEK SMALL LETTER PI}"]
+    assert built.splits["train"].tolist() == [2, 4, 2, 3, 5]
+
+
+def test_bytes_are_the_file_itself(tmp_path: Path, cache: Path) -> None:
+    built = build(tmp_path, b"\xff\x00a\n", level="byte")
+    assert built.splits["train"].tolist() == [255, 0, 97, 10]
+    assert built.words == []
+    assert not cache.exists()
+
+
+def test_a_byte_order_mark_is_no_character(tmp_path: Path, cache: Path) -> None:
+    assert "\ufeff" not in build(tmp_path, "\ufeffab", level="char").words
+
+
+def test_compressed_text_is_told_from_text(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"train.txt is compressed by gzip: unpack it"):
+        build(tmp_path, gzip.compress(b"the cat"))
+
+
+def test_the_type_is_the_smallest_that_holds_the_ids(tmp_path: Path, cache: Path) -> None:
+    for count, dtype in ((253, torch.uint8), (254, torch.uint16), (65_534, torch.int32)):
+        built = build(tmp_path, " ".join(map(str, range(count))))
+        assert len(built.words) == count + 3
+        assert built.splits["train"].dtype == dtype
+        assert sorted(built.splits["train"].tolist()) == list(range(2, count + 3))
+
+
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_pieces_change_nothing(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(texts, "_BLOCK", block)
+    test_words(tmp_path, cache)
+
+
+def test_is_built_once_for_the_same_text_and_recipe(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path)
+    builds = []
+    real = token_ids._build
+
+    def watched(parts: dict[str, texts.Span], recipe: Recipe, folder: Path) -> None:
+        builds.append(recipe)
+        real(parts, recipe, folder)
+
+    monkeypatch.setattr(token_ids, "_build", watched)
+    build(tmp_path)
+    assert not builds
+    for options in ({"lowercase": True}, {"level": "char"}, {"words": ["<pad>", "<unk>", "the"]}):
+        build(tmp_path, **options)
+    build(tmp_path, TRAIN + "more\n")
+    assert len(builds) == 4
+
+
+def test_a_build_that_is_cut_off_leaves_nothing(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(InputError, match=r"No space left on device\); set SRULIGHT_CACHE"):
+        build(tmp_path)
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    monkeypatch.undo()
+    monkeypatch.setenv("SRULIGHT_CACHE", str(cache.parent))
+    assert build(tmp_path).splits["val"].tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["about.json", "train.bin", "val.bin", "sums.json"])
+@pytest.mark.parametrize("left", [0, 3], ids=["emptied", "cut"])
+def test_damaged_ids_are_made_again(tmp_path: Path, cache: Path, name: str, left: int) -> None:
+    build(tmp_path)
+    (damaged,) = cache.glob(f"*/{name}")
+    os.truncate(damaged, left)
+    built = build(tmp_path)
+    assert built.words == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
+    assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
+    assert built.splits["val"].tolist() == [3, 1, 2]
+
+
+def test_says_what_is_wrong(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.txt:2: byte 0xff is not UTF-8.*level=byte"):
+        build(tmp_path, b"fine\nbad \xff\n")
+    with pytest.raises(InputError, match="the training text has no words"):
+        build(tmp_path, "\n \n")
+    assert not [path for path in cache.iterdir() if path.suffix != ".lock"]

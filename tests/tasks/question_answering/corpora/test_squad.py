@@ -1,0 +1,313 @@
+"""Files in the format of SQuAD: read, mended, refused, and split by article."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srulight.data.download import Source
+from srulight.runtime.errors import InputError
+from srulight.tasks.question_answering.corpora import squad as squad_module
+from srulight.tasks.question_answering.corpora.answers import locate
+from srulight.tasks.question_answering.corpora.base import Answer, Paragraph
+from srulight.tasks.question_answering.corpora.squad import Squad, read_squad
+
+CONTEXT = "Ada sold  red lamps.\nThe red lamps were new."
+
+
+def asked(id: object = "q1", *answers: tuple[str, int], **more: object) -> dict[str, Any]:
+    found = [{"text": text, "answer_start": start} for text, start in answers]
+    return {"id": id, "question": "Which?", "answers": found, **more}
+
+
+def article(title: str, *questions: dict[str, Any], context: str = CONTEXT) -> dict[str, Any]:
+    return {"title": title, "paragraphs": [{"context": context, "qas": list(questions)}]}
+
+
+def write(folder: Path, *articles: dict[str, Any], name: str = "train.json") -> Path:
+    path = folder / name
+    path.write_text(json.dumps({"version": "1.1", "data": articles}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "found", "slip"),
+    [
+        ("Ada", 0, Answer("Ada", 0), None),
+        ("red lamps", 10, Answer("red lamps", 10), None),
+        # White space at its ends is no part of it.
+        (" Ada ", -1, Answer("Ada", 0), "white space"),
+        ("sold ", 4, Answer("sold", 4), "white space"),
+        # Runs of white space are those of the context.
+        ("sold red", 4, Answer("sold  red", 4), "white space"),
+        ("lamps. The", 14, Answer("lamps.\nThe", 14), "white space"),
+        # Off by a few: the nearest counts.
+        ("Ada", 1, Answer("Ada", 0), "place"),
+        ("red lamps", 14, Answer("red lamps", 10), "place"),
+        ("red lamps", 22, Answer("red lamps", 25), "place"),
+        ("sold red", 7, Answer("sold  red", 4), "place"),
+        # Nothing else may differ, and far away is another place.
+        ("ada", 0, None, None),
+        ("Lamps", 14, None, None),
+        ("Ada", 21, None, None),
+        ("new", 10, None, None),
+        ("", 0, None, None),
+        # A place before the text is none, nor one behind it.
+        ("lamps.", -6, None, None),
+        ("Ada", -1, None, None),
+        (" Ada", -2, None, None),
+        ("Ada", 10**30, None, None),
+        ("  ", 8, None, None),
+        ("lamp.", 14, None, None),
+    ],
+)
+def test_an_answer_is_looked_for_near_its_place(
+    text: str, start: int, found: Answer | None, slip: str | None
+) -> None:
+    located = locate(text, start, CONTEXT)
+    assert (located and located.answer, located and located.slip) == (found, slip)
+    if found is not None:
+        assert CONTEXT[found.start :].startswith(found.text)
+
+
+def test_questions_and_answers_are_those_of_the_file(tmp_path: Path) -> None:
+    first, second = asked("q1", ("Ada", 0), ("red lamps", 10)), asked(7, ("new", 40))
+    path = write(tmp_path, article("Lamps", first, second), article("", asked("q3", ("Ada", 0))))
+    paragraphs, counts = read_squad(path, "refuse")
+    assert counts == {}
+    assert [paragraph.article for paragraph in paragraphs] == ["Lamps", "2"]
+    assert paragraphs[0].context == CONTEXT
+    assert [question.id for question in paragraphs[0].questions] == ["q1", "7"]
+    assert paragraphs[0].questions[0].text == "Which?"
+    assert paragraphs[0].questions[0].answers == [Answer("Ada", 0), Answer("red lamps", 10)]
+
+
+def test_what_is_mended_or_left_out_is_counted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        article(
+            "Lamps",
+            asked("q1", ("Ada", 1), ("sold red", 4), ("blue", 3)),
+            asked("q2", ("blue", 3)),
+            asked("q3", (CONTEXT[-4:], -4)),
+        ),
+        article("Nothing", asked("q4", ("x", 0)), context=" \n"),
+    )
+    paragraphs, counts = read_squad(path, "skip")
+    assert [question.id for p in paragraphs for question in p.questions] == ["q1"]
+    assert paragraphs[0].questions[0].answers == [Answer("Ada", 0), Answer("sold  red", 4)]
+    assert counts == {
+        "answers a few characters away from where they should be, mended": 1,
+        "answers with other white space than their context, mended": 1,
+        "answers that are not in their context, left out": 3,
+        "questions without an answer, left out": 2,
+        "paragraphs without words, left out": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "says"),
+    [
+        (
+            asked("q9", ("blue", 3)), CONTEXT,
+            "train.json, article Lamps, question q9: the answer 'blue' is not at character 3 of "
+            "its context, which has ' sol' there; mend it, or leave such out: "
+            "--data.corpus.on_error=skip",
+        ),
+        (asked("q9"), CONTEXT, "article Lamps, question q9: has no answer; mend it"),
+        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words; mend"),
+    ],
+)  # fmt: skip
+def test_what_is_faulty_is_refused_with_its_place(
+    question: dict[str, Any], context: str, says: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, article("Lamps", question, context=context))
+    with pytest.raises(InputError) as error:
+        read_squad(path, "refuse")
+    assert says in str(error.value)
+
+
+def test_a_question_may_have_no_answer_where_the_file_says_so(tmp_path: Path) -> None:
+    plausible = [{"text": "Ada", "answer_start": 0}]
+    path = write(
+        tmp_path,
+        article(
+            "Lamps",
+            asked("q1", ("Ada", 0), is_impossible=False),
+            asked("q2", is_impossible=True, plausible_answers=plausible),
+            asked("q3"),
+            asked("q4", ("Ada", 0), is_impossible=True),
+        ),
+    )
+    ((_, questions, _),), counts = read_squad(path, "refuse")
+    assert counts == {}
+    assert [len(question.answers) for question in questions] == [1, 0, 0, 0]
+
+
+def test_answers_need_not_be_there_to_be_found(tmp_path: Path) -> None:
+    bare = {"id": "q1", "question": "Which?"}
+    path = write(tmp_path, article("Lamps", bare, asked("q2", ("blue", 3))))
+    ((_, questions, _),), counts = read_squad(path, "refuse", answered=False)
+    assert [(question.id, question.answers) for question in questions] == [("q1", []), ("q2", [])]
+    assert counts == {}
+
+
+def without(data: dict[str, Any], field: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != field}
+
+
+GOOD = asked("q9", ("Ada", 0))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ([], 'is not in the format of SQuAD: expected an object with a list "data", got []'),
+        ({"data": {}}, 'expected an object with a list "data", got {"data": {}}'),
+        ({"data": [3]}, 'train.json, article 1: expected an object with "paragraphs", got 3'),
+        ({"data": [{"title": "A"}]}, 'article A: the field "paragraphs" is missing'),
+        ({"data": [{"paragraphs": "x"}]}, 'article 1: the field "paragraphs" must be a list, got'),
+        (
+            {"data": [{"title": "A", "paragraphs": [{"qas": []}]}]},
+            'article A: the field "context" is missing',
+        ),
+        (
+            {"data": [{"title": "A", "paragraphs": [{"context": "x"}]}]},
+            'article A: the field "qas" is missing',
+        ),
+        ({"data": [article("A", without(GOOD, "id"))]}, 'article A: the field "id" is missing'),
+        ({"data": [article("A", asked(None))]}, 'the field "id" must be text, got null'),
+        (
+            {"data": [article("A", without(GOOD, "question"))]},
+            'article A, question q9: the field "question" is missing',
+        ),
+        (
+            {"data": [article("A", without(GOOD, "answers"))]},
+            'article A, question q9: the field "answers" is missing',
+        ),
+        (
+            {"data": [article("A", {**GOOD, "answers": [{"text": "Ada"}]})]},
+            'question q9: the field "answer_start" is missing',
+        ),
+        (
+            {"data": [article("A", {**GOOD, "answers": [{"text": 1, "answer_start": 0}]})]},
+            'question q9: the field "text" must be text, got 1',
+        ),
+        (
+            {"data": [article("A", {**GOOD, "answers": [{"text": "Ada", "answer_start": True}]})]},
+            'question q9: the field "answer_start" must be a whole number, got true',
+        ),
+        (
+            {"data": [article("A", GOOD), article("B", GOOD)]},
+            "article B, question q9: the id is taken by a question of article A",
+        ),
+    ],
+)
+def test_another_format_is_refused(data: object, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError) as error:
+        read_squad(path, "skip")
+    assert says in str(error.value)
+
+
+def test_what_is_no_json_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    path.write_text('{"data":\n [,]}')
+    with pytest.raises(
+        InputError, match=r"train\.json: not JSON: Expecting value: line 2 column 3"
+    ):
+        read_squad(path, "skip")
+    path.write_bytes(b'{"data":\n "\xff"}')
+    with pytest.raises(InputError, match=r"train\.json:2: byte 0xff is not UTF-8"):
+        read_squad(path, "skip")
+    with pytest.raises(InputError, match=r"none\.json is not in .*; set --data\.root"):
+        read_squad(tmp_path / "none.json", "skip")
+
+
+def names(paragraphs: list[Paragraph] | None) -> set[str]:
+    return {paragraph.article for paragraph in paragraphs or []}
+
+
+def test_parts_are_split_by_article(tmp_path: Path) -> None:
+    # Every article comes twice, with a paragraph each time.
+    articles = [article(f"A{i % 20}", asked(f"q{i}", ("Ada", 0))) for i in range(40)]
+    write(tmp_path, *articles)
+    corpus = Squad("train.json", val_fraction=0.2, test_fraction=0.1)
+    train, val, test, _ = corpus.read(tmp_path)
+    assert test is not None
+    assert (len(train), len(val), len(test)) == (28, 8, 4)
+    parts = [names(part) for part in (train, val, test)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 20
+    # The order of the file does not matter, the seed does.
+    write(tmp_path, *reversed(articles))
+    assert [names(part) for part in corpus.read(tmp_path)[:3]] == parts
+    other = Squad("train.json", val_fraction=0.2, test_fraction=0.1, seed=2).read(tmp_path)
+    assert names(other.val) != parts[1]
+    alone = Squad("train.json", val_fraction=0.2).read(tmp_path)
+    assert alone.test is None
+    assert names(alone.train) | names(alone.val) == set().union(*parts)
+
+
+def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    write(tmp_path, article("A", asked("1", ("Ada", 1))))
+    write(tmp_path, article("A", asked("2", ("Ada", 1))), name="val.json")
+    write(tmp_path, article("C", asked("3", ("Ada", 0))), name="test.json")
+    train, val, test, mended = Squad("train.json", "val.json", "test.json").read(tmp_path)
+    assert [paragraphs and paragraphs[0].questions[0].id for paragraphs in (train, val, test)] == [
+        "1", "2", "3",
+    ]  # fmt: skip
+    assert mended == {"answers a few characters away from where they should be, mended": 2}
+
+
+def test_too_few_articles_are_not_split(tmp_path: Path) -> None:
+    path = write(tmp_path, article("A", GOOD))
+    with pytest.raises(InputError, match=r"too few articles to split, 1; set val and test"):
+        Squad("train.json").read(tmp_path)
+    write(tmp_path, article("A", asked("q1", ("blue", 0))))
+    with pytest.raises(InputError, match="has no question that can be used"):
+        Squad("train.json").read(tmp_path)
+    assert path.exists()
+
+
+def test_a_question_in_two_parts_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, article("A", asked("1", ("Ada", 0))), article("B", asked("2", ("Ada", 0))))
+    says = "question [12] of train.json is in train and in val; .* --data.corpus.val=null"
+    with pytest.raises(InputError, match=says):
+        Squad("train.json", val="train.json").read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"val_fraction": 0.0}, "val_fraction must be above 0 and below 1, got 0.0; or set val"),
+        ({"val_fraction": 1.0}, "val_fraction must be above 0 and below 1, got 1.0"),
+        (
+            {"val_fraction": 0.5, "test_fraction": 0.5},
+            "must leave something to learn from",
+        ),
+        ({"test_fraction": -0.1}, "must leave something to learn from, got 0.1 and -0.1"),
+        ({"test": "x.json", "test_fraction": 0.1}, "give test or test_fraction, not both; got x"),
+    ],
+)
+def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Squad(**options)
+
+
+def test_only_what_is_known_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[tuple[str, str, Path]] = []
+
+    def take(source: Source, target: Path) -> None:
+        got.append((source.url.rsplit("/", 1)[1], source.sha256[:8], target))
+
+    monkeypatch.setattr(squad_module, "download", take)
+    (tmp_path / "train-v1.1.json").touch()
+    Squad(val="dev-v1.1.json", test="dev-v2.0.json").fetch(tmp_path)
+    assert got == [
+        ("dev-v1.1.json", "95aa6a52", tmp_path / "dev-v1.1.json"),
+        ("dev-v2.0.json", "80a5225e", tmp_path / "dev-v2.0.json"),
+    ]
+    with pytest.raises(InputError, match=r"own\.json cannot be downloaded \(only train-v1"):
+        Squad("own.json").fetch(tmp_path)

@@ -1,0 +1,93 @@
+"""What callbacks promise and a run does not show."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+
+from srulight.training.callbacks.plot_curves import draw
+from srulight.training.callbacks.progress_bar import ProgressBar
+from srulight.training.resume.override_settings import OverrideSettings
+from srulight.training.schedules import Noam
+
+
+def test_new_settings_reach_a_restored_optimiser_and_its_schedule() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.5)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    trainer = SimpleNamespace(
+        optimizers=[optimizer], lr_scheduler_configs=[SimpleNamespace(scheduler=scheduler)]
+    )
+    changes = {
+        "model.optimizer.lr": (0.1, 0.4),
+        "model.optimizer.momentum": (0.5, 0.9),
+        "model.dropout": (0.1, 0.2),
+    }
+    OverrideSettings(changes).on_train_start(trainer, None)  # type: ignore[arg-type]
+    optimizer.step()
+    scheduler.step()
+    group = optimizer.param_groups[0]
+    assert group["momentum"] == 0.9
+    assert group["lr"] == pytest.approx(0.2)  # half of the new rate, after one step
+
+
+def test_a_log_becomes_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    log = tmp_path / "metrics.csv"
+    log.write_text("step,train/loss,val/loss\n9,,0.9\n9,1.0,\n19,,0.5\n19,0.6,\n")
+    draw(log, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    log.write_text("step,train/loss\n9,1.0\n")
+    draw(log, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_a_new_rate_keeps_the_place_in_the_schedule_and_the_schedule_changes() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    scheduler = Noam(optimizer, size=4, warmup=10)
+    for _ in range(39):
+        optimizer.step()
+        scheduler.step()
+    before = optimizer.param_groups[0]["lr"]
+    assert before == pytest.approx(0.1 / 2 / 40**0.5)
+    trainer = SimpleNamespace(
+        optimizers=[optimizer], lr_scheduler_configs=[SimpleNamespace(scheduler=scheduler)]
+    )
+    changes = {"model.optimizer.lr": (0.1, 0.4), "model.scheduler.warmup": (10, 50)}
+    OverrideSettings(changes).on_train_start(trainer, None)  # type: ignore[arg-type]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(4 * before)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.4 / 2 * 41 / 50**1.5)
+
+
+def test_a_new_rate_without_a_schedule_is_that_rate() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
+    trainer = SimpleNamespace(optimizers=[optimizer], lr_scheduler_configs=[])
+    for rate in (0.3, 0.07, 0.1):
+        changes = {"model.optimizer.lr": (0.0, rate)}
+        OverrideSettings(changes).on_train_start(trainer, None)  # type: ignore[arg-type]
+        assert optimizer.param_groups[0]["lr"] == rate
+
+
+def test_the_bar_shows_the_loss_of_the_batch_and_no_number_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RichProgressBar, "on_train_batch_end", lambda *_: None)
+    logger = SimpleNamespace(version=3)
+    trainer: Any = SimpleNamespace(
+        loggers=[logger],
+        num_training_batches=5,
+        accumulate_grad_batches=2,
+        training=True,
+        progress_bar_metrics={"train/loss": 9.0, "val/loss": 2.0},
+    )
+    bar = ProgressBar()
+    bar.on_train_batch_end(trainer, None, {"loss": torch.tensor(0.25)}, None, 4)  # type: ignore[arg-type]
+    assert bar.get_metrics(trainer, None) == {"train/loss": 0.5, "val/loss": 2.0}  # type: ignore[arg-type]
+    trainer.training = False
+    assert bar.get_metrics(trainer, None) == {"train/loss": 9.0, "val/loss": 2.0}  # type: ignore[arg-type]

@@ -1,0 +1,285 @@
+"""Two processes step and measure as one with twice the batch, however they share the examples.
+
+This file is also what the two processes run.
+"""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
+
+from srulight import SRU
+from srulight.data.base import IGNORED
+from srulight.tasks.language_modelling.batch import StreamBatch
+from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.question_answering.annotation import Annotator
+from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
+from srulight.tasks.question_answering.features import (
+    FeaturizerSettings,
+    QuestionExample,
+    QuestionFeaturizer,
+    token_table,
+)
+from srulight.tasks.question_answering.task import QuestionAnswering
+from srulight.tasks.speech_recognition.batch import SpeechBatch
+from srulight.tasks.speech_recognition.frontend.frontend import Frontend
+from srulight.tasks.speech_recognition.layers.subsampling import Stacking
+from srulight.tasks.speech_recognition.task import SpeechRecognition
+from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.data import TextClassificationData
+from srulight.tasks.text_classification.task import TextClassification
+from srulight.tasks.translation.batch import TranslationBatch
+from srulight.tasks.translation.models.attention_rnn import AttentionRNN
+from srulight.tasks.translation.task import Translation
+from srulight.text.spelling import Characters
+from srulight.text.tokenizers import Words
+
+Report = tuple[list[Tensor], dict[str, Tensor]]
+SENTENCES = (1, 5, 13)
+CASES = [
+    *(f"{count} sentences" for count in SENTENCES),
+    "text",
+    "speech",
+    "translation",
+    "questions",
+]
+
+
+class Given(Corpus):
+    """So many sentences of 1 to 4 words, to train on and to validate with."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def fetch(self, root: Path) -> None: ...
+
+    def read(self, root: Path) -> Splits:
+        examples = [Example("a b c d"[: 1 + 2 * (i % 4)], i % 3) for i in range(self.count)]
+        return Splits(examples, examples, [], ["x", "y", "z"], True)
+
+
+class Gradients(Callback):
+    """Keeps the gradients of every step."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        found = [p.grad.flatten() for p in pl_module.parameters() if p.grad is not None]
+        self.steps.append(torch.cat(found))
+
+
+def fit(task: LightningModule, processes: int, **data: Any) -> Report:  # noqa: ANN401
+    """Gives the gradients of every step of an epoch, and what was logged."""
+    torch.manual_seed(0)
+    gradients = Gradients()
+    trainer = Trainer(
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+        precision="64-true", max_epochs=1, callbacks=gradients, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(task, **data)
+    return gradients.steps, dict(trainer.callback_metrics)
+
+
+def classify(sentences: int, processes: int) -> Report:
+    """Trains on batches of 6 sentences, those of all processes together."""
+    size = 6 // processes
+    data = TextClassificationData(Given(sentences), batch_size=size, eval_batch_size=size)
+    task = TextClassification(
+        embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
+        optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    return fit(task, processes, datamodule=data)
+
+
+def read_on(rank: int, processes: int) -> Report:
+    """Trains on two tracks, of which the second has fewer targets, and then none."""
+    ids = torch.tensor([[2, 3, 4, 5, 3, 3, 2], [3, 2, 5, 5, 2, 4, 4]])
+    targets = ids[:, 1:].clone()
+    targets[1, 2:] = IGNORED
+    own = slice(None) if processes == 1 else slice(rank, rank + 1)
+    first = StreamBatch(ids[own, :4], targets[own, :4], True)
+    second = StreamBatch(ids[own, 4:6], targets[own, 4:], False)
+    torch.manual_seed(1)
+    task = LanguageModelling(
+        embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
+        optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    words = ["<pad>", "<unk>", "<eos>", "a", "b", "c"]
+    task.metadata = {"level": "word", "words": words, "tokenizer": "space", "lowercase": False}
+    task.build(task.metadata)
+    batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
+def write_down(rank: int, processes: int) -> Report:
+    """Trains on two utterances, of which the second is shorter, and then on one."""
+    features = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(3)).double()
+    features[1, 6:] = 0
+    lengths, counts = torch.tensor([9, 6]), torch.tensor([3, 1])
+    targets = torch.tensor([[1, 2, 1], [2, 0, 0]])
+
+    def batch(rows: slice, said: Tensor) -> SpeechBatch:
+        return SpeechBatch(features[rows], lengths[rows], targets[rows], said[rows], 9)
+
+    if processes == 1:
+        steps = [batch(slice(None), counts), batch(slice(1), counts)]
+    else:
+        # A process that has no utterance fills up with one that has no transcript.
+        own = slice(rank, rank + 1)
+        steps = [batch(own, counts), batch(own, counts * torch.tensor([1, 0]))]
+    torch.manual_seed(1)
+    task = SpeechRecognition(
+        subsampling=partial(Stacking, factor=2), dropout=0.0, frequency_masks=0, time_masks=0,
+        encoder=partial(SRU, hidden_size=4), optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    task.metadata = {
+        "frontend": Frontend(None, "refuse", "none").settings,
+        "speller": Characters("ab").settings,
+        "num_mels": 3,
+        "frame_seconds": 0.01,
+    }
+    task.build(task.metadata)
+    batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
+def translate(rank: int, processes: int) -> Report:
+    """Trains on two sentences, of which the second has a longer translation, and then on one."""
+    source, lengths = torch.tensor([[4, 5, 3], [5, 3, 0]]), torch.tensor([3, 2])
+    target = torch.tensor([[2, 4, 0, 0], [2, 5, 4, 4]])
+    labels = torch.tensor([[4, 3, IGNORED, IGNORED], [5, 4, 4, 3]])
+    texts: list[tuple[str, str] | None] = [("a b", "x"), ("b", "y x x")]
+
+    def batch(rows: slice, wanted: Tensor) -> TranslationBatch:
+        ids = (source[rows], lengths[rows], target[rows], wanted[rows])
+        return TranslationBatch(*ids, texts[rows], 9)
+
+    fills = labels.clone()
+    fills[1] = IGNORED
+    if processes == 1:
+        steps = [batch(slice(None), labels), batch(slice(1), labels)]
+    else:
+        # A process that has no pair fills up with one that has nothing to learn or to translate.
+        own = slice(rank, rank + 1)
+        steps = [batch(own, labels), batch(own, fills)._replace(texts=texts[:1] * (1 - rank))]
+    torch.manual_seed(1)
+    task = Translation(
+        embedding_size=4, translator=partial(
+            AttentionRNN, encoder=partial(SRU, hidden_size=4), decoder=partial(SRU, hidden_size=4),
+            dropout=0.0,
+        ), optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    sides = {
+        side: Words(words, "space", side, False, False).settings
+        for side, words in (("source", ["a", "b"]), ("target", ["x", "y"]))
+    }
+    task.metadata = {**sides, "joint": False}
+    task.build(task.metadata)
+    batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
+def answer(rank: int, processes: int) -> Report:
+    """Trains on two questions, of which the second has a longer text, and then on one."""
+    table = token_table(Annotator()(["a b", "b a d c a b", "c", "a d"]))
+    asked = [QuestionExample(0, 2, (1, 1)), QuestionExample(1, 3, None)]
+    settings = FeaturizerSettings(
+        ["<pad>", "<unk>", *"abc"], True, [], False, window=4, overlap=1, no_answer=True
+    )
+    reading = QuestionFeaturizer(table, settings)
+
+    def batch(rows: slice) -> QuestionBatch:
+        texts = [
+            AskedText(str(i), "a b c d a b", torch.arange(6) * 2, torch.arange(6) * 2 + 1, wanted)
+            for i, wanted in enumerate((["b"], []))
+        ]
+        return reading.batch(asked[rows], texts[rows])
+
+    if processes == 1:
+        steps = [batch(slice(None)), batch(slice(1))]
+    else:
+        # A process that has no question fills up with one that has nothing to learn.
+        steps = [batch(slice(rank, rank + 1)), batch(slice(rank, 1))]
+    torch.manual_seed(1)
+    task = QuestionAnswering(
+        embedding_size=4, word_dropout=0.0, dropout=0.0, document_layers=2, question_layers=1,
+        encoder=partial(SRU, hidden_size=4, num_layers=1), optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
+    task.metadata = {**settings._asdict(), "annotator": None}
+    task.build(task.metadata)
+    batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
+    return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
+
+
+def report(processes: int) -> dict[str, Report]:
+    found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
+    rank = torch.distributed.get_rank() if processes > 1 else 0
+    others = {
+        "text": read_on, "speech": write_down, "translation": translate, "questions": answer,
+    }  # fmt: skip
+    return found | {name: run(rank, processes) for name, run in others.items()}
+
+
+@pytest.fixture(scope="module")
+def one() -> dict[str, Report]:
+    return report(1)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Report]]:
+    folder = tmp_path_factory.mktemp("two")
+    # Another test's seed, which Lightning leaves here, would make other weights.
+    environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
+    # Processes that wait for each other in vain would wait for half an hour.
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_of_two_processes_are_those_of_one(
+    case: str, one: dict[str, Report], two: list[dict[str, Report]]
+) -> None:
+    expected, _ = one[case]
+    assert all(step.abs().max() > 1e-3 for step in expected)
+    for process in two:
+        gradients, _ = process[case]
+        torch.testing.assert_close(gradients, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_figures_of_two_processes_are_those_of_one(
+    case: str, one: dict[str, Report], two: list[dict[str, Report]]
+) -> None:
+    _, expected = one[case]
+    own = {"text": {"train/perplexity", "val/perplexity"}, "speech": {"val/wer", "val/cer"}}
+    own["translation"] = {"val/perplexity", "val/bleu", "val/chrf"}
+    own["questions"] = {"val/exact_match", "val/f1"}
+    assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, {"val/accuracy"})
+    for process in two:
+        _, figures = process[case]
+        torch.testing.assert_close(figures, expected, atol=0, rtol=2e-7)
+
+
+if __name__ == "__main__":
+    found = report(2)
+    torch.save(found, Path(sys.argv[1]) / f"{torch.distributed.get_rank()}.pt")
