@@ -143,7 +143,7 @@ def stream(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     task = load(args.ckpt_path)
     assert isinstance(task, SpeechRecognition)
-    task.decode_with(args.beam_size)
+    task.decode_with(beam_size=args.beam_size)
     test = CORPORA[args.setting].read(args.root).test
     rate = task.listen().sample_rate
     generator = torch.Generator().manual_seed(0)

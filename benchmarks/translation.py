@@ -87,7 +87,7 @@ def table(trained: dict[str, Run], args: argparse.Namespace) -> None:
     for name, task in tasks.items():
         run = trained[name]
         scores = [
-            measure(run.best, "bleu", "chrf", options=(f"--model.beam_size={beam}",))
+            measure(run.best, "bleu", "chrf", options=(f"--model.search.beam_size={beam}",))
             for beam in BEAMS
         ]
         lines.append(

@@ -15,6 +15,7 @@ from srulight.runtime.errors import InputError
 from srulight.runtime.program import program
 
 TRAINING = ("fit", "validate", "test")
+ANSWERING = ("predict", "generate")
 
 HELP = """\
 srulight: train simple recurrent units, and the encoders they are compared with, on sequence tasks.
@@ -25,7 +26,8 @@ commands:
   fit        train, and keep the best and the last checkpoint
   validate   measure a checkpoint on the validation data
   test       measure a checkpoint on the test data
-  predict    label, score or translate lines of text, or write down recordings, with a checkpoint
+  predict    answer raw input with a checkpoint: label, score or translate lines, write down
+             recordings, answer questions
   generate   write on from a prompt, with the checkpoint of a language model
 
 examples:
@@ -45,7 +47,7 @@ more:
   python train.py fit --model.help=TextClassification options of a task
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config    the whole configuration, defaults included
-  python train.py predict --help                      (or generate --help)
+  python train.py predict --ckpt_path=best --help     (or generate): the options of its task
   python train.py --version
 """
 
@@ -113,17 +115,13 @@ def _run(command: str, args: list[str]) -> None:
         from srulight.commands.training import run
 
         run(command, args)
-    elif command == "predict":
-        from srulight.commands.predict import run as predict
+    elif command in ANSWERING:
+        from srulight.commands import predict
 
-        predict(args)
-    elif command == "generate":
-        from srulight.commands.generate import run as generate
-
-        generate(args)
+        getattr(predict, command)(args)
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(command, (*TRAINING, "predict", "generate"), 1)
+        close = get_close_matches(command, (*TRAINING, *ANSWERING), 1)
         hint = f"did you mean {close[0]}?" if close else f"see {program()} --help"
         raise InputError(f"there is no command {command!r}; {hint}")

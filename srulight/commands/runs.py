@@ -16,6 +16,9 @@ from srulight.tasks.base import Task
 RUNS = "runs"
 """Folder of all runs, unless a configuration says otherwise."""
 
+ROOT_DIR = "trainer.default_root_dir"
+"""The setting that says otherwise."""
+
 
 LAST = ("last.ckpt", "previous.ckpt")
 
@@ -107,7 +110,7 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
         if not Path(name).is_file():
             raise InputError(f"there is no checkpoint {name}")
         return Path(name)
-    root = Path(_root(args) or RUNS)
+    root = Path(peek(args, ROOT_DIR) or RUNS)
     names = LAST if name == "last" else (f"{name}.ckpt",)
     found = _newest_first(path for n in names for path in root.rglob(f"checkpoints/{n}"))
     if not found:
@@ -126,7 +129,7 @@ def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
     Returns:
         None if there is none, and a run is to begin.
     """
-    root = Path(_root(args) or RUNS)
+    root = Path(peek(args, ROOT_DIR) or RUNS)
     names = (path for name in LAST for path in root.glob(f"*/checkpoints/{name}"))
     for path in _newest_first(names):
         try:
@@ -165,16 +168,22 @@ def open_task(name: str, device: str) -> Task:
     return restore(path, checkpoint, device)
 
 
-def _root(args: Sequence[str]) -> str | None:
-    """Reads where runs are kept from arguments that are not parsed yet; the last word wins."""
-    root = None
+def peek(args: Sequence[str], name: str) -> str | None:
+    """Reads an option from arguments that are not parsed yet; the last one counts.
+
+    Args:
+        args: The arguments; ``--config`` files are looked into.
+        name: Name of the option, with dots between its parts.
+    """
+    found = None
     for i, arg in enumerate(args):
         option, given, value = arg.partition("=")
         value = value if given else next(iter(args[i + 1 :]), "")
-        if option == "--trainer.default_root_dir":
-            return value
-        if option in ("-c", "--config") and Path(value).is_file():
+        if option == f"--{name}":
+            found = value
+        elif option in ("-c", "--config") and Path(value).is_file():
             config = read_config(value)
-            trainer = config.get("trainer") if isinstance(config, dict) else None
-            root = trainer.get("default_root_dir", root) if isinstance(trainer, dict) else root
-    return root
+            for part in name.split("."):
+                config = config.get(part) if isinstance(config, dict) else None
+            found = found if config is None else str(config)
+    return found

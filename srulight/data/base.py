@@ -1,28 +1,108 @@
-"""What every data module promises."""
+"""What every corpus and every data module promises."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
 
 from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from srulight.data.resumable_loader import ResumableLoader
-from srulight.runtime.errors import InputError
+from srulight.data.samplers import BucketBatchSampler, LengthBatchSampler
+from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
 
 IGNORED = -100
 """Target that no prediction is asked for."""
+
+Split = Literal["train", "val", "test"]
+
+_S = TypeVar("_S", covariant=True)
+_T = TypeVar("_T")
+
+
+class Corpus(ABC, Generic[_S]):
+    """Knows where the files of a corpus are and how they read.
+
+    A task has a subclass that says what its corpora hold.
+    """
+
+    def fetch(self, root: Path) -> None:
+        """Downloads whatever of the corpus is not there yet, and checks it; nothing by default.
+
+        Args:
+            root: Folder of the files; made if missing.
+
+        Raises:
+            InputError: If something cannot be had this way.
+        """
+
+    @abstractmethod
+    def read(self, root: Path) -> _S:
+        """Reads the whole corpus, or finds what is read later where that may be large.
+
+        Args:
+            root: Folder of the files.
+
+        Raises:
+            InputError: If a file is missing or is not what it should be.
+        """
+
+
+class BatchDataset(Dataset[_T]):
+    """Examples that are gathered a batch at a time.
+
+    Attributes:
+        lengths: Steps in each example, (N,) int64, to batch those of similar length.
+    """
+
+    lengths: Tensor
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> list[_T]:
+        """Makes a batch, the only item of the list.
+
+        Args:
+            indices: Examples of the batch. Without any, so that a process that has no examples at a
+                step goes along with the others, the batch changes neither losses nor metrics.
+        """
 
 
 class TaskData(LightningDataModule, ABC):
     """Data for a task, and what the task must know about them.
 
     A checkpoint holds the place in the training data, in batches of the pass under way.
+
+    Args:
+        corpus: Where the data come from.
+        root: Folder of the corpus's files.
+        download: Download the files that are missing, if the corpus knows where they are.
+        num_workers: Processes that prepare batches; 0 prepares them in the main one.
+        seed: Number that decides the order of the batches.
     """
 
     _train_loader: ResumableLoader[Any] | None = None
     _place = 0
 
+    def __init__(
+        self,
+        corpus: Corpus[Any],
+        root: str,
+        download: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_range(0, num_workers=num_workers)
+        check_range(0, LARGEST_SEED, seed=seed)
+        self.corpus = corpus
+        self.root = Path(root).expanduser()
+        self.download = download
+        self.num_workers = num_workers
+        self.seed = seed
+        self._metadata: dict[str, Any] = {}
+
     @property
-    @abstractmethod
     def metadata(self) -> dict[str, Any]:
         """What a task must know to read raw input as this module does: vocabulary, labels, ...
 
@@ -32,14 +112,76 @@ class TaskData(LightningDataModule, ABC):
         Raises:
             RuntimeError: Before ``setup``.
         """
+        if not self._metadata:
+            raise RuntimeError("call setup before asking for metadata")
+        return self._metadata
 
-    @abstractmethod
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         """Makes this module, before ``setup``, read as the one that a model was trained with.
 
         Args:
             metadata: That module's ``metadata``.
+
+        Raises:
+            InputError: If a setting contradicts it.
         """
+        self._metadata = metadata
+
+    @abstractmethod
+    def loader(self, split: Split) -> ResumableLoader[Any]:
+        """Makes the loader of this process.
+
+        Args:
+            split: What it loads.
+
+        Raises:
+            InputError: If the corpus has none of it.
+        """
+
+    def prepare(self) -> None:
+        """Makes what is kept in files; one process of a machine does, and the others find it."""
+
+    def prepare_data(self) -> None:
+        if self.download:
+            self.corpus.fetch(self.root)
+        self.prepare()
+
+    def train_dataloader(self) -> ResumableLoader[Any]:
+        return self.track_loader(self.loader("train"))
+
+    def val_dataloader(self) -> ResumableLoader[Any]:
+        return self.loader("val")
+
+    def test_dataloader(self) -> ResumableLoader[Any]:
+        return self.loader("test")
+
+    @property
+    def processes(self) -> tuple[int, int]:
+        """Rank of this process, and how many share the data."""
+        # Before a trainer takes this module there is one process.
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def sharded(
+        self,
+        dataset: BatchDataset[_T],
+        sampler: type[BucketBatchSampler | LengthBatchSampler],
+        size: int,
+        split: Split,
+    ) -> ResumableLoader[_T]:
+        """Makes a loader of batches of similar length, of which each process has its share.
+
+        Args:
+            dataset: The examples.
+            sampler: What makes the batches.
+            size: Of a batch: examples, or steps, as the sampler counts.
+            split: Which part of the corpus it is; only training batches are shuffled.
+        """
+        rank, world_size = self.processes
+        batches = sampler(
+            dataset.lengths, size, shuffle=split == "train", seed=self.seed, rank=rank,
+            world_size=world_size,
+        )  # fmt: skip
+        return ResumableLoader(dataset, batches, self.num_workers, self.seed)
 
     def track_loader(self, loader: ResumableLoader[Any]) -> ResumableLoader[Any]:
         """Makes a loader the one whose place is kept; ``train_dataloader`` returns what this does.

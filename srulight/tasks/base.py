@@ -4,7 +4,8 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, ClassVar, NoReturn, Self
+from dataclasses import asdict, is_dataclass
+from typing import Any, ClassVar, Literal, NoReturn, Self, final
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -12,13 +13,15 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from srulight.runtime.distributed import gather
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
 from srulight.runtime.structure import require, require_like
 from srulight.tasks.compiling import check_compiler
 from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.prediction import Generator, LinePredictor, Predictor
 from srulight.tasks.restoring import bounded, check_optimizer, check_schedule, refuse_others
 
 METADATA = "metadata"
@@ -27,13 +30,18 @@ TASK = "task"
 RECURRENT_STATE = "recurrent_state"
 TRAIN_LOSS = "train_loss"
 
+Stage = Literal["val", "test"]
+
 
 class Task(LightningModule, ABC):
     """A model, its loss and its metrics.
 
-    A task is built in two steps: its constructor keeps settings, and ``build`` makes the modules
-    once it is known what the data know (vocabulary, labels). That knowledge is plain data and
-    travels in every checkpoint, so that a checkpoint is all one needs to predict.
+    A task is built in two steps: its constructor keeps settings, and ``build_network`` makes the
+    modules once it is known what the data know (vocabulary, labels). That knowledge is plain data
+    and travels in every checkpoint, so that a checkpoint is all one needs to predict.
+
+    A subclass gives ``build_network``, ``loss`` (to train with), ``new_metrics`` and ``measure``
+    (to validate and test with) and ``predict``; what is the same for all of them is here.
 
     A task declares no ``__init__`` here: Lightning reloads a checkpoint through any base class
     only while that base accepts every keyword.
@@ -42,6 +50,9 @@ class Task(LightningModule, ABC):
         metadata: What the data know; None until the modules are built.
         train_loss: The mean of the losses of the pass so far, over all processes when computed.
             Made by ``build``.
+        val_metrics: Metrics of the validation under way, ``loss`` and those of ``new_metrics``;
+            made by ``build``.
+        test_metrics: As well, of the test.
         recurrent_state: What this process's training carries from each batch to the next: the
             state after the last one; None for nothing. A checkpoint holds that of every process.
         monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
@@ -55,6 +66,8 @@ class Task(LightningModule, ABC):
         resumed: Weights of the checkpoint that the task goes on from, which bound its size; None
             for a new one.
         compiled: Whether a trainer runs the task through ``torch.compile``. Set by tasks that can.
+        predictor: What the command ``predict`` does with the task.
+        generator: What the command ``generate`` does with it; None if the task does not generate.
     """
 
     metadata: dict[str, Any] | None = None
@@ -66,7 +79,11 @@ class Task(LightningModule, ABC):
     resumed: dict[str, Tensor] | None = None
     _fresh_schedule: dict[str, Any] | None = None
     compiled: bool = False
+    predictor: ClassVar[type[Predictor]] = LinePredictor
+    generator: ClassVar[type[Generator] | None] = None
     train_loss: MeanLoss
+    val_metrics: MetricCollection
+    test_metrics: MetricCollection
 
     @classmethod
     def load_from_checkpoint(cls, *args: object, **code: object) -> Self:
@@ -78,12 +95,47 @@ class Task(LightningModule, ABC):
         raise TypeError("use srulight.load(path), which runs nothing that the file names")
 
     @abstractmethod
-    def build(self, metadata: dict[str, Any]) -> None:
+    def build_network(self, metadata: dict[str, Any]) -> None:
         """Makes the modules.
 
         Args:
             metadata: What the data module's ``metadata`` holds.
         """
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        """Computes what to train with.
+
+        Args:
+            batch: A training batch.
+
+        Returns:
+            The sum of the losses of all examples (or tokens), and how many they are, int64.
+        """
+
+    def new_metrics(self) -> dict[str, Metric]:
+        """Makes the metrics of a validation or test, besides the loss, by their names."""
+        return {}
+
+    def measure(self, batch: Any, metrics: MetricCollection, stage: Stage) -> None:  # noqa: ANN401
+        """Updates the metrics with a batch.
+
+        Args:
+            batch: A batch of validation or test.
+            metrics: ``loss``, and what ``new_metrics`` made.
+            stage: Which of the two it is.
+        """
+        total, count = self.loss(batch)
+        metrics["loss"].update(total.double(), count)
+
+    def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Adds to the values of a pass what follows from them, such as a perplexity.
+
+        Args:
+            stage: "train", "val" or "test".
+            values: The values of the metrics, over all processes, by their names.
+        """
+        return values
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], batch_size: int = 64) -> list[Any]:
@@ -100,6 +152,67 @@ class Task(LightningModule, ABC):
         Raises:
             InputError: If ``batch_size`` is below 1.
         """
+
+    @final
+    def build(self, metadata: dict[str, Any]) -> None:
+        """Makes the network and the metrics.
+
+        Args:
+            metadata: What the data module's ``metadata`` holds.
+        """
+        self.build_network(metadata)
+        self.train_loss = MeanLoss()
+        self.val_metrics = self._metrics("val/")
+        self.test_metrics = self._metrics("test/")
+
+    def _metrics(self, prefix: str) -> MetricCollection:
+        metrics: dict[str, Metric | MetricCollection] = {"loss": MeanLoss(), **self.new_metrics()}
+        return MetricCollection(metrics, prefix=prefix, compute_groups=False)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ANN401
+        total, count = self.loss(batch)
+        self.train_loss.update(total, count)
+        return self.mean_loss(total, count)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        self.measure(batch, self.val_metrics, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        self.measure(batch, self.test_metrics, "test")
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train", {"loss": self.train_loss.compute()})
+        self.train_loss.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_pass("val", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_pass("test", self.test_metrics)
+
+    def _log_pass(self, stage: Stage, metrics: MetricCollection) -> None:
+        values = metrics.compute()
+        self._log_epoch(stage, {name.removeprefix(f"{stage}/"): v for name, v in values.items()})
+        metrics.reset()
+
+    def _log_epoch(self, stage: str, values: dict[str, Tensor]) -> None:
+        found = {f"{stage}/{k}": v.float() for k, v in self.summarize(stage, values).items()}
+        # Already those of all processes.
+        self.log_dict(found, prog_bar=True, sync_dist=True)
+
+    def begin_predicting(self, batch_size: int) -> dict[str, Any]:
+        """Gets ready to predict, and gives the metadata.
+
+        Args:
+            batch_size: Inputs at a time.
+
+        Raises:
+            InputError: If ``batch_size`` is below 1.
+            RuntimeError: If there is nothing to predict with yet.
+        """
+        check_range(1, batch_size=batch_size)
+        self.eval()
+        return self.check_trained()
 
     @staticmethod
     def as_texts(inputs: str | Sequence[str]) -> list[str]:
@@ -208,6 +321,9 @@ class Task(LightningModule, ABC):
         checkpoint[TASK] = f"{type(self).__module__}.{type(self).__qualname__}"
         # Code cannot travel in a file that loads without running code.
         settings = checkpoint.get("hyper_parameters", {})
+        for name, value in settings.items():
+            if is_dataclass(value) and not isinstance(value, type):
+                settings[name] = asdict(value)
         for name in [name for name, value in settings.items() if not _is_plain(value)]:
             del settings[name]
         arguments = inspect.signature(type(self)).parameters

@@ -3,14 +3,47 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import raw_lines
 
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")  # what no line of text has
+
+
+@runtime_checkable
+class HasWordVectors(Protocol):
+    """A data module that may have pretrained word vectors."""
+
+    @property
+    def word_vectors(self) -> Tensor | None:
+        """One row for each word of the vocabulary, (V, F) float32; None without any."""
+
+
+def pretrained_vectors(data: object, embedding_size: int) -> Tensor | None:
+    """Gives the word vectors of a data module.
+
+    Args:
+        data: A data module, of whatever kind.
+        embedding_size: Features that the model has for a word, F.
+
+    Returns:
+        The vectors, (V, F) float32; None if there are none.
+
+    Raises:
+        InputError: If they have another number of features.
+    """
+    vectors = data.word_vectors if isinstance(data, HasWordVectors) else None
+    if vectors is not None and vectors.size(1) != embedding_size:
+        raise InputError(
+            f"the word vectors have {vectors.size(1)} features and embedding_size is "
+            f"{embedding_size}: set --model.embedding_size={vectors.size(1)}"
+        )
+    return vectors
 
 
 def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -114,3 +147,35 @@ def vector_matrix(words: Sequence[str], found: Mapping[str, Tensor], seed: int) 
             matrix[i] = found[word]
     matrix[0] = 0
     return matrix
+
+
+def vocabulary_with_vectors(
+    words: list[str], others: set[str], path: Path, seed: int
+) -> tuple[list[str], Tensor]:
+    """Reads the vectors of a vocabulary, which grows by the other words that have one.
+
+    Those occur in validation or test alone. Their vectors come from the file as the others' do, and
+    no label is looked at; a model of pretrained words reads any word of the file.
+
+    Args:
+        words: The vocabulary, made from the training data; the first word is padding.
+        others: Words of validation and test.
+        path: File of vectors.
+        seed: Number that decides the values of words without a vector.
+
+    Returns:
+        The vocabulary, and its vectors, (V, F) float32.
+
+    Raises:
+        InputError: If the file cannot be read, or has a vector for no word.
+    """
+    found = read_vectors(path, others.union(words))
+    if not found:
+        raise InputError(f"{path} has a vector for no word of the corpus")
+    known = sum(word in found for word in words)
+    rank_zero_info(
+        f"{path.name} has vectors for {known / len(words):.1%} of the vocabulary's {len(words)} "
+        "words"
+    )
+    words = words + sorted((others & found.keys()).difference(words))
+    return words, vector_matrix(words, found, seed)

@@ -34,7 +34,7 @@ from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.layers.subsampling import Stacking
 from srulight.tasks.speech_recognition.task import SpeechRecognition
-from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import SentenceCorpus, Example, Splits
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import TextClassification
 from srulight.tasks.translation.batch import TranslationBatch
@@ -54,7 +54,7 @@ CASES = [
 ]
 
 
-class Given(Corpus):
+class Given(SentenceCorpus):
     """So many sentences of 1 to 4 words, to train on and to validate with."""
 
     def __init__(self, count: int) -> None:

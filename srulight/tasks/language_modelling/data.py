@@ -5,9 +5,8 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from srulight.data.base import TaskData
+from srulight.data.base import Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import lines
@@ -21,6 +20,9 @@ from srulight.text.vocabulary import get_tokenizer
 
 class LanguageModellingData(TaskData):
     """Running text, cut into tracks that are read side by side, segment after segment.
+
+    Its metadata: ``level``, ``words`` (the vocabulary, in order; empty for bytes), ``tokenizer``
+    and ``lowercase``.
 
     The text is turned into token ids once; they are kept in files (in SRULIGHT_CACHE, or
     ~/.cache/srulight) that are mapped into memory, so that a text may be larger than it.
@@ -65,7 +67,7 @@ class LanguageModellingData(TaskData):
         eval_batch_size: int = 32,
         eval_segment_length: int = 512,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus or GrammarText(), root, download)
         check_range(
             1, batch_size=batch_size, segment_length=segment_length, eval_tracks=eval_tracks,
             eval_batch_size=eval_batch_size, eval_segment_length=eval_segment_length,
@@ -73,9 +75,6 @@ class LanguageModellingData(TaskData):
         )  # fmt: skip
         if level == "word":
             get_tokenizer(tokenizer)
-        self.corpus = GrammarText() if corpus is None else corpus
-        self.root = Path(root).expanduser()
-        self.download = download
         self.level: Level = level
         self.tokenizer = tokenizer
         self.lowercase = lowercase
@@ -88,23 +87,6 @@ class LanguageModellingData(TaskData):
         self.eval_batch_size = eval_batch_size
         self.eval_segment_length = eval_segment_length
         self._ids: TokenIds | None = None
-        self._words: list[str] | None = None
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What a task must know to read text as this module does.
-
-        ``level``, ``words`` (the vocabulary, in order; empty for bytes), ``tokenizer`` and
-        ``lowercase``.
-        """
-        if self._ids is None:
-            raise RuntimeError("call setup before asking for metadata")
-        return {
-            "level": self.level,
-            "words": self._ids.words,
-            "tokenizer": self.tokenizer,
-            "lowercase": self.lowercase,
-        }
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         if metadata["level"] != self.level:
@@ -117,12 +99,10 @@ class LanguageModellingData(TaskData):
             _refuse_other(self._closed(self.vocabulary), metadata["words"], self.vocabulary)
         self.tokenizer = metadata["tokenizer"]
         self.lowercase = metadata["lowercase"]
-        self._words = metadata["words"]
+        super().load_metadata(metadata)
 
-    def prepare_data(self) -> None:
-        if self.download:
-            self.corpus.fetch(self.root)
-        self._read()  # by one process of a machine; the others then find the files
+    def prepare(self) -> None:
+        self._read()
 
     def setup(self, stage: str | None = None) -> None:
         """Maps the token ids, once whatever the stages.
@@ -133,6 +113,12 @@ class LanguageModellingData(TaskData):
         if self._ids is not None:
             return
         self._ids = self._read()
+        self._metadata = {
+            "level": self.level,
+            "words": self._ids.words,
+            "tokenizer": self.tokenizer,
+            "lowercase": self.lowercase,
+        }
         for name, ids in self._ids.splits.items():
             unknown = self._ids.unknown[name]
             rank_zero_info(
@@ -141,13 +127,13 @@ class LanguageModellingData(TaskData):
             )
 
     def _read(self) -> TokenIds:
-        words = self._words
+        words = self._metadata.get("words")
         if words is None and self.vocabulary is not None and self.level != "byte":
             words = self._closed(self.vocabulary)
         recipe = Recipe(
             self.level, self.tokenizer, self.lowercase, self.min_count, self.max_size, words
         )
-        return token_ids(self.corpus.find(self.root), recipe)
+        return token_ids(self.corpus.read(self.root), recipe)
 
     def _closed(self, path: Path) -> list[str]:
         tokens = []
@@ -160,9 +146,12 @@ class LanguageModellingData(TaskData):
             tokens += [token] if token else []  # a space is a character, and no word
         return closed_vocabulary(tokens, self.level).words
 
-    def train_dataloader(self) -> DataLoader[StreamBatch]:
+    def loader(self, split: Split) -> ResumableLoader[StreamBatch]:
+        return self._learnt() if split == "train" else self._measured(split)
+
+    def _learnt(self) -> ResumableLoader[StreamBatch]:
         ids = self._split("train")
-        rank, world = self._processes()
+        rank, world = self.processes
         tracks = even_tracks(len(ids), self.batch_size * world)
         if len(tracks[0]) < self.segment_length:
             raise InputError(
@@ -171,24 +160,16 @@ class LanguageModellingData(TaskData):
                 "--data.segment_length or --data.batch_size"
             )
         own = tracks[rank * self.batch_size : (rank + 1) * self.batch_size]
-        return self.track_loader(
-            _loader(Segments(ids, own, self.batch_size, self.segment_length, len(own[0])))
-        )
+        return _loader(Segments(ids, own, self.batch_size, self.segment_length, len(own[0])))
 
-    def val_dataloader(self) -> DataLoader[StreamBatch]:
-        return self._measured("val")
-
-    def test_dataloader(self) -> DataLoader[StreamBatch]:
-        return self._measured("test")
-
-    def _measured(self, name: str) -> DataLoader[StreamBatch]:
+    def _measured(self, name: str) -> ResumableLoader[StreamBatch]:
         ids = self._split(name)
         if len(ids) <= self.eval_tracks:
             raise InputError(
                 f"eval_tracks is {self.eval_tracks}, and the {name} text has {len(ids)} "
                 f"{self.level}s: it needs more of them than tracks"
             )
-        rank, world = self._processes()
+        rank, world = self.processes
         tracks = all_tracks(len(ids), self.eval_tracks)
         steps = max(map(len, tracks))
         # Every process has the same number of batches: an empty track fills up.
@@ -202,10 +183,6 @@ class LanguageModellingData(TaskData):
         if name not in self._ids.splits:
             raise InputError(f"the corpus has no {name} text: set --data.corpus.{name} to a file")
         return self._ids.splits[name]
-
-    def _processes(self) -> tuple[int, int]:
-        # Before a trainer takes this module there is one process.
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
 def _loader(segments: Segments) -> ResumableLoader[StreamBatch]:

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torchmetrics import MetricCollection
 
 from srulight.data.base import IGNORED
 from srulight.encoders import SRU, RecurrentFactory
@@ -15,12 +16,13 @@ from srulight.encoders.base import build_encoder
 from srulight.layers.dropout import Dropout
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
-from srulight.tasks.base import Task
+from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
 from srulight.tasks.language_modelling.batch import StreamBatch
+from srulight.tasks.language_modelling.generate import TextGenerator
 from srulight.tasks.language_modelling.sampling import Sampler
 from srulight.tasks.language_modelling.softmax import AdaptiveSoftmax, Softmax, TokenLayers
-from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.prediction import by_length
 from srulight.text.tokens import get_codec
 
 # What a loss in nats is called in the units of the field.
@@ -66,6 +68,7 @@ class LanguageModelling(Task):
     """
 
     monitor = ("val/loss", "min")
+    generator = TextGenerator
     knows = {"level": str, "words": [str], "tokenizer": str, "lowercase": bool}  # noqa: RUF012
 
     def __init__(
@@ -92,7 +95,7 @@ class LanguageModelling(Task):
         self.dropout = Dropout(dropout)
         self._eval_state: Tensor | None = None
 
-    def build(self, metadata: dict[str, Any]) -> None:
+    def build_network(self, metadata: dict[str, Any]) -> None:
         self.codec = get_codec(metadata)
         self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
         if self.encoder.bidirectional:
@@ -104,7 +107,6 @@ class LanguageModelling(Task):
         self.tokens: TokenLayers = (
             AdaptiveSoftmax(*sizes, self.cutoffs) if self.cutoffs else Softmax(*sizes)
         )
-        self.train_loss, self.val_loss, self.test_loss = MeanLoss(), MeanLoss(), MeanLoss()
         self.unit = _PER_TOKEN.get(metadata["level"], "perplexity")
 
     def compile_network(self) -> None:
@@ -145,68 +147,43 @@ class LanguageModelling(Task):
                 f"the state of the text must be (L, B, S), got {tuple(self.recurrent_state.shape)}"
             )
 
-    def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: StreamBatch) -> tuple[Tensor, Tensor]:
         before = None if batch.is_first else self.recurrent_state
         if before is not None:
             # Resumed with another number of tracks: no track goes on where one was.
             before = before.to(self.device) if before.size(1) == len(batch.tokens) else None
         losses, count, self.recurrent_state = self._losses(batch.tokens, batch.targets, before)
-        total = losses.sum()
-        self.train_loss.update(total, count)
-        return self.mean_loss(total, count)
+        return losses.sum(), count
 
-    def on_train_epoch_end(self) -> None:
-        self._log("train", self.train_loss)
-
-    def validation_step(self, batch: StreamBatch, batch_idx: int) -> None:
-        self._measure(self.val_loss, batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log("val", self.val_loss)
-
-    def test_step(self, batch: StreamBatch, batch_idx: int) -> None:
-        self._measure(self.test_loss, batch)
-
-    def on_test_epoch_end(self) -> None:
-        self._log("test", self.test_loss)
-
-    def _measure(self, metric: MeanLoss, batch: StreamBatch) -> None:
+    def measure(self, batch: StreamBatch, metrics: MetricCollection, stage: Stage) -> None:
         before = None if batch.is_first else self._eval_state
         losses, count, self._eval_state = self._losses(batch.tokens, batch.targets, before)
-        metric.update(losses.double().sum(), count)
+        metrics["loss"].update(losses.double().sum(), count)
 
-    def _log(self, stage: str, metric: MeanLoss) -> None:
-        loss = metric.compute()
-        metric.reset()
-        value = loss.exp() if self.unit == "perplexity" else loss / math.log(2)
-        # Already the mean over all processes.
-        both = {f"{stage}/loss": loss.float(), f"{stage}/{self.unit}": value.float()}
-        self.log_dict(both, prog_bar=True, sync_dist=True)
+    def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = values["loss"]
+        return {
+            **values,
+            self.unit: loss.exp() if self.unit == "perplexity" else loss / math.log(2),
+        }
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Score]:
-        self.check_trained()
-        check_range(1, batch_size=batch_size)
-        self.eval()
+        self.begin_predicting(batch_size)
         end = self.codec.line_end
-        texts = self.as_texts(inputs)
-        lines = [torch.tensor([end, *self.codec.encode(text), end]) for text in texts]
-        scores = [Score(1.0, 0)] * len(lines)
-        # Lines of like length together: less padding.
-        order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            ids = pad_sequence([lines[i] for i in chosen], batch_first=True, padding_value=IGNORED)
-            ids = ids.to(self.device)
-            targets = ids[:, 1:]
-            real = targets != IGNORED
-            features, _ = self._read(ids[:, :-1].clamp_min(0), None)
-            losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
-            means = losses.view_as(targets).double().sum(1) / real.sum(1)
-            found = zip(means.exp().tolist(), real.sum(1).tolist(), strict=True)
-            for i, (perplexity, count) in zip(chosen, found, strict=True):
-                scores[i] = Score(perplexity, count)
-        return scores
+        lines = [
+            torch.tensor([end, *self.codec.encode(text), end]) for text in self.as_texts(inputs)
+        ]
+        return by_length(lines, len, batch_size, self._scores)
+
+    def _scores(self, lines: list[Tensor]) -> list[Score]:
+        ids = pad_sequence(lines, batch_first=True, padding_value=IGNORED).to(self.device)
+        targets = ids[:, 1:]
+        real = targets != IGNORED
+        features, _ = self._read(ids[:, :-1].clamp_min(0), None)
+        losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
+        means = losses.view_as(targets).double().sum(1) / real.sum(1)
+        return [Score(*one) for one in zip(means.exp().tolist(), real.sum(1).tolist(), strict=True)]
 
     def generate(
         self,

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from srulight.data.base import TaskData
+from srulight.data.base import BatchDataset, Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import BucketBatchSampler
-from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
 from srulight.tasks.question_answering.corpora.base import Paragraph, QuestionCorpus
 from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
@@ -26,10 +25,10 @@ from srulight.tasks.question_answering.features import (
 )
 from srulight.tasks.question_answering.question_tokens import paragraph_tokens
 from srulight.text.vocabulary import PAD, UNKNOWN, PlacingTokenizer, Vocabulary
-from srulight.text.word_vectors import read_vectors, vector_matrix
+from srulight.text.word_vectors import vocabulary_with_vectors
 
 
-class _Questions(Dataset[QuestionBatch]):
+class _Questions(BatchDataset[QuestionBatch]):
     """Questions, a batch at a time.
 
     Args:
@@ -60,6 +59,8 @@ class _Questions(Dataset[QuestionBatch]):
 
 class QuestionAnsweringData(TaskData):
     """Questions about texts, in batches of texts of similar length.
+
+    Its metadata: the fields of ``FeaturizerSettings``, ``annotator`` and ``tokenizer``.
 
     The words of the texts are found once, by several processes, and kept in a file (in
     SRULIGHT_CACHE, or ~/.cache/srulight).
@@ -107,18 +108,14 @@ class QuestionAnsweringData(TaskData):
         num_workers: int = 0,
         seed: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus or SyntheticStories(), root, download, num_workers, seed)
         check_range(
             1, window=window, batch_size=batch_size, eval_batch_size=eval_batch_size,
             min_count=min_count, max_size=max_size,
         )  # fmt: skip
-        check_range(0, preparation_workers=preparation_workers, num_workers=num_workers)
-        check_range(0, LARGEST_SEED, seed=seed)
+        check_range(0, preparation_workers=preparation_workers)
         if not 0 <= overlap < window:
             raise InputError(f"overlap must be 0 to below window, {window}, got {overlap}")
-        self.corpus = SyntheticStories() if corpus is None else corpus
-        self.root = Path(root).expanduser()
-        self.download = download
         self.annotator = annotator
         self.tokenizer: PlacingTokenizer = tokenizer
         self.lowercase = lowercase
@@ -130,21 +127,8 @@ class QuestionAnsweringData(TaskData):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.preparation_workers = preparation_workers
-        self.num_workers = num_workers
-        self.seed = seed
-        self._metadata: dict[str, Any] = {}
         self._word_vectors: Tensor | None = None
         self._splits: dict[str, _Questions] | None = None
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What a task must know to read as this module does.
-
-        The fields of ``FeaturizerSettings``, ``annotator`` and ``tokenizer``.
-        """
-        if not self._metadata:
-            raise RuntimeError("call setup before asking for metadata")
-        return self._metadata
 
     @property
     def word_vectors(self) -> Tensor | None:
@@ -160,12 +144,9 @@ class QuestionAnsweringData(TaskData):
                     f"the checkpoint was trained with {name}={metadata[name]} and the data have "
                     f"{name}={getattr(self, name)}: set --data.{name}"
                 )
-        self._metadata = metadata
+        super().load_metadata(metadata)
 
-    def prepare_data(self) -> None:
-        if self.download:
-            self.corpus.fetch(self.root)
-        # By one process of a machine; the others then find the files.
+    def prepare(self) -> None:
         for name, paragraphs in self._paragraphs().items():
             self._table(paragraphs, name)
 
@@ -238,17 +219,7 @@ class QuestionAnsweringData(TaskData):
             return Vocabulary(words)
         path = Path(self.vectors).expanduser()
         others = set().union(*(self._counts(one, slice(None)) for one in tables.values()))
-        found = read_vectors(path, others.union(words))
-        known = sum(word in found for word in words)
-        if not known:
-            raise InputError(f"{path} has a vector for no word of the corpus")
-        rank_zero_info(
-            f"{path.name} has vectors for {known / len(words):.1%} of the vocabulary's "
-            f"{len(words)} words"
-        )
-        # A model of pretrained words reads any word of the file.
-        words += sorted((others & found.keys()).difference(words))
-        self._word_vectors = vector_matrix(words, found, self.seed)
+        words, self._word_vectors = vocabulary_with_vectors(words, others, path, self.seed)
         return Vocabulary(words)
 
     def _counts(self, table: TokenTable, part: slice) -> Counter[str]:
@@ -259,32 +230,13 @@ class QuestionAnsweringData(TaskData):
                 counts[form.lower() if self.lowercase else form] += number
         return counts
 
-    def train_dataloader(self) -> DataLoader[QuestionBatch]:
-        return self.track_loader(self._loader("train", self.batch_size))
-
-    def val_dataloader(self) -> DataLoader[QuestionBatch]:
-        return self._loader("val", self.eval_batch_size)
-
-    def test_dataloader(self) -> DataLoader[QuestionBatch]:
-        return self._loader("test", self.eval_batch_size)
-
-    def _loader(self, name: str, batch_size: int) -> ResumableLoader[QuestionBatch]:
+    def loader(self, split: Split) -> ResumableLoader[QuestionBatch]:
         if self._splits is None:
             raise RuntimeError("call setup before asking for batches")
-        if name not in self._splits or not len(self._splits[name]):
-            raise InputError(f"the corpus has no {name} questions: set --data.corpus.{name}")
-        dataset = self._splits[name]
-        # Before a trainer takes this module there is one process.
-        trainer = self.trainer
-        sampler = BucketBatchSampler(
-            dataset.lengths,
-            batch_size,
-            shuffle=name == "train",
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        return ResumableLoader(dataset, sampler, self.num_workers, self.seed)
+        if split not in self._splits or not len(self._splits[split]):
+            raise InputError(f"the corpus has no {split} questions: set --data.corpus.{split}")
+        size = self.batch_size if split == "train" else self.eval_batch_size
+        return self.sharded(self._splits[split], BucketBatchSampler, size, split)
 
 
 def _ask(

@@ -3,64 +3,68 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
+from srulight.runtime.files import read_text
+from srulight.tasks.prediction import Predictor, one_input, pieces
 from srulight.tasks.question_answering.corpora.squad import read_squad
-from srulight.tasks.question_answering.task import PredictedAnswer, QuestionAnswering
+
+if TYPE_CHECKING:
+    from srulight.tasks.question_answering.task import QuestionAnswering
 
 
-def answer_file(task: QuestionAnswering, path: Path, batch_size: int, n_best: int) -> Iterator[str]:
-    """Gives the predictions for a file of questions as JSON, in the official format.
+class QuestionPredictor(Predictor):
+    """Answers a file of questions, or one question about a text.
 
-    That is an object of question ids and answers, "" where there is none; with ``n_best`` above 1
-    of question ids and lists of answers with their text, start and probability.
+    For a file it writes the official JSON of predictions: an object of question ids and answers, ""
+    where there is none; with n_best above 1, lists of answers with text, start and probability. For
+    one question, a line for each answer: probability, where it begins in characters, and the
+    answer, tabs between.
 
     Args:
-        task: What answers.
-        path: File in the format of SQuAD; answers in it are not looked at.
+        question: A question about the text in the input.
         batch_size: Questions at a time.
-        n_best: Answers of each, at most.
-
-    Raises:
-        InputError: If the file is not what it should be.
+        n_best: Answers of each question, at most.
     """
-    paragraphs, _ = read_squad(path, "refuse", answered=False)
-    asked = [(p.context, q) for p in paragraphs for q in p.questions]
-    predictions: dict[str, object] = {}
-    # In pieces, so that a long file shows its progress; long enough to sort by length.
-    pieces = range(0, len(asked), batch_size * 16)
-    for start in track(pieces, "answering", console=Console(stderr=True), transient=True):
-        piece = asked[start : start + batch_size * 16]
-        found = task.predict([(context, q.text) for context, q in piece], batch_size, n_best)
-        for (_, question), best in zip(piece, found, strict=True):
-            rows = [one._asdict() for one in best]
-            predictions[question.id] = best[0].text if n_best == 1 else rows
-    yield json.dumps(predictions, ensure_ascii=False, indent=1) + "\n"
 
+    inputs = (
+        "file of questions (.json, as SQuAD's); or, with --question, a text, - for standard input"
+    )
 
-def answer_question(
-    task: QuestionAnswering, text: str, question: str, n_best: int
-) -> Iterator[str]:
-    """Gives a line for each answer: probability, place in characters, and the answer.
+    def __init__(self, question: str | None = None, batch_size: int = 64, n_best: int = 1) -> None:
+        check_range(1, batch_size=batch_size, n_best=n_best)
+        if question is not None and not question.strip():
+            raise InputError("expected a question, got nothing: set --question")
+        self.question = question
+        self.batch_size = batch_size
+        self.n_best = n_best
 
-    Args:
-        task: What answers.
-        text: A text.
-        question: A question about it.
-        n_best: Answers, at most.
+    def answers(self, task: "QuestionAnswering", inputs: list[str]) -> Iterator[str]:
+        name = one_input(inputs, "file")
+        if self.question is not None:
+            return self._answer(task, read_text(name), self.question)
+        if not name.endswith(".json"):
+            raise InputError(
+                f"expected a file of questions (.json, as SQuAD's), or a text and --question, got "
+                f"{name}"
+            )
+        return self._answer_file(task, Path(name))
 
-    Raises:
-        InputError: If the text or the question is empty.
-    """
-    if not question.strip():
-        raise InputError("expected a question, got nothing: set --question")
-    (best,) = task.predict([(text, question)], n_best=n_best)
-    for found in best:
-        yield f"{found.probability:.4f}\t{found.start}\t{_line(found)}\n"
+    def _answer(self, task: "QuestionAnswering", text: str, question: str) -> Iterator[str]:
+        (best,) = task.predict([(text, question)], n_best=self.n_best)
+        for found in best:
+            answer = " ".join(found.text.split()) if found.start >= 0 else "(no answer)"
+            yield f"{found.probability:.4f}\t{found.start}\t{answer}\n"
 
-
-def _line(found: PredictedAnswer) -> str:
-    return " ".join(found.text.split()) if found.start >= 0 else "(no answer)"
+    def _answer_file(self, task: "QuestionAnswering", path: Path) -> Iterator[str]:
+        paragraphs, _ = read_squad(path, "refuse", answered=False)
+        asked = [(p.context, q) for p in paragraphs for q in p.questions]
+        predictions: dict[str, object] = {}
+        for piece in pieces(asked, self.batch_size * 16, "answering"):
+            questions = [(context, q.text) for context, q in piece]
+            found = task.predict(questions, self.batch_size, self.n_best)
+            for (_, question), best in zip(piece, found, strict=True):
+                rows = [one._asdict() for one in best]
+                predictions[question.id] = best[0].text if self.n_best == 1 else rows
+        yield json.dumps(predictions, ensure_ascii=False, indent=1) + "\n"

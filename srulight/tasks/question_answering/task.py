@@ -8,15 +8,16 @@ import torch.nn.functional as F
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.text import SQuAD
 
 from srulight.encoders import SRU, EncoderFactory
 from srulight.layers.dropout import Dropout
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
-from srulight.tasks.base import Task
+from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
-from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.prediction import by_length
 from srulight.tasks.question_answering.annotation import Annotator
 from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
 from srulight.tasks.question_answering.features import (
@@ -26,7 +27,9 @@ from srulight.tasks.question_answering.features import (
     token_table,
 )
 from srulight.tasks.question_answering.model import DocumentReader, Scores, span_loss
+from srulight.tasks.question_answering.predict import QuestionPredictor
 from srulight.tasks.question_answering.spans import Span, best_spans
+from srulight.text.word_vectors import pretrained_vectors
 
 
 class PredictedAnswer(NamedTuple):
@@ -73,6 +76,7 @@ class QuestionAnswering(Task):
     """
 
     monitor = ("val/f1", "max")
+    predictor = QuestionPredictor
     knows = {  # noqa: RUF012
         "words": [str], "lowercase": bool, "tag_names": [[str]], "lemmas": bool, "window": int,
         "overlap": int, "no_answer": bool, "annotator": (str, type(None)),
@@ -117,7 +121,7 @@ class QuestionAnswering(Task):
         self.compiled = compile
         self.word_dropout = Dropout(word_dropout)
 
-    def build(self, metadata: dict[str, Any]) -> None:
+    def build_network(self, metadata: dict[str, Any]) -> None:
         self.settings = FeaturizerSettings.of(metadata)
         words = len(self.settings.words)
         tuned = words if self.tuned_words is None else min(self.tuned_words + 2, words)
@@ -137,23 +141,13 @@ class QuestionAnswering(Task):
             self.dropout,
             self.settings.no_answer,
         )
-        self.train_loss = MeanLoss()
-        self.val_loss, self.test_loss = MeanLoss(), MeanLoss()
-        self.val_answers, self.test_answers = SQuAD(), SQuAD()
 
     def load_pretrained_embeddings(self, data: LightningDataModule) -> None:
-        # Data modules of other packages need not know word vectors.
-        vectors: Tensor | None = getattr(data, "word_vectors", None)
-        if vectors is None:
-            return
-        if vectors.size(1) != self.embedding_size:
-            raise InputError(
-                f"the word vectors have {vectors.size(1)} features and embedding_size is "
-                f"{self.embedding_size}: set --model.embedding_size={vectors.size(1)}"
-            )
-        tuned = len(self.tuned.weight)
-        self.tuned.weight.data.copy_(vectors[:tuned])
-        self.fixed.copy_(vectors[tuned:])
+        vectors = pretrained_vectors(data, self.embedding_size)
+        if vectors is not None:
+            tuned = len(self.tuned.weight)
+            self.tuned.weight.data.copy_(vectors[:tuned])
+            self.fixed.copy_(vectors[tuned:])
 
     def compile_network(self) -> None:
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
@@ -191,33 +185,19 @@ class QuestionAnswering(Task):
             batch.document, batch.lengths, batch.features, batch.question, batch.question_lengths
         )
 
-    def training_step(self, batch: QuestionBatch, batch_idx: int) -> Tensor:
-        total, count = span_loss(self._scores(batch), batch.first, batch.last)
-        self.train_loss.update(total, count)
-        return self.mean_loss(total, count)
+    def loss(self, batch: QuestionBatch) -> tuple[Tensor, Tensor]:
+        return span_loss(self._scores(batch), batch.first, batch.last)
 
-    def on_train_epoch_end(self) -> None:
-        self._log("train", self.train_loss, None)
+    def new_metrics(self) -> dict[str, Metric]:
+        return {"answers": SQuAD()}
 
-    def validation_step(self, batch: QuestionBatch, batch_idx: int) -> None:
-        self._measure(self.val_loss, self.val_answers, batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log("val", self.val_loss, self.val_answers)
-
-    def test_step(self, batch: QuestionBatch, batch_idx: int) -> None:
-        self._measure(self.test_loss, self.test_answers, batch)
-
-    def on_test_epoch_end(self) -> None:
-        self._log("test", self.test_loss, self.test_answers)
-
-    def _measure(self, loss: MeanLoss, answers: SQuAD, batch: QuestionBatch) -> None:
+    def measure(self, batch: QuestionBatch, metrics: MetricCollection, stage: Stage) -> None:
         scores = self._scores(batch)
-        loss.update(*span_loss(scores, batch.first, batch.last))
+        metrics["loss"].update(*span_loss(scores, batch.first, batch.last))
         if not batch.texts:
             return
         found = self._found(scores, batch, 1)
-        answers.update(
+        metrics["answers"].update(
             [
                 {"id": t.id, "prediction_text": f[0].text}
                 for t, f in zip(batch.texts, found, strict=True)
@@ -227,17 +207,6 @@ class QuestionAnswering(Task):
                 for t in batch.texts
             ],
         )
-
-    def _log(self, stage: str, loss: MeanLoss, answers: SQuAD | None) -> None:
-        # Already those of all processes.
-        values = {f"{stage}/loss": loss.compute().float()}
-        loss.reset()
-        if answers is not None:
-            found = answers.compute()
-            values[f"{stage}/exact_match"] = found["exact_match"]
-            values[f"{stage}/f1"] = found["f1"]
-            answers.reset()
-        self.log_dict(values, prog_bar=True, sync_dist=True)
 
     def _found(
         self, scores: Scores, batch: QuestionBatch, count: int
@@ -270,10 +239,9 @@ class QuestionAnswering(Task):
             InputError: If an input is no pair, a text has no words, or ``batch_size`` or ``n_best``
                 is below 1.
         """
-        metadata = self.check_trained()
-        check_range(1, batch_size=batch_size, n_best=n_best)
+        metadata = self.begin_predicting(batch_size)
+        check_range(1, n_best=n_best)
         inputs = [_pair(one) for one in inputs]
-        self.eval()
         # Before it could be chosen, it was this one.
         tokenizer = metadata.get("tokenizer", "english")
         annotate = Annotator(metadata["annotator"], tokenizer)
@@ -285,22 +253,19 @@ class QuestionAnswering(Task):
             if not words:
                 raise InputError(f"expected a text with words, got {context[:60]!r}")
         reading = QuestionFeaturizer(table, self.settings)
-        asked, texts = [], []
+        asked = []
         for i, (context, _) in enumerate(inputs):
             place = table.place(number[context])
-            asked.append(QuestionExample(number[context], len(contexts) + i, None))
-            texts.append(AskedText("", context, table.starts[place], table.ends[place], []))
-        found: list[list[PredictedAnswer]] = [[] for _ in inputs]
-        # Texts of like length together: less padding.
-        order = sorted(range(len(asked)), key=lambda i: len(texts[i].starts))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = reading.batch([asked[i] for i in chosen], [texts[i] for i in chosen])
+            text = AskedText("", context, table.starts[place], table.ends[place], [])
+            asked.append((QuestionExample(number[context], len(contexts) + i, None), text))
+
+        def answer(chosen: list[tuple[QuestionExample, AskedText]]) -> list[list[PredictedAnswer]]:
+            examples, texts = map(list, zip(*chosen, strict=True))
+            batch = reading.batch(examples, texts)
             moved = self.transfer_batch_to_device(batch, self.device, 0)
-            answers = self._found(self._scores(moved), moved, n_best)
-            for i, best in zip(chosen, answers, strict=True):
-                found[i] = best
-        return found
+            return self._found(self._scores(moved), moved, n_best)
+
+        return by_length(asked, lambda one: len(one[1].starts), batch_size, answer)
 
 
 def _pair(given: object) -> tuple[str, str]:

@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 
-from srulight.data.base import TaskData
+from srulight.data.base import Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import LengthBatchSampler
-from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
@@ -37,6 +36,9 @@ from srulight.text.spelling import Characters, Pieces, Speller, Unit, Words, get
 
 class SpeechRecognitionData(TaskData):
     """Utterances and their transcripts, in batches of similar length.
+
+    Its metadata: ``frontend`` and ``speller`` (their settings), ``num_mels`` (features of a frame,
+    F), ``frame_seconds`` (from one frame to the next) and ``lowercase``.
 
     All recordings are listened to before training, once (what is found is kept in SRULIGHT_CACHE,
     or ~/.cache/srulight): a file that is missing or truncated is found then, and not at night.
@@ -95,19 +97,15 @@ class SpeechRecognitionData(TaskData):
         num_workers: int = 0,
         seed: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus or SyntheticDTMF(), root, download, num_workers, seed)
         check_range(
             1, batch_frames=batch_frames, eval_batch_frames=eval_batch_frames, subwords=subwords,
             sample_rate=sample_rate, num_mels=num_mels,
         )  # fmt: skip
-        check_range(0, frame_length=frame_length, frame_shift=frame_shift, num_workers=num_workers)
-        check_range(0, LARGEST_SEED, seed=seed)
+        check_range(0, frame_length=frame_length, frame_shift=frame_shift)
         self.speeds = speeds or [1.0]
         if not all(0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(f"speeds must be from 0.1 to 10, got {self.speeds}")
-        self.corpus = SyntheticDTMF() if corpus is None else corpus
-        self.root = Path(root).expanduser()
-        self.download = download
         self.sample_rate = sample_rate
         self.num_mels = num_mels
         self.frame_length = frame_length
@@ -123,32 +121,16 @@ class SpeechRecognitionData(TaskData):
         self.batch_frames = batch_frames
         self.eval_batch_frames = eval_batch_frames
         self.cache = cache
-        self.num_workers = num_workers
-        self.seed = seed
-        self._metadata: dict[str, Any] = {}
         self._splits: dict[str, list[PreparedUtterance]] = {}
         self._fewest = 1
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What a task must know to hear and to spell as this module does.
-
-        ``frontend`` and ``speller`` (their settings), ``num_mels`` (features of a frame, F),
-        ``frame_seconds`` (from one frame to the next) and ``lowercase``.
-        """
-        if not self._metadata:
-            raise RuntimeError("call setup before asking for metadata")
-        return self._metadata
-
     def load_metadata(self, metadata: dict[str, Any]) -> None:
-        self._metadata = metadata
+        super().load_metadata(metadata)
         self.lowercase = metadata["lowercase"]
         self.channels = metadata["frontend"]["channels"]
 
-    def prepare_data(self) -> None:
-        if self.download:
-            self.corpus.fetch(self.root)
-        self.setup()  # by one process of a machine; the others then find the files
+    def prepare(self) -> None:
+        self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         """Listens to the corpus, once whatever the stages.
@@ -249,36 +231,18 @@ class SpeechRecognitionData(TaskData):
         )
         return [r for r in split if not r.fault]
 
-    def train_dataloader(self) -> DataLoader[SpeechBatch]:
-        return self.track_loader(self._loader("train", self.batch_frames))
-
-    def val_dataloader(self) -> DataLoader[SpeechBatch]:
-        return self._loader("val", self.eval_batch_frames)
-
-    def test_dataloader(self) -> DataLoader[SpeechBatch]:
-        return self._loader("test", self.eval_batch_frames)
-
-    def _loader(self, name: str, batch_frames: int) -> ResumableLoader[SpeechBatch]:
-        ready = self._splits[name]
+    def loader(self, split: Split) -> ResumableLoader[SpeechBatch]:
+        ready = self._splits[split]
         if not ready:
-            raise InputError(f"the corpus has no {name} utterances that can be used")
-        # Before a trainer takes this module there is one process.
-        trainer = self.trainer
+            raise InputError(f"the corpus has no {split} utterances that can be used")
         lengths = torch.tensor([r.frames for r in ready])
-        sampler = LengthBatchSampler(
-            lengths,
-            batch_frames,
-            shuffle=name == "train",
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
         frontend = Frontend.from_settings(self.metadata["frontend"])
         num_mels: int = self.metadata["num_mels"]
         sounds = [r.sound for r in ready]
         frames: Frames = ComputedFeatures(sounds, frontend)
         if self.cache and frontend.filter_bank is not None:
-            frames = CachedFeatures(sounds, frontend, lengths, num_mels, name)
+            frames = CachedFeatures(sounds, frontend, lengths, num_mels, split)
         targets = [r.targets for r in ready]
-        dataset = SpeechDataset(frames, frontend, targets, num_mels, self._fewest)
-        return ResumableLoader(dataset, sampler, self.num_workers, self.seed)
+        dataset = SpeechDataset(frames, frontend, targets, lengths, num_mels, self._fewest)
+        size = self.batch_frames if split == "train" else self.eval_batch_frames
+        return self.sharded(dataset, LengthBatchSampler, size, split)

@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 
+from srulight.data.base import BatchDataset
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.frame_store import Frames
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 
 
-class SpeechDataset(Dataset[SpeechBatch]):
+class SpeechDataset(BatchDataset[SpeechBatch]):
     """Utterances, a batch at a time.
 
     Args:
         frames: What their frames come from.
         frontend: What standardises them.
         targets: Tokens of each.
+        lengths: Frames of each, (N,) int64.
         num_mels: Features of a frame, F.
         fewest: Frames of an utterance that is none.
     """
@@ -27,12 +29,14 @@ class SpeechDataset(Dataset[SpeechBatch]):
         frames: Frames,
         frontend: Frontend,
         targets: Sequence[Sequence[int]],
+        lengths: Tensor,
         num_mels: int,
         fewest: int,
     ) -> None:
         self._frames = frames
         self._frontend = frontend
         self._targets = [torch.tensor(tokens) for tokens in targets]
+        self.lengths = lengths
         self._nothing = torch.zeros(fewest, num_mels)
 
     def __getitems__(self, indices: list[int]) -> list[SpeechBatch]:

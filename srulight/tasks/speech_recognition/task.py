@@ -1,8 +1,9 @@
 """From speech to text."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +17,20 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
 from srulight.layers.dropout import Dropout
-from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.base import Task
+from srulight.runtime.errors import InputError
+from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
-from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.prediction import by_length
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.ctc.base import Decoder, Token
 from srulight.tasks.speech_recognition.ctc.beam import BeamSearch
 from srulight.tasks.speech_recognition.ctc.greedy import Greedy
 from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.settings import DecoderSettings
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
-from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment
+from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment, SpecAugmentSettings
 from srulight.tasks.speech_recognition.layers.subsampling import Convolutions, SubsamplingFactory
+from srulight.tasks.speech_recognition.predict import SpeechPredictor
 from srulight.tasks.speech_recognition.streaming import StreamingRecognizer
 from srulight.text.spelling import get_speller
 
@@ -60,6 +63,18 @@ class Transcript(NamedTuple):
     tokens: list[Spoken]
 
 
+@runtime_checkable
+class ChecksSteps(Protocol):
+    """A data module that looks for utterances with more tokens than a network has steps."""
+
+    def require_steps(self, steps: Callable[[int], int]) -> None:
+        """Refuses them, or leaves them out.
+
+        Args:
+            steps: Tells how many steps so many frames give.
+        """
+
+
 class SpeechRecognition(Task):
     """Subsamples the frames, encodes them, and says of each step which token is heard, or none.
 
@@ -72,17 +87,8 @@ class SpeechRecognition(Task):
             frames, if None.
         dropout: Probability of zeroing a feature of the encoder's input and output while training,
             0 to 1. Encoders have dropouts of their own.
-        frequency_masks: Groups of neighbouring bands that are masked in each training utterance.
-        frequency_width: Bands in such a group, at most.
-        time_masks: Stretches of time that are masked in each training utterance.
-        time_width: Frames in such a stretch, at most; it is also no more than a fifth of all.
-        beam_size: Texts that compete while a test recording, or one to predict, is decoded; 1 takes
-            the likeliest token at each step. Validation always does that.
-        language_model: File of an n-gram model of words (ARPA, plain or .gz), which a beam of more
-            than 1 heeds.
-        language_weight: Factor of the language model's log-probabilities.
-        word_bonus: Added to the score of a text for each word; balances a language model, which
-            favours few.
+        augmentation: How training utterances are masked.
+        decoder: How recordings are decoded.
         encoder: Builds the encoder; SRU with 3 layers of 256 units and dropout 0.1 if None.
         optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
             if None.
@@ -94,6 +100,7 @@ class SpeechRecognition(Task):
     """
 
     monitor = ("val/wer", "min")
+    predictor = SpeechPredictor
     knows = {  # noqa: RUF012
         "frontend": {
             "filter_bank": (dict, type(None)), "channels": str, "normalization": str,
@@ -107,14 +114,8 @@ class SpeechRecognition(Task):
         self,
         subsampling: SubsamplingFactory | None = None,
         dropout: float = 0.1,
-        frequency_masks: int = 2,
-        frequency_width: int = 8,
-        time_masks: int = 2,
-        time_width: int = 20,
-        beam_size: int = 1,
-        language_model: str | None = None,
-        language_weight: float = 0.5,
-        word_bonus: float = 0.0,
+        augmentation: SpecAugmentSettings = SpecAugmentSettings(),
+        decoder: DecoderSettings = DecoderSettings(),
         encoder: EncoderFactory | None = None,
         optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
@@ -122,59 +123,41 @@ class SpeechRecognition(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        check_range(
-            0, frequency_masks=frequency_masks, frequency_width=frequency_width,
-            time_masks=time_masks, time_width=time_width,
-        )  # fmt: skip
         self.subsampling_factory = subsampling or Convolutions
-        self.masks = (frequency_masks, frequency_width, time_masks, time_width)
+        self.augmentation = augmentation
         self.encoder_factory = encoder or (lambda size: SRU(size, 256, 3, dropout=0.1))
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.compiled = compile
         self.dropout = Dropout(dropout)
-        self.decode_with(beam_size, language_model, language_weight, word_bonus)
+        self.decoder = decoder
+        self._ngram: NGram | None = None  # read when it is first asked for
 
-    def decode_with(
-        self,
-        beam_size: int,
-        language_model: str | None = None,
-        language_weight: float = 0.5,
-        word_bonus: float = 0.0,
-    ) -> None:
-        """Chooses how recordings are decoded from now on; arguments as of the class.
+    def decode_with(self, **changes: Any) -> None:  # noqa: ANN401
+        """Chooses how recordings are decoded from now on.
+
+        Args:
+            **changes: Fields of ``DecoderSettings`` to change; the others stay as they are.
 
         Raises:
             InputError: If a number is out of range, or nothing would heed the language model.
         """
-        check_range(1, beam_size=beam_size)
-        check_range(0, language_weight=language_weight)
-        check_range(-1000, 1000, word_bonus=word_bonus)
-        if language_model is not None and beam_size == 1:
-            raise InputError("a language model needs a beam_size above 1, such as 16")
-        self.beam_size = beam_size
-        self.language_model = language_model
-        self.language_weight = language_weight
-        self.word_bonus = word_bonus
-        self._ngram: NGram | None = None  # read when it is first asked for
+        self.decoder = replace(self.decoder, **changes)
+        self._ngram = None
 
-    def build(self, metadata: dict[str, Any]) -> None:
+    def build_network(self, metadata: dict[str, Any]) -> None:
         self.frontend = Frontend.from_settings(metadata["frontend"])
         self.speller = get_speller(metadata["speller"])
-        self.augment = SpecAugment(*self.masks)
+        self.augment = SpecAugment(**asdict(self.augmentation))
         self.subsampling = self.subsampling_factory(metadata["num_mels"])
         self.encoder = build_encoder(self.encoder_factory, self.subsampling.output_size)
         self.head = nn.Linear(self.encoder.output_size, len(self.speller.tokens))
         self.step_seconds: float = self.subsampling.shift * metadata["frame_seconds"]
-        self.train_loss = MeanLoss()
-        self.val_metrics, self.test_metrics = _metrics("val/"), _metrics("test/")
 
     def check(self, data: LightningDataModule) -> None:
         self.new_decoder()  # a language model that cannot be read is found now
-        # Data modules of other packages need not look for what no step is left for.
-        require: Any = getattr(data, "require_steps", None)
-        if require is not None:
-            require(self.subsampling.steps)
+        if isinstance(data, ChecksSteps):
+            data.require_steps(self.subsampling.steps)
 
     def compile_network(self) -> None:
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
@@ -203,26 +186,12 @@ class SpeechRecognition(Task):
         # What has no transcript fills up the batch of a process that has no utterance.
         return losses * (batch.target_lengths > 0), scores, steps
 
-    def training_step(self, batch: SpeechBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: SpeechBatch) -> tuple[Tensor, Tensor]:
         losses, _, _ = self._losses(batch)
-        total, count = losses.sum(), batch.target_lengths.sum()
-        self.train_loss.update(total, count)
-        return self.mean_loss(total, count)
+        return losses.sum(), batch.target_lengths.sum()
 
-    def on_train_epoch_end(self) -> None:
-        self._log({"train/loss": self.train_loss})
-
-    def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
-        self._measure(self.val_metrics, batch, Greedy)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log(dict(self.val_metrics.items()))
-
-    def test_step(self, batch: SpeechBatch, batch_idx: int) -> None:
-        self._measure(self.test_metrics, batch, self.new_decoder)
-
-    def on_test_epoch_end(self) -> None:
-        self._log(dict(self.test_metrics.items()))
+    def new_metrics(self) -> dict[str, Metric]:
+        return {"wer": WordErrorRate(), "cer": CharErrorRate()}
 
     def new_decoder(self) -> Decoder:
         """Makes what decodes one recording.
@@ -230,26 +199,25 @@ class SpeechRecognition(Task):
         Raises:
             InputError: If the language model cannot be read.
         """
-        if self.beam_size == 1:
+        settings = self.decoder
+        if settings.beam_size == 1:
             return Greedy()
-        if self._ngram is None and self.language_model is not None:
-            self._ngram = NGram.read(Path(self.language_model).expanduser())
+        if self._ngram is None and settings.path is not None:
+            self._ngram = NGram.read(settings.path)
         return BeamSearch(
-            self.beam_size,
+            settings.beam_size,
             spell=self.speller.spell,
             ngram=self._ngram,
-            lm_weight=self.language_weight,
-            word_bonus=self.word_bonus,
+            lm_weight=settings.language_weight,
+            word_bonus=settings.word_bonus,
         )
 
-    def _measure(
-        self, metrics: MetricCollection, batch: SpeechBatch, new_decoder: Callable[[], Decoder]
-    ) -> None:
+    def measure(self, batch: SpeechBatch, metrics: MetricCollection, stage: Stage) -> None:
         losses, scores, steps = self._losses(batch)
         metrics["loss"].update(losses.double().sum(), batch.target_lengths.sum())
         heard, said = [], []
         targets = zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
-        decoded = _decode(scores, steps, new_decoder)
+        decoded = _decode(scores, steps, Greedy if stage == "val" else self.new_decoder)
         for found, (tokens, count) in zip(decoded, targets, strict=True):
             if count:
                 heard.append(self.speller.decode(token.index for token in found))
@@ -257,13 +225,6 @@ class SpeechRecognition(Task):
         if said:
             metrics["wer"].update(heard, said)
             metrics["cer"].update(heard, said)
-
-    def _log(self, metrics: dict[str, Metric]) -> None:
-        # Already those of all processes.
-        values = {name: metric.compute().float() for name, metric in metrics.items()}
-        for metric in metrics.values():
-            metric.reset()
-        self.log_dict(values, prog_bar=True, sync_dist=True)
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 16) -> list[Transcript]:
@@ -280,25 +241,27 @@ class SpeechRecognition(Task):
         Raises:
             InputError: If a file is not what it should be, or ``batch_size`` is below 1.
         """
-        metadata = self.check_trained()
-        check_range(1, batch_size=batch_size)
-        self.eval()
+        metadata = self.begin_predicting(batch_size)
         inputs = [inputs] if isinstance(inputs, str | Path) else inputs
         frames = [self.frontend.standardize(self.frontend.frames([Path(path)])) for path in inputs]
-        transcripts = [Transcript("", len(f) * metadata["frame_seconds"], []) for f in frames]
-        # Recordings of like length together: less padding. What is too short says nothing.
-        heard = [i for i, f in enumerate(frames) if self.subsampling.steps(len(f)) > 0]
-        heard.sort(key=lambda i: len(frames[i]))
-        for start in range(0, len(heard), batch_size):
-            chosen = heard[start : start + batch_size]
-            features = pad_sequence([frames[i] for i in chosen], batch_first=True)
-            lengths = torch.tensor([len(frames[i]) for i in chosen])
-            logits, steps = self(features.to(self.head.weight), lengths.to(self.device))
-            decoded = _decode(logits.float().log_softmax(-1), steps, self.new_decoder)
-            for i, tokens in zip(chosen, decoded, strict=True):
-                text = self.speller.decode(token.index for token in tokens)
-                transcripts[i] = transcripts[i]._replace(text=text, tokens=self.when(tokens))
-        return transcripts
+        # What is too short says nothing.
+        heard = [f for f in frames if self.subsampling.steps(len(f)) > 0]
+        said = iter(by_length(heard, len, batch_size, self._recognize))
+        found = [next(said) if self.subsampling.steps(len(f)) > 0 else [] for f in frames]
+        return [
+            Transcript(
+                self.speller.decode(token.index for token in tokens),
+                len(f) * metadata["frame_seconds"],
+                self.when(tokens),
+            )
+            for f, tokens in zip(frames, found, strict=True)
+        ]
+
+    def _recognize(self, frames: list[Tensor]) -> Iterator[list[Token]]:
+        features = pad_sequence(frames, batch_first=True)
+        lengths = torch.tensor(list(map(len, frames)))
+        logits, steps = self(features.to(self.head.weight), lengths.to(self.device))
+        return _decode(logits.float().log_softmax(-1), steps, self.new_decoder)
 
     def when(self, tokens: Sequence[Token]) -> list[Spoken]:
         """Tells when tokens, counted in steps, are said."""
@@ -334,12 +297,3 @@ def _decode(
         decoder = new_decoder()
         decoder.advance(utterance[:length])
         yield decoder.finish()
-
-
-def _metrics(prefix: str) -> MetricCollection:
-    metrics: dict[str, Metric | MetricCollection] = {
-        "loss": MeanLoss(),
-        "wer": WordErrorRate(),
-        "cer": CharErrorRate(),
-    }
-    return MetricCollection(metrics, prefix=prefix, compute_groups=False)

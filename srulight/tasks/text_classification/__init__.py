@@ -1,9 +1,9 @@
 """One class for a whole sentence."""
 
 from srulight.tasks.text_classification.corpora import (
-    Corpus,
     FlatFiles,
     Grammar,
+    SentenceCorpus,
     StanfordTrees,
     Tables,
 )
@@ -11,10 +11,10 @@ from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import Prediction, TextClassification
 
 __all__ = [
-    "Corpus",
     "FlatFiles",
     "Grammar",
     "Prediction",
+    "SentenceCorpus",
     "StanfordTrees",
     "Tables",
     "TextClassification",

@@ -9,22 +9,21 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from srulight.data.base import IGNORED, TaskData
+from srulight.data.base import IGNORED, BatchDataset, Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import BucketBatchSampler
 from srulight.layers.masking import valid_steps
-from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.text_classification.batch import TextBatch
-from srulight.tasks.text_classification.corpora.base import Corpus
+from srulight.tasks.text_classification.corpora.base import SentenceCorpus
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.sentence_counts import check_classes, counts
 from srulight.text.vocabulary import UNKNOWN_INDEX, Vocabulary, get_tokenizer
-from srulight.text.word_vectors import read_vectors, vector_matrix
+from srulight.text.word_vectors import vocabulary_with_vectors
 
 
-class _Sentences(Dataset[TextBatch]):
+class _Sentences(BatchDataset[TextBatch]):
     """Encoded sentences, kept in one tensor so that a batch is gathered at once.
 
     Args:
@@ -64,6 +63,9 @@ class _Sentences(Dataset[TextBatch]):
 class TextClassificationData(TaskData):
     """Sentences with one label each, in batches of similar length.
 
+    Its metadata: ``words`` (the vocabulary, in order), ``labels`` (names of the classes, in order),
+    ``tokenizer``, ``lowercase``, ``max_length`` and ``column`` (of tables; None without).
+
     Args:
         corpus: Where the sentences come from; the embedded ``Grammar``, which needs no files, if
             None.
@@ -86,7 +88,7 @@ class TextClassificationData(TaskData):
 
     def __init__(
         self,
-        corpus: Corpus | None = None,
+        corpus: SentenceCorpus | None = None,
         root: str = ".",
         download: bool = False,
         batch_size: int = 32,
@@ -100,16 +102,11 @@ class TextClassificationData(TaskData):
         num_workers: int = 0,
         seed: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus or Grammar(), root, download, num_workers, seed)
         check_range(
             1, batch_size=batch_size, eval_batch_size=eval_batch_size, max_length=max_length,
             min_count=min_count, max_size=max_size,
         )  # fmt: skip
-        check_range(0, num_workers=num_workers)
-        check_range(0, LARGEST_SEED, seed=seed)
-        self.corpus = Grammar() if corpus is None else corpus
-        self.root = Path(root).expanduser()
-        self.download = download
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.tokenizer = tokenizer
@@ -118,25 +115,11 @@ class TextClassificationData(TaskData):
         self.min_count = min_count
         self.max_size = max_size
         self.vectors = vectors
-        self.num_workers = num_workers
-        self.seed = seed
         self._sentences: dict[str, _Sentences] = {}
-        self._metadata: dict[str, Any] = {}
         self._word_vectors: Tensor | None = None
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What a task must know to read text as this module does.
-
-        ``words`` (the vocabulary, in order), ``labels`` (names of the classes, in order),
-        ``tokenizer``, ``lowercase``, ``max_length`` and ``column`` (of tables; None without).
-        """
-        if not self._metadata:
-            raise RuntimeError("call setup before asking for metadata")
-        return self._metadata
-
     def load_metadata(self, metadata: dict[str, Any]) -> None:
-        self._metadata = metadata
+        super().load_metadata(metadata)
         self.tokenizer = metadata["tokenizer"]
         self.lowercase = metadata["lowercase"]
         self.max_length = metadata["max_length"]
@@ -148,10 +131,6 @@ class TextClassificationData(TaskData):
         Known after ``setup``.
         """
         return self._word_vectors
-
-    def prepare_data(self) -> None:
-        if self.download:
-            self.corpus.fetch(self.root)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the corpus, once whatever the stages.
@@ -207,7 +186,11 @@ class TextClassificationData(TaskData):
         if self.vectors is None:
             return vocabulary
         others = set(chain.from_iterable(words["val"] + words["test"]))
-        return self._read_vectors(vocabulary, others, Path(self.vectors).expanduser())
+        path = Path(self.vectors).expanduser()
+        known, self._word_vectors = vocabulary_with_vectors(
+            vocabulary.words, others, path, self.seed
+        )
+        return Vocabulary(known)
 
     def _cut(self, sentences: Iterable[list[str]]) -> None:
         """Shortens in place what is longer than ``max_length``, and says how many were."""
@@ -217,48 +200,11 @@ class TextClassificationData(TaskData):
         if too_long:
             rank_zero_info(f"{len(too_long)} sentences were cut to {self.max_length} words")
 
-    def _read_vectors(self, vocabulary: Vocabulary, others: set[str], path: Path) -> Vocabulary:
-        """Reads the words' vectors; the vocabulary grows by the other words that have one.
-
-        Those occur in validation or test alone. Their vectors come from the file as the others'
-        do, and no label is looked at; a model of pretrained words reads any word of the file.
-        """
-        found = read_vectors(path, others.union(vocabulary.words))
-        if not found:
-            raise InputError(f"{path} has a vector for no word of the corpus")
-        known = sum(word in found for word in vocabulary.words)
-        rank_zero_info(
-            f"{path.name} has vectors for {known / len(vocabulary):.1%} of the vocabulary's "
-            f"{len(vocabulary)} words"
-        )
-        extra = sorted((others & found.keys()).difference(vocabulary.words))
-        vocabulary = Vocabulary(vocabulary.words + extra)
-        self._word_vectors = vector_matrix(vocabulary.words, found, self.seed)
-        return vocabulary
-
-    def train_dataloader(self) -> DataLoader[TextBatch]:
-        return self.track_loader(self._loader("train", self.batch_size))
-
-    def val_dataloader(self) -> DataLoader[TextBatch]:
-        return self._loader("val", self.eval_batch_size)
-
-    def test_dataloader(self) -> DataLoader[TextBatch]:
-        return self._loader("test", self.eval_batch_size)
-
-    def _loader(self, name: str, batch_size: int) -> ResumableLoader[TextBatch]:
-        sentences = self._sentences[name]
+    def loader(self, split: Split) -> ResumableLoader[TextBatch]:
+        sentences = self._sentences[split]
         if len(sentences) == 0:
             raise InputError(
-                f"the corpus has no {name} sentences: set --data.corpus.{name} to a file of them"
+                f"the corpus has no {split} sentences: set --data.corpus.{split} to a file of them"
             )
-        # Before a trainer takes this module there is one process.
-        trainer = self.trainer
-        sampler = BucketBatchSampler(
-            sentences.lengths,
-            batch_size,
-            shuffle=name == "train",
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        return ResumableLoader(sentences, sampler, self.num_workers, self.seed)
+        size = self.batch_size if split == "train" else self.eval_batch_size
+        return self.sharded(sentences, BucketBatchSampler, size, split)

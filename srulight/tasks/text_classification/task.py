@@ -17,12 +17,13 @@ from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
 from srulight.layers.dropout import Dropout
 from srulight.layers.masking import last_step, masked_max, masked_mean
-from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.base import Task
+from srulight.runtime.errors import check_range
+from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
-from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.prediction import by_length
 from srulight.tasks.text_classification.batch import TextBatch
 from srulight.text.vocabulary import UNKNOWN_INDEX, Vocabulary, get_tokenizer
+from srulight.text.word_vectors import pretrained_vectors
 
 Pooling = Literal["auto", "last", "mean", "max"]
 
@@ -95,7 +96,7 @@ class TextClassification(Task):
         self.compiled = compile
         self.dropout = Dropout(dropout)
 
-    def build(self, metadata: dict[str, Any]) -> None:
+    def build_network(self, metadata: dict[str, Any]) -> None:
         self.vocabulary = Vocabulary(metadata["words"])
         classes = len(metadata["labels"])
         self.embedding = nn.Embedding(len(self.vocabulary), self.embedding_size, padding_idx=0)
@@ -105,21 +106,11 @@ class TextClassification(Task):
         self.embedding.weight.requires_grad_(not self.freeze_embedding)
         self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
         self.head = nn.Linear(self.encoder.output_size, classes)
-        self.train_loss = MeanLoss()
-        self.val_metrics = _metrics("val/", classes)
-        self.test_metrics = _metrics("test/", classes)
 
     def load_pretrained_embeddings(self, data: LightningDataModule) -> None:
-        # Data modules of other packages need not know word vectors.
-        vectors: Tensor | None = getattr(data, "word_vectors", None)
-        if vectors is None:
-            return
-        if vectors.size(1) != self.embedding_size:
-            raise InputError(
-                f"the word vectors have {vectors.size(1)} features and embedding_size is "
-                f"{self.embedding_size}: set --model.embedding_size={vectors.size(1)}"
-            )
-        self.embedding.weight.data.copy_(vectors)
+        vectors = pretrained_vectors(data, self.embedding_size)
+        if vectors is not None:
+            self.embedding.weight.data.copy_(vectors)
 
     def compile_network(self) -> None:
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
@@ -151,63 +142,41 @@ class TextClassification(Task):
             return masked_max(encoded, lengths)
         return last_step(encoded, lengths, recurrent and bool(self.encoder.bidirectional))
 
-    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         losses, count = _losses(self(batch.tokens, batch.lengths), batch.labels)
-        total = losses.sum()
-        self.train_loss.update(total, count)
-        return self.mean_loss(total, count)
+        return losses.sum(), count
 
-    def on_train_epoch_end(self) -> None:
-        self._log({"train/loss": self.train_loss})
+    def new_metrics(self) -> dict[str, Metric]:
+        # No check of each value: classes come out of the data, which checked them.
+        accuracy = MulticlassAccuracy(
+            self.head.out_features, average="micro", ignore_index=IGNORED, validate_args=False
+        )
+        return {"accuracy": accuracy}
 
-    def validation_step(self, batch: TextBatch, batch_idx: int) -> None:
-        self._measure(self.val_metrics, batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log(dict(self.val_metrics.items()))
-
-    def test_step(self, batch: TextBatch, batch_idx: int) -> None:
-        self._measure(self.test_metrics, batch)
-
-    def on_test_epoch_end(self) -> None:
-        self._log(dict(self.test_metrics.items()))
-
-    def _measure(self, metrics: MetricCollection, batch: TextBatch) -> None:
+    def measure(self, batch: TextBatch, metrics: MetricCollection, stage: Stage) -> None:
         logits = self(batch.tokens, batch.lengths)
         losses, count = _losses(logits, batch.labels)
         metrics["loss"].update(losses.double().sum(), count)
         metrics["accuracy"].update(logits, batch.labels)
 
-    def _log(self, metrics: dict[str, Metric]) -> None:
-        # Already those of all processes.
-        values = {name: metric.compute().float() for name, metric in metrics.items()}
-        for metric in metrics.values():
-            metric.reset()
-        self.log_dict(values, prog_bar=True, sync_dist=True)
-
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
-        metadata = self.check_trained()
-        check_range(1, batch_size=batch_size)
-        self.eval()
+        metadata = self.begin_predicting(batch_size)
         tokenize = get_tokenizer(metadata["tokenizer"])
-        indices = []
-        for sentence in self.as_texts(inputs):
-            text = sentence.lower() if metadata["lowercase"] else sentence
-            words = tokenize(text)[: metadata["max_length"]]
-            indices.append(torch.tensor(self.vocabulary.encode(words)))
-        predictions = [Prediction("", 0.0)] * len(indices)
-        # Sentences of like length together: less padding.
-        order = sorted(range(len(indices)), key=lambda i: len(indices[i]))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            tokens = pad_sequence([indices[i] for i in chosen], batch_first=True)
-            lengths = torch.tensor([len(indices[i]) for i in chosen])
+
+        def encode(text: str) -> Tensor:
+            words = tokenize(text.lower() if metadata["lowercase"] else text)
+            return torch.tensor(self.vocabulary.encode(words[: metadata["max_length"]]))
+
+        def answer(sentences: list[Tensor]) -> list[Prediction]:
+            tokens = pad_sequence(sentences, batch_first=True)
+            lengths = torch.tensor(list(map(len, sentences)))
             logits = self(tokens.to(self.device), lengths.to(self.device))
             probabilities, classes = logits.float().softmax(-1).max(-1)
-            for i, c, p in zip(chosen, classes.tolist(), probabilities.tolist(), strict=True):
-                predictions[i] = Prediction(metadata["labels"][c], p)
-        return predictions
+            found = zip(classes.tolist(), probabilities.tolist(), strict=True)
+            return [Prediction(metadata["labels"][c], p) for c, p in found]
+
+        return by_length(list(map(encode, self.as_texts(inputs))), len, batch_size, answer)
 
 
 def _losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,12 +184,3 @@ def _losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
     return losses, (labels != IGNORED).sum()
-
-
-def _metrics(prefix: str, classes: int) -> MetricCollection:
-    # No check of each value: classes come out of the data, which checked them.
-    accuracy = MulticlassAccuracy(
-        classes, average="micro", ignore_index=IGNORED, validate_args=False
-    )
-    metrics: dict[str, Metric | MetricCollection] = {"loss": MeanLoss(), "accuracy": accuracy}
-    return MetricCollection(metrics, prefix=prefix, compute_groups=False)

@@ -4,15 +4,17 @@ Shapes: B sequences to write, each with K beginnings that compete, next to each 
 = K * B rows (K is 1 before the first step); V tokens, S source steps.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
 
 _NO = float("-inf")
 _UNSEEN = 1e-9  # Least coverage, so that its logarithm is a number.
@@ -70,6 +72,41 @@ class Penalties(NamedTuple):
 NO_PENALTIES = Penalties()
 
 
+@dataclass(frozen=True)
+class SearchSettings:
+    """How translations are found.
+
+    Args:
+        beam_size: Translations that compete while a test sentence, or one to predict, is
+            translated; 1 takes the likeliest token at each step. Validation always does that.
+        length_penalty: Exponent of the length that log-probabilities are divided by; 0 for none (Wu
+            et al. 2016, arXiv 1609.08144, equation 14, alpha).
+        coverage_penalty: Weight of what is lost by source tokens that were looked at too little; 0
+            for none (the same equation, beta).
+        max_ratio: Most tokens of a translation for each token of the sentence, of its end, too, and
+            of eight more.
+        replace_unknown: Whether a token that stands for an unknown word becomes the source token
+            that was looked at most.
+    """
+
+    beam_size: int = 5
+    length_penalty: float = 0.6
+    coverage_penalty: float = 0.0
+    max_ratio: float = 2.0
+    replace_unknown: bool = True
+
+    def __post_init__(self) -> None:
+        check_range(1, beam_size=self.beam_size)
+        check_range(0, length_penalty=self.length_penalty, coverage_penalty=self.coverage_penalty)
+        if not 0 < self.max_ratio < math.inf:
+            raise InputError(f"max_ratio must be more than 0, got {self.max_ratio}")
+
+    @property
+    def penalties(self) -> Penalties:
+        """What a search ranks by, beside the probability."""
+        return Penalties(self.length_penalty, self.coverage_penalty)
+
+
 class Hypothesis(NamedTuple):
     """A sequence that was found.
 
@@ -110,7 +147,7 @@ class _Ending(NamedTuple):
 
 
 @torch.no_grad()
-def search(
+def beam_search(
     writer: Writer,
     source_lengths: Tensor,
     limits: Tensor | Sequence[int],

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 
-from srulight.data.base import TaskData
+from srulight.data.base import Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import LengthBatchSampler
 from srulight.runtime.cache import cached
-from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.translation.batch import TranslationBatch
 from srulight.tasks.translation.corpora.base import Pairs, ParallelCorpus
 from srulight.tasks.translation.corpora.synthetic_numbers import SyntheticNumbers
@@ -28,6 +27,9 @@ Tokenization = Literal["unigram", "bpe", "moses", "space"]
 
 class TranslationData(TaskData):
     """Sentences and their translations, in batches of similar length.
+
+    Its metadata: ``source`` and ``target``, the settings of their tokenizers, and ``joint``,
+    whether both are the same.
 
     Tokenizers are trained once, and sentences turned into token ids once; both are kept in files
     (in SRULIGHT_CACHE, or ~/.cache/srulight), and the ids are mapped into memory.
@@ -63,6 +65,8 @@ class TranslationData(TaskData):
         seed: Number that decides the order of the batches.
     """
 
+    corpus: ParallelCorpus
+
     def __init__(
         self,
         corpus: ParallelCorpus | None = None,
@@ -84,14 +88,12 @@ class TranslationData(TaskData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus or SyntheticNumbers(), root, download, num_workers, seed)
         check_range(
             1, vocabulary_size=vocabulary_size, min_count=min_count, max_length=max_length,
             max_ratio=max_ratio, batch_tokens=batch_tokens, eval_batch_tokens=eval_batch_tokens,
             val_translations=val_translations,
         )  # fmt: skip
-        check_range(0, num_workers=num_workers)
-        check_range(0, LARGEST_SEED, seed=seed)
         if detokenize and tokenization != "space":
             raise InputError(
                 "detokenize is for sentences that are split already (tokenization=space), and "
@@ -99,9 +101,6 @@ class TranslationData(TaskData):
             )
         if subword_model is not None and tokenization not in ("unigram", "bpe"):
             raise InputError(f"subword_model is of no use with tokenization={tokenization}")
-        self.corpus = SyntheticNumbers() if corpus is None else corpus
-        self.root = Path(root).expanduser()
-        self.download = download
         self.tokenization: Tokenization = tokenization
         self.subword_model = None if subword_model is None else Path(subword_model).expanduser()
         self.joint = joint or subword_model is not None
@@ -115,21 +114,7 @@ class TranslationData(TaskData):
         self.batch_tokens = batch_tokens
         self.eval_batch_tokens = eval_batch_tokens
         self.val_translations = val_translations
-        self.num_workers = num_workers
-        self.seed = seed
-        self._metadata: dict[str, Any] = {}
         self._splits: dict[str, TranslationDataset] | None = None
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What a task must know to translate as this module's sentences are.
-
-        ``source`` and ``target``, the settings of their tokenizers, and ``joint``, whether both are
-        the same.
-        """
-        if not self._metadata:
-            raise RuntimeError("call setup before asking for metadata")
-        return self._metadata
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         if self.subword_model is not None and self.subword_model.is_file():
@@ -139,12 +124,10 @@ class TranslationData(TaskData):
                     f"{self.subword_model} is not the subword model that the checkpoint was "
                     "trained with; leave out --data.subword_model to use that"
                 )
-        self._metadata = metadata
+        super().load_metadata(metadata)
 
-    def prepare_data(self) -> None:
-        if self.download:
-            self.corpus.fetch(self.root)
-        self._read()  # by one process of a machine; the others then find the files
+    def prepare(self) -> None:
+        self._read()
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the sentences, once whatever the stages.
@@ -232,34 +215,16 @@ class TranslationData(TaskData):
             "joint": False,
         }
 
-    def train_dataloader(self) -> DataLoader[TranslationBatch]:
-        return self.track_loader(self._loader("train", self.batch_tokens))
-
-    def val_dataloader(self) -> DataLoader[TranslationBatch]:
-        return self._loader("val", self.eval_batch_tokens)
-
-    def test_dataloader(self) -> DataLoader[TranslationBatch]:
-        return self._loader("test", self.eval_batch_tokens)
-
-    def _loader(self, name: str, batch_tokens: int) -> ResumableLoader[TranslationBatch]:
+    def loader(self, split: Split) -> ResumableLoader[TranslationBatch]:
         if self._splits is None:
             raise RuntimeError("call setup before asking for batches")
-        if name not in self._splits:
-            raise InputError(f"the corpus has no {name} sentences: set --data.corpus.{name}")
-        dataset = self._splits[name]
+        if split not in self._splits:
+            raise InputError(f"the corpus has no {split} sentences: set --data.corpus.{split}")
+        dataset = self._splits[split]
         if not len(dataset):
-            raise InputError(f"no {name} pairs are left: raise max_length and max_ratio")
-        # Before a trainer takes this module there is one process.
-        trainer = self.trainer
-        sampler = LengthBatchSampler(
-            dataset.lengths,
-            batch_tokens,
-            shuffle=name == "train",
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        return ResumableLoader(dataset, sampler, self.num_workers, self.seed)
+            raise InputError(f"no {split} pairs are left: raise max_length and max_ratio")
+        size = self.batch_tokens if split == "train" else self.eval_batch_tokens
+        return self.sharded(dataset, LengthBatchSampler, size, split)
 
 
 def _spread(texts: list[tuple[str, str] | None], count: int) -> list[tuple[str, str] | None]:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 
-from srulight.data.base import IGNORED
+from srulight.data.base import IGNORED, BatchDataset
 from srulight.tasks.translation.batch import TranslationBatch
 from srulight.tasks.translation.token_pairs import TokenPairs
 from srulight.text.tokenizers import BEGIN, END
@@ -14,7 +13,7 @@ from srulight.text.tokenizers import BEGIN, END
 _BEGIN, _END = torch.tensor([BEGIN]), torch.tensor([END])
 
 
-class TranslationDataset(Dataset[TranslationBatch]):
+class TranslationDataset(BatchDataset[TranslationBatch]):
     """Sentence pairs, a batch at a time.
 
     Args:

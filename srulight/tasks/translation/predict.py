@@ -3,42 +3,66 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import track
+from typing import TYPE_CHECKING
 
 from srulight.runtime.atomic_io import written
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
+from srulight.tasks.prediction import LinePredictor, Predictor, pieces, read_lines
 from srulight.tasks.translation.generation import Translated
-from srulight.tasks.translation.task import Translation
+
+if TYPE_CHECKING:
+    from srulight.tasks.translation.task import Translation
 
 
-def translate(
-    task: Translation, sentences: Sequence[str], batch_size: int, n_best: int, plot: str | None
-) -> Iterator[str]:
-    """Gives a line for each sentence, in order.
+class TranslationPredictor(Predictor):
+    """Writes the translation of each line; with n_best above 1, a JSON object for each.
+
+    The object has the source, and translations with text, score and log_probability.
 
     Args:
-        task: What translates.
-        sentences: Lines to translate.
-        batch_size: Sentences at a time.
-        n_best: Translations of each: with 1 a line is the translation, with more a JSON object.
-        plot: Folder of pictures of the attention, line-1.png for the first line; none if None.
-
-    Raises:
-        InputError: If a picture is asked for and cannot be drawn.
+        batch_size: Lines at a time.
+        beam_size: Translations that compete; 1 for the likeliest token at each step; as the
+            checkpoint's if not given.
+        n_best: Translations of each line, at most beam_size.
+        length_penalty: Exponent of the length that log-probabilities are divided by; as the
+            checkpoint's if not given.
+        coverage_penalty: Weight of what is lost by words that were looked at too little; as the
+            checkpoint's if not given.
+        plot: Folder for pictures of where each token came from, line-1.png for the first line.
     """
-    if plot is not None:
-        _check_matplotlib()
-    # In pieces, so that a long file shows its progress; long enough to sort by length.
-    pieces = range(0, len(sentences), batch_size * 16)
-    for start in track(pieces, "translating", console=Console(stderr=True), transient=True):
-        piece = sentences[start : start + batch_size * 16]
-        found = task.predict(piece, batch_size, n_best)
-        for number, (sentence, best) in enumerate(zip(piece, found, strict=True), start + 1):
-            if plot is not None and best[0].tokens:
-                _draw(best[0], Path(plot) / f"line-{number}.png")
-            yield best[0].text + "\n" if n_best == 1 else _row(sentence, best)
+
+    inputs = LinePredictor.inputs
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        beam_size: int | None = None,
+        n_best: int = 1,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
+        plot: str | None = None,
+    ) -> None:
+        check_range(1, batch_size=batch_size, beam_size=beam_size, n_best=n_best)
+        if plot is not None:
+            _check_matplotlib()
+        self.batch_size = batch_size
+        self.n_best = n_best
+        self.plot = plot
+        given = {"beam_size": beam_size, "length_penalty": length_penalty}
+        given["coverage_penalty"] = coverage_penalty
+        self.search = {name: value for name, value in given.items() if value is not None}
+
+    def answers(self, task: "Translation", inputs: list[str]) -> Iterator[str]:
+        task.search_with(**self.search)
+        sentences = read_lines(task, inputs)
+        number = 0
+        for piece in pieces(sentences, self.batch_size * 16, "translating"):
+            found = task.predict(piece, self.batch_size, self.n_best)
+            for sentence, best in zip(piece, found, strict=True):
+                number += 1
+                if self.plot is not None and best[0].tokens:
+                    _draw(best[0], Path(self.plot) / f"line-{number}.png")
+                yield best[0].text + "\n" if self.n_best == 1 else _row(sentence, best)
 
 
 def _row(sentence: str, best: Sequence[Translated]) -> str:

@@ -1,27 +1,28 @@
 """From sentences of one language to sentences of another."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torchmetrics import Metric, MetricCollection
 
 from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.base import Task
+from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
-from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.prediction import by_length
 from srulight.tasks.translation.batch import TranslationBatch
-from srulight.tasks.translation.beam_search import Hypothesis, Penalties, search
+from srulight.tasks.translation.beam_search import Hypothesis, SearchSettings, beam_search
 from srulight.tasks.translation.generation import SentenceWriter, Translated, translated
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import Decoded, Memory, State, TranslatorFactory
+from srulight.tasks.translation.predict import TranslationPredictor
 from srulight.tasks.translation.quality import TranslationQuality
 from srulight.text.tokenizers import BEGIN, END, PADDING, Tokenizer, make_tokenizer
 
@@ -45,16 +46,7 @@ class Translation(Task):
             and Wolf 2017), those of the source, too ("all", for a joint vocabulary), or "none".
         label_smoothing: Share of the probability that is spread over all tokens while training, 0
             to 1 (Szegedy et al. 2016, arXiv 1512.00567, section 7).
-        beam_size: Translations that compete while a test sentence, or one to predict, is
-            translated; 1 takes the likeliest token at each step. Validation always does that.
-        length_penalty: Exponent of the length that log-probabilities are divided by; 0 for none (Wu
-            et al. 2016, arXiv 1609.08144, equation 14, alpha).
-        coverage_penalty: Weight of what is lost by source tokens that were looked at too little; 0
-            for none (the same equation, beta).
-        max_ratio: Most tokens of a translation for each token of the sentence, of its end, too, and
-            of eight more.
-        replace_unknown: Whether a token that stands for an unknown word becomes the source token
-            that was looked at most.
+        search: How translations are found.
         translator: Builds what reads and writes: AttentionRNN, which has an encoder and a decoder
             of SRU if None, or Transformer.
         optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
@@ -67,6 +59,7 @@ class Translation(Task):
     """
 
     monitor = ("val/bleu", "max")
+    predictor = TranslationPredictor
     knows = {"source": _TOKENIZER, "target": _TOKENIZER, "joint": bool}  # noqa: RUF012
 
     def __init__(
@@ -74,11 +67,7 @@ class Translation(Task):
         embedding_size: int = 256,
         tied: Tied = "output",
         label_smoothing: float = 0.1,
-        beam_size: int = 5,
-        length_penalty: float = 0.6,
-        coverage_penalty: float = 0.0,
-        max_ratio: float = 2.0,
-        replace_unknown: bool = True,
+        search: SearchSettings = SearchSettings(),
         translator: TranslatorFactory | None = None,
         optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
@@ -91,33 +80,27 @@ class Translation(Task):
             raise InputError(
                 f"label_smoothing must be at least 0 and below 1, got {label_smoothing}"
             )
-        if not 0 < max_ratio < math.inf:
-            raise InputError(f"max_ratio must be more than 0, got {max_ratio}")
         self.embedding_size = embedding_size
         self.tied: Tied = tied
         self.label_smoothing = label_smoothing
-        self.max_ratio = max_ratio
-        self.replace_unknown = replace_unknown
+        self.search = search
         self.translator_factory = translator or AttentionRNN
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.compiled = compile
-        self.search_with(beam_size, length_penalty, coverage_penalty)
 
-    def search_with(
-        self, beam_size: int, length_penalty: float = 0.6, coverage_penalty: float = 0.0
-    ) -> None:
-        """Chooses how sentences are translated from now on; arguments as of the class.
+    def search_with(self, **changes: Any) -> None:  # noqa: ANN401
+        """Chooses how sentences are translated from now on.
+
+        Args:
+            **changes: Fields of ``SearchSettings`` to change; the others stay as they are.
 
         Raises:
             InputError: If a number is out of range.
         """
-        check_range(1, beam_size=beam_size)
-        check_range(0, length_penalty=length_penalty, coverage_penalty=coverage_penalty)
-        self.beam_size = beam_size
-        self.penalties = Penalties(length_penalty, coverage_penalty)
+        self.search = replace(self.search, **changes)
 
-    def build(self, metadata: dict[str, Any]) -> None:
+    def build_network(self, metadata: dict[str, Any]) -> None:
         self.source: Tokenizer = make_tokenizer(metadata["source"])
         self.target: Tokenizer = make_tokenizer(metadata["target"])
         if self.tied == "all" and not metadata["joint"]:
@@ -137,18 +120,6 @@ class Translation(Task):
         self.head = nn.Linear(size, len(self.target.tokens))
         if self.tied != "none":
             self.head.weight = self.target_embedding.weight
-        self.train_loss = MeanLoss()
-        self.val_loss, self.test_loss = MeanLoss(), MeanLoss()
-        self._quality: TranslationQuality | None = None  # made when it is first asked for
-
-    def check(self, data: LightningDataModule) -> None:
-        self.quality()  # a missing package is found now
-
-    def quality(self) -> TranslationQuality:
-        """Gives what measures translations."""
-        if self._quality is None:
-            self._quality = TranslationQuality(self.target.lowercase)
-        return self._quality
 
     def compile_network(self) -> None:
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
@@ -190,51 +161,35 @@ class Translation(Task):
         )  # fmt: skip
         return total, (batch.labels != IGNORED).sum()
 
-    def training_step(self, batch: TranslationBatch, batch_idx: int) -> Tensor:
-        total, count = self._loss(batch, self.label_smoothing)
-        self.train_loss.update(total, count)
-        return self.mean_loss(total, count)
+    def loss(self, batch: TranslationBatch) -> tuple[Tensor, Tensor]:
+        return self._loss(batch, self.label_smoothing)
 
-    def on_train_epoch_end(self) -> None:
-        self._log("train", self.train_loss, {})
+    def new_metrics(self) -> dict[str, Metric]:
+        return {"quality": TranslationQuality(self.target.lowercase)}
 
-    def validation_step(self, batch: TranslationBatch, batch_idx: int) -> None:
-        self._measure(self.val_loss, batch, 1)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log("val", self.val_loss, self.quality().compute())
-
-    def test_step(self, batch: TranslationBatch, batch_idx: int) -> None:
-        self._measure(self.test_loss, batch, self.beam_size)
-
-    def on_test_epoch_end(self) -> None:
-        self._log("test", self.test_loss, self.quality().compute())
-        rank_zero_info(self.quality().signatures)
-
-    def _measure(self, metric: MeanLoss, batch: TranslationBatch, beam_size: int) -> None:
-        total, count = self._loss(batch, 0.0)
-        metric.update(total, count)
+    def measure(self, batch: TranslationBatch, metrics: MetricCollection, stage: Stage) -> None:
+        metrics["loss"].update(*self._loss(batch, 0.0))
         texts = [(row, *text) for row, text in enumerate(batch.texts) if text is not None]
         if texts:
             rows, sources, references = map(list, zip(*texts, strict=True))
             lengths = batch.source_lengths[rows]
+            beam_size = 1 if stage == "val" else self.search.beam_size
             found = self._search(batch.source[rows, : int(lengths.max())], lengths, beam_size, 1)
             written = [
                 self._translated(source, best).text
                 for source, (best,) in zip(sources, found, strict=True)
             ]
-            self.quality().update(written, map(self.target.plain, references))
+            metrics["quality"].update(written, list(map(self.target.plain, references)))
 
-    def _log(self, stage: str, metric: MeanLoss, quality: dict[str, float]) -> None:
-        # Already those of all processes.
-        loss = metric.compute()
-        metric.reset()
-        values = {"loss": loss.float(), "perplexity": loss.exp().float()}
-        values |= {name: torch.tensor(value) for name, value in quality.items()}
-        if stage == "train":
-            del values["perplexity"]  # of a smoothed loss it says nothing
-        named = {f"{stage}/{name}": value for name, value in values.items()}
-        self.log_dict(named, prog_bar=True, sync_dist=True)
+    def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Of a smoothed loss a perplexity says nothing.
+        return values if stage == "train" else {**values, "perplexity": values["loss"].exp()}
+
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        quality = self.test_metrics["quality"]
+        assert isinstance(quality, TranslationQuality)
+        rank_zero_info(quality.signatures)
 
     @torch.no_grad()
     def predict(
@@ -251,38 +206,38 @@ class Translation(Task):
             The best translations of each sentence, the best first, in order; an empty one of an
             empty sentence.
         """
-        self.check_trained()
-        check_range(1, batch_size=batch_size)
-        self.eval()
+        self.begin_predicting(batch_size)
+        check_range(1, self.search.beam_size, n_best=n_best)
         inputs = self.as_texts(inputs)
         ids = [torch.tensor([*self.source.encode(text), END]) for text in inputs]
-        answers = [[Translated("", 0.0, 0.0, [], [], torch.zeros(0, 0))] for _ in inputs]
-        # Sentences of like length together: less padding.
-        said = sorted(
-            (i for i, text in enumerate(inputs) if len(ids[i]) > 1), key=lambda i: len(ids[i])
-        )
-        for start in range(0, len(said), batch_size):
-            chosen = said[start : start + batch_size]
-            source = pad_sequence([ids[i] for i in chosen], batch_first=True).to(self.device)
-            lengths = torch.tensor([len(ids[i]) for i in chosen], device=self.device)
-            found = self._search(source, lengths, self.beam_size, n_best)
-            for i, hypotheses in zip(chosen, found, strict=True):
-                answers[i] = [self._translated(inputs[i], best) for best in hypotheses]
-        return answers
+        said = [(text, tokens) for text, tokens in zip(inputs, ids, strict=True) if len(tokens) > 1]
+
+        def answer(chosen: list[tuple[str, Tensor]]) -> Iterator[list[Translated]]:
+            source = pad_sequence([tokens for _, tokens in chosen], batch_first=True)
+            lengths = torch.tensor([len(tokens) for _, tokens in chosen])
+            found = self._search(
+                source.to(self.device), lengths.to(self.device), self.search.beam_size, n_best
+            )
+            for (text, _), hypotheses in zip(chosen, found, strict=True):
+                yield [self._translated(text, best) for best in hypotheses]
+
+        answers = iter(by_length(said, lambda one: len(one[1]), batch_size, answer))
+        nothing = [Translated("", 0.0, 0.0, [], [], torch.zeros(0, 0))]
+        return [next(answers) if len(tokens) > 1 else nothing for tokens in ids]
 
     def _search(
         self, source: Tensor, lengths: Tensor, beam_size: int, n_best: int
     ) -> list[list[Hypothesis]]:
-        limits = (self.max_ratio * (lengths + 8)).long()
-        return search(
+        limits = (self.search.max_ratio * (lengths + 8)).long()
+        return beam_search(
             SentenceWriter(self.decode, self.head, self.encode(source, lengths)),
             lengths, limits, BEGIN, END,
-            beam_size=beam_size, n_best=n_best, penalties=self.penalties,
+            beam_size=beam_size, n_best=n_best, penalties=self.search.penalties,
             forbidden=(PADDING, BEGIN),
         )  # fmt: skip
 
     def _translated(self, source: str, found: Hypothesis) -> Translated:
-        return translated(source, found, self.source, self.target, self.replace_unknown)
+        return translated(source, found, self.source, self.target, self.search.replace_unknown)
 
 
 def _embedding(tokens: int, size: int) -> nn.Embedding:

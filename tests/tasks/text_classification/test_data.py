@@ -11,7 +11,7 @@ from lightning import LightningDataModule
 from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError
 from srulight.tasks.text_classification.batch import TextBatch
-from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import SentenceCorpus, Example, Splits
 from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTrees
@@ -19,7 +19,7 @@ from srulight.tasks.text_classification.corpora.tables import Tables
 from srulight.tasks.text_classification.data import TextClassificationData
 
 
-class Fixed(Corpus):
+class Fixed(SentenceCorpus):
     """Sentences given by the test."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Fixed(Corpus):
         return self.splits
 
 
-def build(corpus: Corpus, **options: object) -> TextClassificationData:
+def build(corpus: SentenceCorpus, **options: object) -> TextClassificationData:
     data = TextClassificationData(corpus, **options)  # type: ignore[arg-type]
     data.setup()
     return data
@@ -205,7 +205,7 @@ def test_sizes_below_one_are_refused(name: str, value: int) -> None:
         (None, Grammar),
     ],
 )
-def test_the_command_line_builds_it_with_any_corpus(corpus: object, kind: type[Corpus]) -> None:
+def test_the_command_line_builds_it_with_any_corpus(corpus: object, kind: type[SentenceCorpus]) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     settings = {

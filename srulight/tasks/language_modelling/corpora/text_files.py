@@ -1,10 +1,10 @@
 """Running text: where it lies."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from srulight.data.base import Corpus
 from srulight.data.download import Source, download
 from srulight.data.grammar import GrammarSizes, draw
 from srulight.runtime.atomic_io import written
@@ -84,30 +84,8 @@ class Spans(NamedTuple):
     test: Span | None
 
 
-class TextCorpus(ABC):
+class TextCorpus(Corpus[Spans]):
     """Knows where the text of a corpus lies."""
-
-    @abstractmethod
-    def fetch(self, root: Path) -> None:
-        """Downloads whatever of the corpus is not there yet, and checks it.
-
-        Args:
-            root: Folder of the files; made if missing.
-
-        Raises:
-            InputError: If something cannot be had this way.
-        """
-
-    @abstractmethod
-    def find(self, root: Path) -> Spans:
-        """Finds the text, which is read later, and not all at once.
-
-        Args:
-            root: Folder of the files.
-
-        Raises:
-            InputError: If a file is missing or empty.
-        """
 
 
 class TextFiles(TextCorpus):
@@ -156,7 +134,7 @@ class TextFiles(TextCorpus):
                 )
             download(_SOURCES[name], root / name)
 
-    def find(self, root: Path) -> Spans:
+    def read(self, root: Path) -> Spans:
         train = _whole(root / self.train)
         test = _whole(root / self.test) if self.test else None
         val = _whole(root / self.val) if self.val else None
@@ -183,10 +161,7 @@ class GrammarText(TextCorpus):
         check_range(1, train_size=train_size, val_size=val_size, test_size=test_size)
         self.sizes = GrammarSizes(train_size, val_size, test_size, seed)
 
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the text is made on the spot."""
-
-    def find(self, root: Path) -> Spans:
+    def read(self, root: Path) -> Spans:
         folder = cache_folder() / "grammar"
         spans = []
         for name, sentences in zip(("train", "val", "test"), draw(self.sizes), strict=True):

@@ -1,8 +1,8 @@
 """What a corpus of questions about texts is."""
 
-from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import NamedTuple
+
+from srulight.data.base import Corpus
 
 
 class Answer(NamedTuple):
@@ -62,27 +62,5 @@ class QuestionSplits(NamedTuple):
     mended: dict[str, int]
 
 
-class QuestionCorpus(ABC):
+class QuestionCorpus(Corpus[QuestionSplits]):
     """Knows where questions and the texts that answer them are."""
-
-    @abstractmethod
-    def fetch(self, root: Path) -> None:
-        """Downloads whatever of the corpus is not there yet, and checks it.
-
-        Args:
-            root: Folder of the files; made if missing.
-
-        Raises:
-            InputError: If something cannot be had this way.
-        """
-
-    @abstractmethod
-    def read(self, root: Path) -> QuestionSplits:
-        """Reads the whole corpus.
-
-        Args:
-            root: Folder of the files.
-
-        Raises:
-            InputError: If a file is missing or is not what it should be.
-        """

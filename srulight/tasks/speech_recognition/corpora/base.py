@@ -1,8 +1,9 @@
 """What a corpus of transcribed speech is."""
 
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import NamedTuple
+
+from srulight.data.base import Corpus
 
 
 class Utterance(NamedTuple):
@@ -40,27 +41,5 @@ class SpeechSplits(NamedTuple):
     test: list[Utterance]
 
 
-class SpeechCorpus(ABC):
-    """Knows where the recordings of a corpus are and what is said in them."""
-
-    @abstractmethod
-    def fetch(self, root: Path) -> None:
-        """Downloads whatever of the corpus is not there yet, and checks it.
-
-        Args:
-            root: Folder of the files; made if missing.
-
-        Raises:
-            InputError: If something cannot be had this way.
-        """
-
-    @abstractmethod
-    def read(self, root: Path) -> SpeechSplits:
-        """Finds all the recordings, without listening to them, and reads the transcripts.
-
-        Args:
-            root: Folder of the files.
-
-        Raises:
-            InputError: If a file is missing or is not what it should be.
-        """
+class SpeechCorpus(Corpus[SpeechSplits]):
+    """Knows where recordings are and what is said in them; reading it listens to none of them."""

@@ -1,9 +1,32 @@
 """Masks over bands and over stretches of time, drawn anew for each utterance."""
 
+from dataclasses import asdict, dataclass
+
 import torch
 from torch import Tensor, nn
 
 from srulight.layers.masking import valid_steps
+from srulight.runtime.errors import check_range
+
+
+@dataclass(frozen=True)
+class SpecAugmentSettings:
+    """What is masked in each training utterance.
+
+    Args:
+        frequency_masks: Groups of neighbouring bands.
+        frequency_width: Bands in such a group, at most.
+        time_masks: Stretches of time.
+        time_width: Frames in such a stretch, at most; it is also no more than a fifth of all.
+    """
+
+    frequency_masks: int = 2
+    frequency_width: int = 8
+    time_masks: int = 2
+    time_width: int = 20
+
+    def __post_init__(self) -> None:
+        check_range(0, **asdict(self))
 
 
 class SpecAugment(nn.Module):

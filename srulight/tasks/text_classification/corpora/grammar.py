@@ -4,10 +4,10 @@ from pathlib import Path
 
 from srulight.data.grammar import GrammarSizes, draw
 from srulight.runtime.errors import check_range
-from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 
 
-class Grammar(Corpus):
+class Grammar(SentenceCorpus):
     """Sentences about films, made on the spot: works without files and without a network.
 
     Praise and blame are negated, weighed, contrasted and reported by others, and the label
@@ -27,9 +27,6 @@ class Grammar(Corpus):
     ) -> None:
         check_range(1, train_size=train_size, val_size=val_size, test_size=test_size)
         self.sizes = GrammarSizes(train_size, val_size, test_size, seed)
-
-    def fetch(self, root: Path) -> None:
-        """Does nothing: there are no files."""
 
     def read(self, root: Path) -> Splits:
         train, val, test = (

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from srulight.data.download import Source, download_zip
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import filled_lines
-from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 
 _SOURCE = Source(
     "https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",
@@ -78,7 +78,7 @@ def parse_tree(line: str) -> list[Phrase]:
     return phrases
 
 
-class StanfordTrees(Corpus):
+class StanfordTrees(SentenceCorpus):
     """Sentences of film reviews with graded sentiment, labelled at every node of their trees.
 
     Reads ``train.txt``, ``dev.txt`` and ``test.txt``, one tree a line, from Socher et al. (2013),

@@ -7,7 +7,7 @@ from srulight.data.hold_out import hold_out
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.runtime.records import TABLES, table_rows, text_cell
-from srulight.tasks.text_classification.corpora.base import Corpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 
 _REMEDY = "set --data.root to its folder, or the corpus's file names"
 
@@ -18,7 +18,7 @@ class _Row(NamedTuple):
     label: str
 
 
-class Tables(Corpus):
+class Tables(SentenceCorpus):
     """Your own data: raw sentences and the names of their classes, in two columns.
 
     A name ending in ``.tsv`` or ``.csv`` is a table whose first row names the columns; one ending

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from srulight.data.base import Corpus
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import lines, opened
 
@@ -71,36 +72,14 @@ class ParallelSplits(NamedTuple):
     test: Pairs | None
 
 
-class ParallelCorpus(ABC):
-    """Knows where sentences and their translations are.
+class ParallelCorpus(Corpus[ParallelSplits]):
+    """Knows where sentences and their translations are; the pairs themselves are read later.
 
     Attributes:
         languages: Of the sentences and of their translations, as in ISO 639-1: ``("en", "de")``.
     """
 
     languages: tuple[str, str]
-
-    @abstractmethod
-    def fetch(self, root: Path) -> None:
-        """Downloads whatever of the corpus is not there yet, and checks it.
-
-        Args:
-            root: Folder of the files; made if missing.
-
-        Raises:
-            InputError: If something cannot be had this way.
-        """
-
-    @abstractmethod
-    def read(self, root: Path) -> ParallelSplits:
-        """Finds the pairs, which are read later.
-
-        Args:
-            root: Folder of the files.
-
-        Raises:
-            InputError: If a file is missing.
-        """
 
 
 class FilePairs(Pairs):
