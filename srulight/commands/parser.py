@@ -38,6 +38,9 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent
 class Parser(LightningArgumentParser):
     """LightningArgumentParser with short errors; ``JSONARGPARSE_DEBUG`` brings the long ones."""
 
+    of = ""
+    """What the options are of, for the error about one that is unknown, if that depends."""
+
     # jsonargparse 4.53 hands the null for a class inside a class on as the text "None".
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **named: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
         """Takes None for null, where an option is not text."""
@@ -56,7 +59,7 @@ class Parser(LightningArgumentParser):
         # A parser inside this one raises, so that this one can say where the error is.
         if not self.exit_on_error or os.environ.get("JSONARGPARSE_DEBUG"):
             super().error(message, ex)
-        sys.stderr.write(f"error: {explain(message, self._option_string_actions)}\n")
+        sys.stderr.write(f"error: {explain(message, self._option_string_actions, self.of)}\n")
         sys.exit(2)
 
     def dump(self, *args: Any, **named: Any) -> str:  # noqa: ANN401
@@ -76,12 +79,13 @@ def _without_objects(value: Any) -> Any:  # noqa: ANN401
     return [_without_objects(v) for v in value] if isinstance(value, list) else value
 
 
-def explain(message: str, options: Iterable[str] = ()) -> str:
+def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
     """Shortens an error of jsonargparse.
 
     Args:
         message: The error.
         options: Options that the parser takes, for what it calls unrecognized.
+        of: What they are the options of, if that depends.
 
     Returns:
         The setting that is wrong, why, and what is near to it.
@@ -89,7 +93,9 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     key = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
     where = f"{key}: " if key else ""
     if match := re.search(r"unrecognized arguments: (--)?([^\s=]+)", message):
-        return f"there is no option --{match[2]}{_meant('--' + match[2], _everywhere(options))}"
+        known = [option for option in _everywhere(options) if option not in ("-h", "--help")]
+        said = f"{of} has no option" if of else "there is no option"
+        return f"{said} --{match[2]}{_meant('--' + match[2], known)}"
     for kind in (_missing, _wrong_type, _unknown_option, _unknown_class, _unknown_word):
         if said := kind(message, key):
             return where + said

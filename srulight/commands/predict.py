@@ -69,6 +69,7 @@ def _opened(command: str, args: list[str]) -> tuple[Task | None, Parser]:
     task = None if name is None else open_task(name, peek(args, "device") or "cpu")
     more = _MORE.format(program=program(), command=command)
     parser = Parser(prog=f"{program()} {command}", description=more)
+    parser.of = f"{command} with a {type(task).__name__}" if task is not None else command
     parser.add_argument("--ckpt_path", type=str, required=True, help=_CKPT_PATH)
     parser.add_argument("--device", type=str, default="cpu", help=_DEVICE)
     return task, parser
@@ -80,4 +81,4 @@ def _options(parser: Parser, of: type | None, args: list[str]) -> dict[str, Any]
         parser.description = (inspect.getdoc(of) or "").partition("\nArgs:")[0]
         parser.add_class_arguments(of, as_group=False)
     options: dict[str, Any] = parser.parse_args(args).as_dict()
-    return {k: v for k, v in options.items() if k not in ("ckpt_path", "device", "config")}
+    return {k: v for k, v in options.items() if k not in ("ckpt_path", "device")}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from srulight.commands.generate import generate
 from srulight.commands.parser import Parser
 from srulight.commands.training import build
+from srulight.tasks.language_modelling.generate import TextGenerator
 
 CONFIG = "--config=configs/quickstart.yaml"
 
@@ -69,7 +69,7 @@ def test_a_configuration_is_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(("given", "kept"), [("None", "None"), ("null", "null"), ("", "")])
 def test_text_stays_text(given: str, kept: str) -> None:
     parser = Parser()
-    parser.add_function_arguments(generate, as_group=False)
+    parser.add_class_arguments(TextGenerator, as_group=False)
     parsed = parser.parse_args(["--ckpt_path=a", f"--prompt={given}", "--seed=None"])
     assert (parsed.prompt, parsed.seed) == (kept, None)
 

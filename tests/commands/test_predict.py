@@ -84,15 +84,43 @@ def test_what_has_no_end_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     [
         ("--batch_size=-1", "batch_size must be at least 1, got -1"),
         ("--batch_size=0", "batch_size must be at least 1, got 0"),
-        ("--beam_size=0", "beam_size must be at least 1, got 0"),
-        ("--n_best=0", "n_best must be at least 1, got 0"),
-        ("--sample_rate=0", "sample_rate must be at least 1, got 0"),
-        ("--channels=mix", "a TextClassification has no use for channels"),
     ],
 )
 def test_a_number_out_of_range_is_refused(option: str, message: str, checkpoint: Path) -> None:
     with pytest.raises(SystemExit, match=message):
         main(["predict", f"--ckpt_path={checkpoint}", f"--input={CONFIG}", option])
+
+
+@pytest.mark.parametrize("option", ["--beam_size=2", "--n_best=2", "--channels=mix", "--chunk=1"])
+def test_an_option_of_another_task_is_refused(
+    option: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", f"--ckpt_path={checkpoint}", f"--input={CONFIG}", option])
+    name = option.partition("=")[0]
+    assert f"predict with a TextClassification has no option {name}" in capsys.readouterr().err
+
+
+def test_help_is_that_of_the_task_of_the_checkpoint(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", f"--ckpt_path={checkpoint}", "--help"])
+    text = capsys.readouterr().out
+    assert "Writes the fields of each line's answer" in text
+    assert "--batch_size" in text
+    assert "--beam_size" not in text
+
+
+@pytest.mark.parametrize("command", ["predict", "generate"])
+def test_without_a_checkpoint_it_is_asked_for(command: str) -> None:
+    with pytest.raises(SystemExit, match=f"{command} needs a checkpoint: --ckpt_path=FILE"):
+        main([command])
+
+
+def test_generate_is_for_tasks_that_generate(checkpoint: Path) -> None:
+    with pytest.raises(SystemExit, match="a TextClassification does not generate text"):
+        main(["generate", f"--ckpt_path={checkpoint}"])
 
 
 def test_text_stays_text(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class Touch:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:  # noqa: D105
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
         return open, (self.path, "w")
 
 

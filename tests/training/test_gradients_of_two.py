@@ -34,7 +34,7 @@ from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.layers.subsampling import Stacking
 from srulight.tasks.speech_recognition.task import SpeechRecognition
-from srulight.tasks.text_classification.corpora.base import SentenceCorpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import TextClassification
 from srulight.tasks.translation.batch import TranslationBatch

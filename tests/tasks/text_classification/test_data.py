@@ -11,7 +11,7 @@ from lightning import LightningDataModule
 from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError
 from srulight.tasks.text_classification.batch import TextBatch
-from srulight.tasks.text_classification.corpora.base import SentenceCorpus, Example, Splits
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTrees
@@ -205,7 +205,9 @@ def test_sizes_below_one_are_refused(name: str, value: int) -> None:
         (None, Grammar),
     ],
 )
-def test_the_command_line_builds_it_with_any_corpus(corpus: object, kind: type[SentenceCorpus]) -> None:
+def test_the_command_line_builds_it_with_any_corpus(
+    corpus: object, kind: type[SentenceCorpus]
+) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     settings = {
