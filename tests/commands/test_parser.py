@@ -18,7 +18,7 @@ CONFIG = "--config=configs/quickstart.yaml"
         ("--model.dropuot=0.1", "TextClassification has no option 'dropuot'; did you mean dropout"),
         ("--data.bath_size=3", "TextClassificationData has no option 'bath_size'; did you mean "
          "batch_size"),
-        ("--data.corpus=Gramar", "there is no Corpus called 'Gramar'; did you mean Grammar?"),
+        ("--data.corpus=Gramar", "there is no SentenceCorpus called 'Gramar'; did you mean Grammar?"),
         ("--model=TextClasification", "there is no Task called 'TextClasification'; did you mean "
          "TextClassification?"),
         ("--model.optimizer=Adamm", "there is no Optimizer called 'Adamm'; did you mean Adam"),
