@@ -14,10 +14,18 @@ from typing import Literal
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-import srulight.text.tokenizers
+import srulight.text.line_tokenizers
 from srulight.runtime.errors import InputError
-from srulight.text.tokenizers import BEGIN, END, PADDING, UNKNOWN_ID, Subwords, Tokenizer, Words
-from srulight.text.tokenizers import make_tokenizer as make
+from srulight.text.line_tokenizers import (
+    BEGIN,
+    END,
+    PADDING,
+    UNKNOWN_ID,
+    Subwords,
+    Tokenizer,
+    Words,
+)
+from srulight.text.line_tokenizers import make_tokenizer as make
 
 GERMAN = [
     "Ein Mann läuft, und eine Frau lacht.",
@@ -187,7 +195,7 @@ def test_an_error_in_the_text_is_told() -> None:
 
 
 def test_pieces_come_from_all_of_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(srulight.text.tokenizers, "_MOST_LINES", 10)
+    monkeypatch.setattr(srulight.text.line_tokenizers, "_MOST_LINES", 10)
     letters = set(string.ascii_lowercase)
     tokenizer = Subwords.train(sorted(letters), 16, "bpe", lowercase=False)
     known = letters & set(tokenizer.tokens)
@@ -295,6 +303,6 @@ def test_a_missing_sacremoses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     heavy = "{'torch', 'sacremoses', 'sentencepiece'}"
-    code = f"import srulight.text.tokenizers, sys; print({heavy} & set(sys.modules))"
+    code = f"import srulight.text.line_tokenizers, sys; print({heavy} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "set()\n"
