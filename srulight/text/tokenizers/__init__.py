@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from srulight.runtime.errors import InputError
-from srulight.runtime.structure import require
 from srulight.text.tokenizers.base import BEGIN, BLANK, END, END_OF_LINE, PAD, UNKNOWN, Tokenizer
 from srulight.text.tokenizers.bytes import Bytes
 from srulight.text.tokenizers.characters import Characters
@@ -46,6 +45,8 @@ def from_settings(
     Raises:
         InputError: If they are not those of a tokenizer with these special tokens.
     """
+    from srulight.runtime.structure import require  # which imports torch
+
     require(settings, SETTINGS, where)
     kind = _KINDS.get(settings["kind"])
     if kind is None:

@@ -34,6 +34,9 @@ class Bytes(Tokenizer):
         parts = (bytes([_VALUES[t]]) if t in _VALUES else t.encode() for t in tokens)
         return b"".join(parts).decode("utf-8", "replace")
 
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(self.decode_stream(ids))
+
     def decode_stream(self, ids: Iterable[int], before: int | None = None) -> Iterator[str]:
         # A character can take several bytes; half of one is no text yet.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

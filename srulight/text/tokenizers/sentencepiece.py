@@ -181,9 +181,11 @@ def _first(specials: Sequence[str], lines: bool) -> tuple[dict[str, Any], list[s
 def _check_first(processor: "SentencePieceProcessor", specials: Sequence[str], lines: bool) -> None:
     ids, others = _first(specials, lines)
     names = [*specials, END_OF_LINE] if lines else list(specials)
-    places = [names.index(name) for name in others]
     is_right = ids == {flag: getattr(processor, flag)() for flag in ids}
-    if not is_right or [processor.id_to_piece(i) for i in places] != others:
+    if not is_right or not all(
+        processor.piece_to_id(name) == names.index(name) and processor.is_control(names.index(name))
+        for name in others
+    ):
         flags = [f"--{flag}={i}" for flag, i in ids.items()]
         flags += [f"--control_symbols={','.join(others)}"] if others else []
         raise InputError(

@@ -109,13 +109,14 @@ class Words(LookupTokenizer):
         if self._has_rules:  # which need a whole line
             yield from super().decode_stream(ids, before)
             return
-        starts = (None, self.line_end)
+        is_first = before in (None, self.line_end)
         for i in ids:
             if i == self.line_end:
                 yield "\n"
+                is_first = True
             elif i >= len(self.specials) or i == self.unknown:
-                yield self.tokens[i] if before in starts else self.text_of(i)
-            before = i
+                yield self.tokens[i] if is_first else self.text_of(i)
+                is_first = False
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         return list(word_spans(text, self.split))
