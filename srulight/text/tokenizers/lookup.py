@@ -88,14 +88,17 @@ class LookupTokenizer(Tokenizer):
             specials: Names of the special tokens, which are none of them.
 
         Raises:
-            InputError: If no token occurs so often as ``min_count`` says.
+            InputError: If no token occurs as often as ``min_count`` says.
         """
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         left = [name for name, n in ranked if n >= self.min_count and name not in specials]
         if not set(left) - {self._end}:
-            few = f"in which one occurs {self.min_count} times: lower min_count"
-            why = few if self.min_count > 1 and counts else "but it is empty"
-            raise InputError(f"expected a training text with {self._unit}s, {why}")
+            if not counts.keys() - {self._end, *specials}:
+                raise InputError(f"the training text has no {self._unit}s")
+            raise InputError(
+                f"no {self._unit} of the training text occurs {self.min_count} times: lower "
+                "min_count"
+            )
         return left[: self.max_size]
 
     def with_vocabulary(
