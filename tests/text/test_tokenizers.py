@@ -406,6 +406,11 @@ def test_sizes_that_the_text_does_not_allow() -> None:
         SentencePiece(100).fit(["", " "], FOUR)
 
 
+def test_what_looks_like_a_line_end_is_text_where_there_are_no_lines() -> None:
+    assert fitted("bpe").join(["▁Ein", "<eos>", "▁Mann"]) == "Ein<eos> Mann"
+    assert fitted("bpe", lines=True).join(["▁Ein", "<eos>", "▁Mann"]) == "Ein\nMann"
+
+
 def test_an_error_in_the_text_is_told() -> None:
     def texts() -> Iterator[str]:
         yield from TEXTS
@@ -443,7 +448,15 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"must be <pad>, <unk>, <s>, </s>; .*{flags}$"):
         tokenizer.fit([], FOUR)
     flags = "--pad_id=0 --unk_id=1 --bos_id=-1 --eos_id=-1 --control_symbols=<eos>"
-    with pytest.raises(InputError, match=f"must be <pad>, <unk>, <eos>; .*{flags}$"):
+    missing = pytest.raises(InputError, match=f"must be <pad>, <unk>, <eos>; .*{flags}$")
+    with missing:
+        tokenizer.fit([], (PAD, UNKNOWN), lines=True)
+    with path.open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXTS), model_writer=file, vocab_size=55, minloglevel=2,
+            pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, user_defined_symbols=["<eos>"],
+        )  # fmt: skip
+    with missing:  # a text could make this one
         tokenizer.fit([], (PAD, UNKNOWN), lines=True)
 
 

@@ -142,7 +142,7 @@ class SentencePiece(Tokenizer):
         return [name for line in lines for name in (*line, END_OF_LINE)][:-1]
 
     def join(self, tokens: Sequence[str]) -> str:
-        decode, lines = self._processor.decode, by_line(tokens)
+        decode, lines = self._processor.decode, by_line(tokens) if self.lines else [list(tokens)]
         # SentencePiece leaves pieces that it does not know as they are, the sign for a space, too.
         return "\n".join(" ".join(decode(line).replace(_SPACE, " ").split()) for line in lines)
 
@@ -181,11 +181,11 @@ def _first(specials: Sequence[str], lines: bool) -> tuple[dict[str, Any], list[s
 def _check_first(processor: "SentencePieceProcessor", specials: Sequence[str], lines: bool) -> None:
     ids, others = _first(specials, lines)
     names = [*specials, END_OF_LINE] if lines else list(specials)
-    is_right = ids == {flag: getattr(processor, flag)() for flag in ids}
-    if not is_right or not all(
-        processor.piece_to_id(name) == names.index(name) and processor.is_control(names.index(name))
-        for name in others
-    ):
+    found = {flag: getattr(processor, flag)() for flag in ids}
+    places = [processor.piece_to_id(name) for name in others]
+    # A symbol that is no control symbol could come from a text.
+    is_control = all(map(processor.is_control, places))
+    if found != ids or places != [names.index(name) for name in others] or not is_control:
         flags = [f"--{flag}={i}" for flag, i in ids.items()]
         flags += [f"--control_symbols={','.join(others)}"] if others else []
         raise InputError(
