@@ -51,7 +51,10 @@ class Wrong(Nameless):
     ("args", "message"),
     [
         (["--model.dropout=1.5"], "dropout must be 0 to 1, got 1.5"),
-        (["--data.tokenizer=spacy"], "tokenizer 'spacy' needs something that is not installed"),
+        (
+            ["--data.tokenizer=Words", "--data.tokenizer.split=spacy"],
+            "split=spacy needs something that is not installed",
+        ),
         ([f"--model.encoder={__name__}.Nameless"], "Nameless must set output_size, the number of"),
         (
             [f"--model.encoder={__name__}.Wrong"],

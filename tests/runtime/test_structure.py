@@ -116,7 +116,7 @@ def test_whatever_is_wrong_predicting_says_it_in_a_sentence(
         (("pytorch-lightning_version",), "1.5.0", "no version of Lightning from 2 on"),
         (("config", "seed_everything"), -1, "seed_everything must be 0 to"),
         (("config", "trainer", "max_time"), {"x": 1}, "trainer: "),
-        (("metadata", "words", 0), "x", "words must begin with <pad>, <unk>"),
+        (("metadata", "tokenizer", "specials"), [], r"specials must be \['<pad>', '<unk>'\], got"),
     ],
 )  # fmt: skip
 def test_going_on_says_what_is_wrong(

@@ -4,6 +4,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from srulight.text.tokenizers import PAD, UNKNOWN
+
+SPECIALS = (PAD, UNKNOWN)
+"""Special tokens of the vocabulary; their ids are 0 and 1."""
+
+UNKNOWN_INDEX = 1
+
 
 class TextBatch(NamedTuple):
     """Padded sentences with one label each.

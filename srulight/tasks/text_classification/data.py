@@ -1,6 +1,5 @@
 """Sentences with one label each."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,11 +14,11 @@ from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import BucketBatchSampler
 from srulight.layers.masking import valid_steps
 from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.text_classification.batch import TextBatch
-from srulight.tasks.text_classification.corpora.base import SentenceCorpus
+from srulight.tasks.text_classification.batch import SPECIALS, UNKNOWN_INDEX, TextBatch
+from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.sentence_counts import check_classes, counts
-from srulight.text.vocabulary import UNKNOWN_INDEX, Vocabulary, get_tokenizer
+from srulight.text.tokenizers import Tokenizer, Words, from_settings
 from srulight.text.word_vectors import vocabulary_with_vectors
 
 
@@ -63,8 +62,8 @@ class _Sentences(BatchDataset[TextBatch]):
 class TextClassificationData(TaskData):
     """Sentences with one label each, in batches of similar length.
 
-    Its metadata: ``words`` (the vocabulary, in order), ``labels`` (names of the classes, in order),
-    ``tokenizer``, ``lowercase``, ``max_length`` and ``column`` (of tables; None without).
+    Its metadata: ``tokenizer`` (its settings), ``labels`` (names of the classes, in order),
+    ``max_length`` and ``column`` (of tables; None without).
 
     Args:
         corpus: Where the sentences come from; the embedded ``Grammar``, which needs no files, if
@@ -73,14 +72,12 @@ class TextClassificationData(TaskData):
         download: Download the files that are missing, if the corpus knows where they are.
         batch_size: Training sentences per step and process, at most.
         eval_batch_size: Validation and test sentences per step and process, at most.
-        tokenizer: How raw text is split into words, in training and in prediction: ``english``,
-            ``characters`` (each one a word, for scripts without spaces), ``space`` or a tokenizer
-            of torchtext. The words of trees stay as they are.
-        lowercase: Turn words into lower case.
-        max_length: Words kept of a longer sentence, from its beginning.
-        min_count: Times that a word must occur in training to be in the vocabulary.
-        max_size: Most words that the vocabulary takes from training; no limit if None.
-        vectors: File of pretrained word vectors as text (GloVe, word2vec, fastText).
+        tokenizer: What a token is: a word (``Words``), a character (``Characters``), a piece of a
+            word (``SentencePiece``) or a byte (``Bytes``); lower-cased English words if None. The
+            words of trees stay as they are.
+        max_length: Tokens kept of a longer sentence, from its beginning.
+        vectors: File of pretrained word vectors as text (GloVe, word2vec, fastText), for tokens
+            that are words.
         num_workers: Processes that prepare batches; 0 prepares them in the main one, which is
             fast enough for sentences.
         seed: Number that decides the order of the batches and the vectors of unknown words.
@@ -93,35 +90,32 @@ class TextClassificationData(TaskData):
         download: bool = False,
         batch_size: int = 32,
         eval_batch_size: int = 64,
-        tokenizer: str = "english",
-        lowercase: bool = True,
+        tokenizer: Tokenizer | None = None,
         max_length: int = 400,
-        min_count: int = 1,
-        max_size: int | None = None,
         vectors: str | None = None,
         num_workers: int = 0,
         seed: int = 1,
     ) -> None:
         super().__init__(corpus or Grammar(), root, download, num_workers, seed)
         check_range(
-            1, batch_size=batch_size, eval_batch_size=eval_batch_size, max_length=max_length,
-            min_count=min_count, max_size=max_size,
-        )  # fmt: skip
+            1, batch_size=batch_size, eval_batch_size=eval_batch_size, max_length=max_length
+        )
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.tokenizer = tokenizer
-        self.lowercase = lowercase
+        self.tokenizer: Tokenizer = tokenizer or Words(lowercase=True)
+        if vectors is not None and not isinstance(self.tokenizer, Words):
+            raise InputError(
+                "vectors are those of words, and the tokenizer is "
+                f"{type(self.tokenizer).__name__}: set --data.tokenizer=Words, or leave out "
+                "--data.vectors"
+            )
         self.max_length = max_length
-        self.min_count = min_count
-        self.max_size = max_size
         self.vectors = vectors
         self._sentences: dict[str, _Sentences] = {}
         self._word_vectors: Tensor | None = None
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         super().load_metadata(metadata)
-        self.tokenizer = metadata["tokenizer"]
-        self.lowercase = metadata["lowercase"]
         self.max_length = metadata["max_length"]
 
     @property
@@ -151,54 +145,56 @@ class TextClassificationData(TaskData):
         if stage == "fit":
             check_classes(splits)
         examples = {"train": splits.train, "val": splits.val, "test": splits.test}
-        # The corpus may be split already, but prediction will need this one: better to fail now.
-        tokenize = get_tokenizer(self.tokenizer)
-        if splits.is_tokenized:
-            tokenize = str.split
-        words = {
-            name: [tokenize(e.text.lower() if self.lowercase else e.text) for e in split]
-            for name, split in examples.items()
-        }
-        self._cut(chain.from_iterable(words.values()))
-
-        vocabulary = Vocabulary(given["words"]) if given else self._new_vocabulary(words)
-        encoded = {
-            name: [vocabulary.encode(sentence) for sentence in split]
-            for name, split in words.items()
-        }
+        tokenizer, encoded = self._encode(examples, splits.is_tokenized)
         for name, split in examples.items():
             self._sentences[name] = _Sentences(encoded[name], [e.label for e in split])
         if stage == "fit":
             for said in counts(splits, encoded):
                 rank_zero_info(said)
         self._metadata = {
-            "words": vocabulary.words,
+            "tokenizer": tokenizer.settings,
             "labels": splits.labels,
-            "tokenizer": self.tokenizer,
-            "lowercase": self.lowercase,
             "max_length": self.max_length,
             "column": splits.column,
         }
 
-    def _new_vocabulary(self, words: dict[str, list[list[str]]]) -> Vocabulary:
-        counts = Counter(chain.from_iterable(words["train"]))
-        vocabulary = Vocabulary.from_counts(counts, self.min_count, self.max_size)
-        if self.vectors is None:
-            return vocabulary
-        others = set(chain.from_iterable(words["val"] + words["test"]))
-        path = Path(self.vectors).expanduser()
-        known, self._word_vectors = vocabulary_with_vectors(
-            vocabulary.words, others, path, self.seed
-        )
-        return Vocabulary(known)
+    def _encode(
+        self, examples: dict[str, list[Example]], is_tokenized: bool
+    ) -> tuple[Tokenizer, dict[str, list[list[int]]]]:
+        """Gives the tokenizer, fitted, and the token ids of all sentences."""
+        tokenizer = self.tokenizer
+        if self._metadata:
+            tokenizer = from_settings(self._metadata["tokenizer"], SPECIALS)
+        texts: dict[str, list[Any]] = {
+            name: [example.text for example in split] for name, split in examples.items()
+        }
+        if isinstance(tokenizer, Words):  # split once, to count and to look up
+            # Prediction will split raw text; the words of a corpus that is split are its own.
+            reader = Words("space", lowercase=tokenizer.lowercase) if is_tokenized else tokenizer
+            texts = {name: list(map(reader.tokenize, split)) for name, split in texts.items()}
+            self._cut(chain.from_iterable(texts.values()))
+        if not self._metadata:
+            tokenizer = tokenizer.fit(texts["train"], SPECIALS)
+            if self.vectors is not None:
+                others = set(chain.from_iterable(texts["val"] + texts["test"]))
+                path = Path(self.vectors).expanduser()
+                words, self._word_vectors = vocabulary_with_vectors(
+                    list(tokenizer.tokens), others, path, self.seed
+                )
+                tokenizer = tokenizer.with_vocabulary(words, SPECIALS)
+        ids = {name: list(map(tokenizer.encode, split)) for name, split in texts.items()}
+        self._cut(chain.from_iterable(ids.values()))
+        return tokenizer, {
+            name: [sentence or [UNKNOWN_INDEX] for sentence in split] for name, split in ids.items()
+        }
 
-    def _cut(self, sentences: Iterable[list[str]]) -> None:
+    def _cut(self, sentences: Iterable[list[Any]]) -> None:
         """Shortens in place what is longer than ``max_length``, and says how many were."""
         too_long = [sentence for sentence in sentences if len(sentence) > self.max_length]
         for sentence in too_long:
             del sentence[self.max_length :]
         if too_long:
-            rank_zero_info(f"{len(too_long)} sentences were cut to {self.max_length} words")
+            rank_zero_info(f"{len(too_long)} sentences were cut to {self.max_length} tokens")
 
     def loader(self, split: Split) -> ResumableLoader[TextBatch]:
         sentences = self._sentences[split]

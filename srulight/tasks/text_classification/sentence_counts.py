@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from srulight.runtime.errors import InputError
+from srulight.tasks.text_classification.batch import UNKNOWN_INDEX
 from srulight.tasks.text_classification.corpora.base import Splits
-from srulight.text.vocabulary import UNKNOWN_INDEX
 
 _SHOWN = 6
 

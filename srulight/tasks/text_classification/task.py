@@ -21,8 +21,8 @@ from srulight.runtime.errors import check_range
 from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
 from srulight.tasks.prediction import by_length
-from srulight.tasks.text_classification.batch import TextBatch
-from srulight.text.vocabulary import UNKNOWN_INDEX, Vocabulary, get_tokenizer
+from srulight.tasks.text_classification.batch import SPECIALS, UNKNOWN_INDEX, TextBatch
+from srulight.text.tokenizers import SETTINGS, from_settings
 from srulight.text.word_vectors import pretrained_vectors
 
 Pooling = Literal["auto", "last", "mean", "max"]
@@ -67,7 +67,7 @@ class TextClassification(Task):
 
     monitor = ("val/accuracy", "max")
     knows = {  # noqa: RUF012
-        "words": [str], "labels": [str], "tokenizer": str, "lowercase": bool, "max_length": int,
+        "tokenizer": SETTINGS, "labels": [str], "max_length": int,
     }  # fmt: skip
 
     def __init__(
@@ -97,9 +97,10 @@ class TextClassification(Task):
         self.dropout = Dropout(dropout)
 
     def build_network(self, metadata: dict[str, Any]) -> None:
-        self.vocabulary = Vocabulary(metadata["words"])
+        self.tokenizer = from_settings(metadata["tokenizer"], SPECIALS)
         classes = len(metadata["labels"])
-        self.embedding = nn.Embedding(len(self.vocabulary), self.embedding_size, padding_idx=0)
+        words = len(self.tokenizer.tokens)
+        self.embedding = nn.Embedding(words, self.embedding_size, padding_idx=0)
         # Unknown words start as Kim (2014) has it, whether or not others are pretrained.
         nn.init.uniform_(self.embedding.weight, -0.25, 0.25)
         self.embedding.weight.data[0] = 0
@@ -162,11 +163,10 @@ class TextClassification(Task):
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
         metadata = self.begin_predicting(batch_size)
-        tokenize = get_tokenizer(metadata["tokenizer"])
 
         def encode(text: str) -> Tensor:
-            words = tokenize(text.lower() if metadata["lowercase"] else text)
-            return torch.tensor(self.vocabulary.encode(words[: metadata["max_length"]]))
+            ids = self.tokenizer.encode(text)[: metadata["max_length"]]
+            return torch.tensor(ids or [UNKNOWN_INDEX])
 
         def answer(sentences: list[Tensor]) -> list[Prediction]:
             tokens = pad_sequence(sentences, batch_first=True)

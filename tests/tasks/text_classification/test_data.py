@@ -10,13 +10,21 @@ from lightning import LightningDataModule
 
 from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError
-from srulight.tasks.text_classification.batch import TextBatch
+from srulight.tasks.text_classification.batch import SPECIALS, TextBatch
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTrees
 from srulight.tasks.text_classification.corpora.tables import Tables
 from srulight.tasks.text_classification.data import TextClassificationData
+from srulight.text.tokenizers import (
+    Bytes,
+    Characters,
+    SentencePiece,
+    Tokenizer,
+    Words,
+    from_settings,
+)
 
 
 class Fixed(SentenceCorpus):
@@ -63,14 +71,21 @@ def test_a_word_unknown_to_training_is_one() -> None:
 def test_metadata_is_plain_and_complete() -> None:
     data = build(Fixed(Example("b A a", 1)), max_length=7)
     assert data.metadata == {
-        "words": ["<pad>", "<unk>", "a", "b"],
+        "tokenizer": {
+            "kind": "Words", "split": "english", "language": None, "lowercase": True,
+            "detokenize": False, "specials": ["<pad>", "<unk>"], "lines": False,
+            "vocabulary": ["<pad>", "<unk>", "a", "b"],
+        },
         "labels": ["no", "yes"],
-        "tokenizer": "english",
-        "lowercase": True,
         "max_length": 7,
         "column": None,
-    }
+    }  # fmt: skip
     assert data.word_vectors is None
+
+
+def words(data: TextClassificationData) -> list[str]:
+    """Gives the vocabulary without the special tokens."""
+    return list(data.metadata["tokenizer"]["vocabulary"][2:])
 
 
 def test_metadata_is_refused_before_setup() -> None:
@@ -80,17 +95,41 @@ def test_metadata_is_refused_before_setup() -> None:
 
 def test_raw_text_goes_through_the_tokenizer_and_split_text_does_not() -> None:
     sentence = Example("Isn't it", 1)
-    assert build(Fixed(sentence, raw=True)).metadata["words"][2:] == ["is", "it", "n't"]
-    assert build(Fixed(sentence)).metadata["words"][2:] == ["isn't", "it"]
-    kept = build(Fixed(sentence), lowercase=False)
-    assert kept.metadata["words"][2:] == ["Isn't", "it"]
+    assert words(build(Fixed(sentence, raw=True))) == ["is", "it", "n't"]
+    assert words(build(Fixed(sentence))) == ["isn't", "it"]
+    kept = build(Fixed(sentence), tokenizer=Words())
+    assert words(kept) == ["Isn't", "it"]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "tokens"),
+    [
+        (Characters(), [["a", "b", " "], ["b"]]),
+        (Bytes(), [["<0x61>", "<0x62>", "<0x20>"], ["<0x62>"]]),
+        (SentencePiece(size=6), [["\u2581ab", "\u2581ab"], ["\u2581", "b"]]),
+    ],
+)
+def test_other_tokens_than_words_are_read_and_cut(
+    tokenizer: Tokenizer, tokens: list[list[str]]
+) -> None:
+    data = build(Fixed(Example("ab ab", 1), Example("b", 0)), tokenizer=tokenizer, max_length=3)
+    (batch,) = data.train_dataloader()
+    names = from_settings(data.metadata["tokenizer"], SPECIALS).tokens
+    rows = zip(batch.tokens, batch.lengths, strict=True)
+    found = [[names[i] for i in row[:length]] for row, length in rows]
+    assert sorted(found) == sorted(tokens)
+
+
+def test_vectors_need_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="vectors are those of words, and the tokenizer is Char"):
+        TextClassificationData(tokenizer=Characters(), vectors=str(tmp_path))
 
 
 def test_long_sentences_are_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         data = build(Fixed(Example("a b c", 1), Example("a b", 0)), max_length=2)
-    assert "1 sentences were cut to 2 words" in caplog.text
-    assert data.metadata["words"][2:] == ["a", "b"]
+    assert "1 sentences were cut to 2 tokens" in caplog.text
+    assert words(data) == ["a", "b"]
     assert [int(batch.lengths.max()) for batch in data.train_dataloader()] == [2]
 
 
@@ -124,7 +163,7 @@ def test_vectors_bring_the_words_of_other_splits_that_have_one(
     path.write_text("a 1 2\nz 3 4\nx 5 6\n")
     with caplog.at_level("INFO"):
         data = build(Fixed(Example("a b", 1), test=[Example("q", 0)]), vectors=str(path))
-    assert data.metadata["words"][2:] == ["a", "b", "z"]
+    assert words(data) == ["a", "b", "z"]
     vectors = data.word_vectors
     assert vectors is not None
     assert vectors[[0, 2, 4]].tolist() == [[0, 0], [1, 2], [3, 4]]

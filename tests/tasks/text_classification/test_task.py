@@ -13,16 +13,15 @@ from srulight import CNN, SRU, load
 from srulight.data.base import IGNORED
 from srulight.encoders import EncoderFactory
 from srulight.runtime.errors import InputError
-from srulight.tasks.text_classification.batch import TextBatch
+from srulight.tasks.text_classification.batch import SPECIALS, TextBatch
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import TextClassification
+from srulight.text.tokenizers import Words
 
 METADATA = {
-    "words": ["<pad>", "<unk>", "good", "bad", "film"],
+    "tokenizer": Words(lowercase=True).with_vocabulary(["good", "bad", "film"], SPECIALS).settings,
     "labels": ["negative", "positive"],
-    "tokenizer": "english",
-    "lowercase": True,
     "max_length": 4,
 }
 
@@ -128,7 +127,7 @@ def test_pretrained_vectors_start_the_embedding(tmp_path: Path) -> None:
     )
     task = TextClassification(embedding_size=3, freeze_embedding=True)
     trainer(tmp_path, max_epochs=1).fit(task, data)
-    row = task.embedding.weight[data.metadata["words"].index("plot")]
+    row = task.embedding.weight[data.metadata["tokenizer"]["vocabulary"].index("plot")]
     assert row.tolist() == [4, 5, 6]
     other = TextClassification(embedding_size=5)
     with pytest.raises(InputError, match=r"3 features and embedding_size is 5: set --model\.embed"):
