@@ -102,7 +102,7 @@ class Clock(Callback):
 def loss_function(task: Task) -> Callable[[Any], Tensor]:
     """Gives the function from a batch to its loss, as one would write it."""
     if not isinstance(task, LanguageModelling):
-        return lambda batch: F.cross_entropy(task(batch.tokens, batch.lengths), batch.labels)
+        return lambda batch: F.cross_entropy(task(batch.inputs, batch.lengths), batch.targets)
     state: Tensor | None = None
 
     def language(batch: Any) -> Tensor:  # noqa: ANN401

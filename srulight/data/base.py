@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lightning import LightningDataModule
 from torch import Tensor
@@ -58,6 +58,10 @@ class BatchDataset(Dataset[_T]):
 
     lengths: Tensor
 
+    def __len__(self) -> int:
+        """Counts the examples."""
+        return len(self.lengths)
+
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> list[_T]:
         """Makes a batch, the only item of the list.
@@ -77,29 +81,44 @@ class TaskData(LightningDataModule, ABC):
         corpus: Where the data come from.
         root: Folder of the corpus's files.
         download: Download the files that are missing, if the corpus knows where they are.
+        batch_size: Training examples per step and process.
+        eval_batch_size: Validation and test examples per step and process; ``batch_size`` if None.
         num_workers: Processes that prepare batches; 0 prepares them in the main one.
         seed: Number that decides the order of the batches.
+
+    Attributes:
+        datasets: The examples of each split, which ``setup`` reads.
+        sampler: What groups them into batches; sizes are counted as it counts.
+        examples: What the examples are called, in the plural.
     """
 
+    sampler: ClassVar[type[BucketBatchSampler | LengthBatchSampler]] = BucketBatchSampler
+    examples: ClassVar[str] = "examples"
     _train_loader: ResumableLoader[Any] | None = None
     _place = 0
 
     def __init__(
         self,
         corpus: Corpus[Any],
-        root: str,
+        root: str = ".",
         download: bool = False,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_range(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_range(0, num_workers=num_workers)
         check_range(0, LARGEST_SEED, seed=seed)
         self.corpus = corpus
         self.root = Path(root).expanduser()
         self.download = download
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.datasets: dict[str, BatchDataset[Any]] = {}
         self._metadata: dict[str, Any] = {}
 
     @property
@@ -127,16 +146,33 @@ class TaskData(LightningDataModule, ABC):
         """
         self._metadata = metadata
 
-    @abstractmethod
     def loader(self, split: Split) -> ResumableLoader[Any]:
-        """Makes the loader of this process.
+        """Makes the loader of this process, which has its share of the batches.
 
         Args:
-            split: What it loads.
+            split: What it loads; only training batches are shuffled.
 
         Raises:
             InputError: If the corpus has none of it.
+            RuntimeError: Before ``setup``.
         """
+        if not self.datasets:
+            raise RuntimeError("call setup before asking for batches")
+        if split not in self.datasets or not len(self.datasets[split]):
+            raise InputError(
+                f"the corpus has no {split} {self.examples}: set --data.corpus.{split}"
+            )
+        dataset = self.datasets[split]
+        rank, world_size = self.processes
+        batches = self.sampler(
+            dataset.lengths,
+            self.batch_size if split == "train" else self.eval_batch_size,
+            shuffle=split == "train",
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return ResumableLoader(dataset, batches, self.num_workers, self.seed)
 
     def prepare(self) -> None:
         """Makes what is kept in files; one process of a machine does, and the others find it."""

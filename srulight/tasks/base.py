@@ -74,8 +74,8 @@ class Task(LightningModule, ABC):
     recurrent_state: Tensor | None = None
     monitor: ClassVar[tuple[str, str]]
     knows: ClassVar[dict[str, Any]] = {}
-    optimizer_factory: OptimizerCallable | None
-    scheduler_factory: LRSchedulerCallable | None
+    optimizer_factory: OptimizerCallable | None = None
+    scheduler_factory: LRSchedulerCallable | None = None
     resumed: dict[str, Tensor] | None = None
     _fresh_schedule: dict[str, Any] | None = None
     compiled: bool = False

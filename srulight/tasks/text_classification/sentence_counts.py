@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.text_classification.batch import UNKNOWN_INDEX
 from srulight.tasks.text_classification.corpora.base import Splits
+from srulight.text.tokenizers import UNKNOWN_ID
 
 _SHOWN = 6
 
@@ -41,7 +41,7 @@ def counts(splits: Splits, encoded: Mapping[str, Sequence[Sequence[int]]]) -> It
         if not sentences:
             continue
         indices = [index for sentence in sentences for index in sentence]
-        unknown = sum(index == UNKNOWN_INDEX for index in indices) / len(indices)
+        unknown = sum(index == UNKNOWN_ID for index in indices) / len(indices)
         empty = sum(not example.text.strip() for example in examples[name])
         said = f"{name}: {len(sentences):,} sentences"
         if empty:

@@ -4,25 +4,25 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from srulight.data.base import IGNORED
+from srulight.data.sequences import SequenceBatch
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
 from srulight.layers.dropout import Dropout
 from srulight.layers.masking import last_step, masked_max, masked_mean
+from srulight.layers.padding import pad
 from srulight.runtime.errors import check_range
 from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
+from srulight.tasks.losses import cross_entropy
 from srulight.tasks.prediction import by_length
-from srulight.tasks.text_classification.batch import SPECIALS, UNKNOWN_INDEX, TextBatch
-from srulight.text.tokenizers import SETTINGS, from_settings
+from srulight.text.tokenizers import PAD_UNKNOWN, SETTINGS, UNKNOWN_ID, from_settings
 from srulight.text.word_vectors import pretrained_vectors
 
 Pooling = Literal["auto", "last", "mean", "max"]
@@ -97,7 +97,7 @@ class TextClassification(Task):
         self.dropout = Dropout(dropout)
 
     def build_network(self, metadata: dict[str, Any]) -> None:
-        self.tokenizer = from_settings(metadata["tokenizer"], SPECIALS)
+        self.tokenizer = from_settings(metadata["tokenizer"], PAD_UNKNOWN)
         classes = len(metadata["labels"])
         words = len(self.tokenizer.tokens)
         self.embedding = nn.Embedding(words, self.embedding_size, padding_idx=0)
@@ -128,7 +128,7 @@ class TextClassification(Task):
         """
         if self.training and self.word_dropout > 0:
             dropped = torch.rand_like(tokens, dtype=torch.float) < self.word_dropout
-            tokens = tokens.masked_fill(dropped & (tokens != 0), UNKNOWN_INDEX)
+            tokens = tokens.masked_fill(dropped & (tokens != 0), UNKNOWN_ID)
         encoded = self.encoder(self.dropout(self.embedding(tokens)), lengths)
         return self.head(self.dropout(self._pool(encoded, lengths)))
 
@@ -143,9 +143,8 @@ class TextClassification(Task):
             return masked_max(encoded, lengths)
         return last_step(encoded, lengths, recurrent and bool(self.encoder.bidirectional))
 
-    def loss(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
-        losses, count = _losses(self(batch.tokens, batch.lengths), batch.labels)
-        return losses.sum(), count
+    def loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        return cross_entropy(self(batch.inputs, batch.lengths), batch.targets)
 
     def new_metrics(self) -> dict[str, Metric]:
         # No check of each value: classes come out of the data, which checked them.
@@ -154,11 +153,10 @@ class TextClassification(Task):
         )
         return {"accuracy": accuracy}
 
-    def measure(self, batch: TextBatch, metrics: MetricCollection, stage: Stage) -> None:
-        logits = self(batch.tokens, batch.lengths)
-        losses, count = _losses(logits, batch.labels)
-        metrics["loss"].update(losses.double().sum(), count)
-        metrics["accuracy"].update(logits, batch.labels)
+    def measure(self, batch: SequenceBatch, metrics: MetricCollection, stage: Stage) -> None:
+        logits = self(batch.inputs, batch.lengths)
+        metrics["loss"].update(*cross_entropy(logits, batch.targets))
+        metrics["accuracy"].update(logits, batch.targets)
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
@@ -166,21 +164,12 @@ class TextClassification(Task):
 
         def encode(text: str) -> Tensor:
             ids = self.tokenizer.encode(text)[: metadata["max_length"]]
-            return torch.tensor(ids or [UNKNOWN_INDEX])
+            return torch.tensor(ids or [UNKNOWN_ID])
 
         def answer(sentences: list[Tensor]) -> list[Prediction]:
-            tokens = pad_sequence(sentences, batch_first=True)
-            lengths = torch.tensor(list(map(len, sentences)))
-            logits = self(tokens.to(self.device), lengths.to(self.device))
+            logits = self(*pad(sentences, self.device))
             probabilities, classes = logits.float().softmax(-1).max(-1)
             found = zip(classes.tolist(), probabilities.tolist(), strict=True)
             return [Prediction(metadata["labels"][c], p) for c, p in found]
 
         return by_length(list(map(encode, self.as_texts(inputs))), len, batch_size, answer)
-
-
-def _losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Gives the loss of each sentence in float32 or wider, 0 for padding, and their number."""
-    logits = logits.float() if logits.dtype.itemsize < 4 else logits
-    losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
-    return losses, (labels != IGNORED).sum()

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from srulight.runtime.errors import InputError
-from srulight.text.tokenizers.base import BEGIN, BLANK, END, END_OF_LINE, PAD, UNKNOWN, Tokenizer
+from srulight.text.tokenizers.base import (
+    BEGIN,
+    BLANK,
+    END,
+    END_OF_LINE,
+    PAD,
+    PAD_UNKNOWN,
+    UNKNOWN,
+    UNKNOWN_ID,
+    Tokenizer,
+)
 from srulight.text.tokenizers.bytes import Bytes
 from srulight.text.tokenizers.characters import Characters
 from srulight.text.tokenizers.sentencepiece import SentencePiece
@@ -16,8 +26,10 @@ __all__ = [
     "END",
     "END_OF_LINE",
     "PAD",
+    "PAD_UNKNOWN",
     "SETTINGS",
     "UNKNOWN",
+    "UNKNOWN_ID",
     "Bytes",
     "Characters",
     "SentencePiece",

@@ -11,6 +11,12 @@ from srulight.runtime.errors import InputError
 PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
 """Special tokens: padding, whatever is not in the vocabulary, begin and end of a sentence."""
 
+PAD_UNKNOWN = (PAD, UNKNOWN)
+"""Special tokens of a model that reads text, the first two of every vocabulary that has both."""
+
+UNKNOWN_ID = 1
+"""Id of ``<unk>`` behind ``<pad>``."""
+
 BLANK = "<blank>"
 """Special token: nothing new at this step (CTC)."""
 

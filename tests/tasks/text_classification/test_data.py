@@ -9,8 +9,8 @@ from jsonargparse import ArgumentParser
 from lightning import LightningDataModule
 
 from srulight.data.base import IGNORED
+from srulight.data.sequences import SequenceBatch
 from srulight.runtime.errors import InputError
-from srulight.tasks.text_classification.batch import SPECIALS, TextBatch
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 from srulight.tasks.text_classification.corpora.flat_files import FlatFiles
 from srulight.tasks.text_classification.corpora.grammar import Grammar
@@ -18,6 +18,7 @@ from srulight.tasks.text_classification.corpora.stanford_trees import StanfordTr
 from srulight.tasks.text_classification.corpora.tables import Tables
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.text.tokenizers import (
+    PAD_UNKNOWN,
     Bytes,
     Characters,
     SentencePiece,
@@ -65,7 +66,7 @@ def test_batches_are_padded_on_the_right() -> None:
 
 def test_a_word_unknown_to_training_is_one() -> None:
     (batch,) = build(Fixed(Example("a b", 1))).val_dataloader()
-    assert batch.tokens.tolist() == [[2, 1]]
+    assert batch.inputs.tolist() == [[2, 1]]
 
 
 def test_metadata_is_plain_and_complete() -> None:
@@ -114,8 +115,8 @@ def test_other_tokens_than_words_are_read_and_cut(
 ) -> None:
     data = build(Fixed(Example("ab ab", 1), Example("b", 0)), tokenizer=tokenizer, max_length=3)
     (batch,) = data.train_dataloader()
-    names = from_settings(data.metadata["tokenizer"], SPECIALS).tokens
-    rows = zip(batch.tokens, batch.lengths, strict=True)
+    names = from_settings(data.metadata["tokenizer"], PAD_UNKNOWN).tokens
+    rows = zip(batch.inputs, batch.lengths, strict=True)
     found = [[names[i] for i in row[:length]] for row, length in rows]
     assert sorted(found) == sorted(tokens)
 
@@ -188,7 +189,7 @@ def test_loading_leaves_the_global_generator_alone() -> None:
 def test_two_modules_give_the_same_batches() -> None:
     first, second = (build(Grammar(50, 5, 5)).train_dataloader() for _ in range(2))
     for a, b in zip(first, second, strict=True):
-        assert torch.equal(a.tokens, b.tokens)
+        assert torch.equal(a.inputs, b.inputs)
 
 
 def test_ranks_of_a_trainer_share_the_sentences() -> None:
@@ -198,7 +199,7 @@ def test_ranks_of_a_trainer_share_the_sentences() -> None:
             global_rank=rank, world_size=world_size
         )
         batches = data.train_dataloader()
-        return [[i for i in row if i] for batch in batches for row in batch.tokens.tolist()]
+        return [[i for i in row if i] for batch in batches for row in batch.inputs.tolist()]
 
     shares = [sentences(0, 2), sentences(1, 2)]
     assert len(shares[0]) == len(shares[1]) == 25
@@ -207,7 +208,7 @@ def test_ranks_of_a_trainer_share_the_sentences() -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_rank_without_a_sentence_has_one_that_nothing_is_asked_of(num_workers: int) -> None:
-    def batches(rank: int) -> list[TextBatch]:
+    def batches(rank: int) -> list[SequenceBatch]:
         data = build(Fixed(Example("a b", 1)), num_workers=num_workers)
         data.trainer = SimpleNamespace(  # type: ignore[assignment]
             global_rank=rank, world_size=2
@@ -215,14 +216,14 @@ def test_a_rank_without_a_sentence_has_one_that_nothing_is_asked_of(num_workers:
         return list(data.train_dataloader())
 
     ((padding,), (batch,)) = batches(0), batches(1)
-    assert [part.tolist() for part in padding] == [[[1]], [1], [IGNORED]]
+    assert [part.tolist() for part in padding] == [[[0]], [1], [IGNORED]]
     assert [part.tolist() for part in batch] == [[[2, 3]], [2], [1]]
     assert {part.dtype for part in padding} == {torch.int64}
 
 
 def test_workers_give_the_same_batches() -> None:
     alone, helped = (build(Grammar(50, 5, 5), num_workers=n).val_dataloader() for n in (0, 1))
-    assert [b.tokens.tolist() for b in alone] == [b.tokens.tolist() for b in helped]
+    assert [b.inputs.tolist() for b in alone] == [b.inputs.tolist() for b in helped]
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_length", 0), ("batch_size", 0)])

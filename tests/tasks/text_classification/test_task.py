@@ -11,16 +11,19 @@ from torch import nn
 
 from srulight import CNN, SRU, load
 from srulight.data.base import IGNORED
+from srulight.data.sequences import SequenceBatch
 from srulight.encoders import EncoderFactory
 from srulight.runtime.errors import InputError
-from srulight.tasks.text_classification.batch import SPECIALS, TextBatch
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import TextClassification
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
+WORDS = Words(lowercase=True)
 METADATA = {
-    "tokenizer": Words(lowercase=True).with_vocabulary(["good", "bad", "film"], SPECIALS).settings,
+    "tokenizer": Words(lowercase=True)
+    .with_vocabulary(["good", "bad", "film"], PAD_UNKNOWN)
+    .settings,
     "labels": ["negative", "positive"],
     "max_length": 4,
 }
@@ -47,8 +50,8 @@ def trainer(folder: Path, **options: Any) -> Trainer:  # noqa: ANN401
 
 def test_loss_is_the_mean_cross_entropy() -> None:
     task = make()
-    batch = TextBatch(
-        torch.tensor([[2, 4], [3, 0]]), torch.tensor([2, 1]), labels=torch.tensor([1, 0])
+    batch = SequenceBatch(
+        torch.tensor([[2, 4], [3, 0]]), torch.tensor([2, 1]), targets=torch.tensor([1, 0])
     )
     task.head = nn.Linear(128, 2)
     nn.init.zeros_(task.head.weight)
@@ -61,9 +64,9 @@ def test_loss_is_the_mean_cross_entropy() -> None:
 def test_a_sentence_without_a_label_counts_nowhere() -> None:
     task = make()
     tokens = torch.tensor([[2, 4], [1, 0]])
-    batch = TextBatch(tokens, torch.tensor([2, 1]), labels=torch.tensor([1, IGNORED]))
-    alone = TextBatch(*(part[:1] for part in batch))
-    padding = TextBatch(*(part[1:] for part in batch))
+    batch = SequenceBatch(tokens, torch.tensor([2, 1]), targets=torch.tensor([1, IGNORED]))
+    alone = SequenceBatch(*(part[:1] for part in batch))
+    padding = SequenceBatch(*(part[1:] for part in batch))
     torch.testing.assert_close(task.training_step(batch, 0), task.training_step(alone, 0))
     found = []
     for batches in ([alone], [batch], [padding, alone]):

@@ -1,0 +1,76 @@
+"""Sequences with targets: one for each sequence, or one for each step."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from srulight.data.base import IGNORED, BatchDataset
+from srulight.layers.masking import valid_steps
+
+
+class SequenceBatch(NamedTuple):
+    """Padded sequences and their targets.
+
+    Attributes:
+        inputs: Token ids, (B, T) int64, or features, (B, T, F); padded on the right with 0.
+        lengths: Real steps of each sequence, (B,) int64.
+        targets: One for each sequence, (B,), or for each step, (B, T) int64; -100 where there is
+            none.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+
+    @property
+    def size(self) -> int:
+        """How much there is in the batch, in its ``unit``."""
+        return len(self.lengths)
+
+    @property
+    def unit(self) -> str:
+        """What speed is counted in."""
+        return "samples"
+
+
+class SequenceDataset(BatchDataset[SequenceBatch]):
+    """Sequences, kept in one tensor so that a batch is gathered at once.
+
+    Args:
+        inputs: Token ids of each sequence; or its features, (T, F).
+        targets: One number for each sequence, or one for each of its steps.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Sequence[int] | Tensor],
+        targets: Sequence[int] | Sequence[Sequence[int]],
+    ) -> None:
+        steps = [torch.as_tensor(sequence) for sequence in inputs]
+        self.lengths = torch.tensor([len(sequence) for sequence in steps], dtype=torch.long)
+        self._starts = self.lengths.cumsum(0) - self.lengths
+        self._inputs = torch.cat(steps) if steps else torch.zeros(0, dtype=torch.long)
+        self._is_stepwise = len(targets) > 0 and not isinstance(targets[0], int)
+        flat = [t for target in targets for t in target] if self._is_stepwise else list(targets)  # type: ignore[union-attr]
+        self._targets = torch.tensor(flat, dtype=torch.long)
+
+    def __getitems__(self, indices: list[int]) -> list[SequenceBatch]:
+        if not indices:  # one step without a target
+            nothing = torch.full((1, 1) if self._is_stepwise else (1,), IGNORED)
+            one = torch.zeros(1, 1, *self._inputs.shape[1:], dtype=self._inputs.dtype)
+            return [SequenceBatch(one, torch.tensor([1]), nothing)]
+        chosen = torch.tensor(indices)
+        lengths = self.lengths[chosen]
+        valid = valid_steps(lengths, int(lengths.max()))
+        places = self._starts[chosen].unsqueeze(-1) + torch.arange(valid.size(1))  # (B, T)
+        # The end of the last sequence may lie before the end of the padded row.
+        places.clamp_(max=len(self._inputs) - 1)
+        inputs = self._inputs[places]
+        inputs *= valid.view(*valid.shape, *[1] * (inputs.dim() - 2))
+        if self._is_stepwise:
+            return [
+                SequenceBatch(inputs, lengths, self._targets[places].masked_fill(~valid, IGNORED))
+            ]
+        return [SequenceBatch(inputs, lengths, self._targets[chosen])]
