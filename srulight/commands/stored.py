@@ -7,7 +7,6 @@ from typing import Any
 
 from lightning import Trainer
 
-from srulight.checkpoint import CONFIG
 from srulight.commands.runs import Resumed
 from srulight.data.base import TaskData
 from srulight.plugins import trusted_modules
@@ -15,6 +14,7 @@ from srulight.runtime.errors import InputError
 from srulight.runtime.fields import Unknown, arguments_of
 from srulight.runtime.trust import Vetting, refuse_functions
 from srulight.tasks.base import Task
+from srulight.training.resume.checkpoint_format import CONFIG
 
 TAKEN = (
     "accumulate_grad_batches", "check_val_every_n_epoch", "detect_anomaly", "deterministic",

@@ -171,9 +171,7 @@ class LanguageModellingData(TaskData):
                 "--data.segment_length or --data.batch_size"
             )
         own = tracks[rank * self.batch_size : (rank + 1) * self.batch_size]
-        return self.track_loader(
-            _loader(Segments(ids, own, self.batch_size, self.segment_length, len(own[0])))
-        )
+        return _loader(Segments(ids, own, self.batch_size, self.segment_length, len(own[0])))
 
     def val_dataloader(self) -> DataLoader[StreamBatch]:
         return self._measured("val")

@@ -260,7 +260,7 @@ class QuestionAnsweringData(TaskData):
         return counts
 
     def train_dataloader(self) -> DataLoader[QuestionBatch]:
-        return self.track_loader(self._loader("train", self.batch_size))
+        return self._loader("train", self.batch_size)
 
     def val_dataloader(self) -> DataLoader[QuestionBatch]:
         return self._loader("val", self.eval_batch_size)

@@ -250,7 +250,7 @@ class SpeechRecognitionData(TaskData):
         return [r for r in split if not r.fault]
 
     def train_dataloader(self) -> DataLoader[SpeechBatch]:
-        return self.track_loader(self._loader("train", self.batch_frames))
+        return self._loader("train", self.batch_frames)
 
     def val_dataloader(self) -> DataLoader[SpeechBatch]:
         return self._loader("val", self.eval_batch_frames)

@@ -237,7 +237,7 @@ class TextClassificationData(TaskData):
         return vocabulary
 
     def train_dataloader(self) -> DataLoader[TextBatch]:
-        return self.track_loader(self._loader("train", self.batch_size))
+        return self._loader("train", self.batch_size)
 
     def val_dataloader(self) -> DataLoader[TextBatch]:
         return self._loader("val", self.eval_batch_size)

@@ -233,7 +233,7 @@ class TranslationData(TaskData):
         }
 
     def train_dataloader(self) -> DataLoader[TranslationBatch]:
-        return self.track_loader(self._loader("train", self.batch_tokens))
+        return self._loader("train", self.batch_tokens)
 
     def val_dataloader(self) -> DataLoader[TranslationBatch]:
         return self._loader("val", self.eval_batch_tokens)

@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from srulight.runtime.distributed import AsyncMaxReduce
 from srulight.runtime.errors import InputError
-from srulight.training.resume.resume_position import KEY
+from srulight.training.resume.checkpoint_format import POSITION
+from srulight.training.resume.lightning_internals import (
+    after_epoch,
+    batches_done,
+    before_validation,
+    between_batches,
+    forget_validation,
+    is_accumulating,
+    logged_steps,
+    release_children,
+    within_epoch,
+)
 from srulight.training.resume.signals import Signals
 
 _SAVE = 1  # What a process may wish; other numbers are exit statuses to stop with.
@@ -91,9 +101,7 @@ class LastCheckpoint(Callback):
                 self._stop(trainer, wish)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A checkpoint "before validation" made one look begun; later ones must not look so, too.
-        counts: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
-        counts.started = counts.processed = counts.completed = counts.ready
+        forget_validation(trainer)
         if self._wish is not None:
             # What waits for a process that has no more batches would wait for ever.
             self._exchanges = self._wish.smallest(
@@ -107,7 +115,7 @@ class LastCheckpoint(Callback):
             return
         self._exchanges -= 1
         wish = self._ask(trainer)
-        if wish > _SAVE and not trainer.fit_loop._should_accumulate():
+        if wish > _SAVE and not is_accumulating(trainer):
             self._save(trainer, "before validation")
             self._stop(trainer, wish)
 
@@ -117,8 +125,7 @@ class LastCheckpoint(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = True
         # Where max_steps, say, cut an epoch short, to go on is to go on with this epoch.
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        if batches < trainer.num_training_batches:
+        if batches_done(trainer) < trainer.num_training_batches:
             self._save(trainer, "within an epoch")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -159,26 +166,15 @@ class LastCheckpoint(Callback):
     ) -> None:
         if self._moment is None:
             return
-        loops = checkpoint["loops"]["fit_loop"]
-        batches = loops["epoch_loop.batch_progress"]
         if self._moment == "before validation":
-            # As if it had begun: Lightning then does it from its beginning.
-            validation = loops["epoch_loop.val_loop.batch_progress"]
-            validation["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-            validation["current"] = dict.fromkeys(validation["current"], 0)
-            validation["is_last_batch"] = False
+            before_validation(checkpoint)
             return
-        # Lightning takes a checkpoint for one of the end of a batch: nothing of the next, if it has
-        # begun, may be seen in it.
-        for counts in (batches["total"], batches["current"]):
-            counts["ready"] = counts["started"] = counts["completed"]
-        batches["is_last_batch"] = False
+        between_batches(checkpoint)
         if self._moment == "within an epoch":
-            for counts in loops["epoch_progress"].values():
-                counts["processed"] -= 1
+            within_epoch(checkpoint)
         if self._moment == "after an epoch":
-            batches["current"] = dict.fromkeys(batches["current"], 0)
-        checkpoint[KEY]["steps"] = trainer.fit_loop.epoch_loop._batches_that_stepped
+            after_epoch(checkpoint)
+        checkpoint[POSITION]["steps"] = logged_steps(trainer)
 
     def _stop(self, trainer: Trainer, code: int) -> None:
         if trainer.is_global_zero:
@@ -186,10 +182,7 @@ class LastCheckpoint(Callback):
                 f"stopped after step {trainer.global_step}; go on with --ckpt_path={self.path}",
                 file=sys.stderr,
             )
-        launcher = trainer.strategy.launcher
-        if isinstance(launcher, _SubprocessScriptLauncher):
-            # They end as this process does; Lightning would kill it when it sees that they did.
-            launcher.procs.clear()
+        release_children(trainer)
         raise SystemExit(code)
 
 
