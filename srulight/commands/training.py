@@ -12,16 +12,12 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import describe, read
@@ -36,37 +32,23 @@ from srulight.commands.runs import (
     find_resumable,
     with_packaged_configs,
 )
-from srulight.commands.stored import configuration, left_out, require_classes
+from srulight.commands.stored import (
+    EmbedConfig,
+    changes,
+    configuration,
+    left_out,
+    plain,
+    require_classes,
+)
 from srulight.data.base import TaskData
 from srulight.plugins import load_plugins
-from srulight.runtime.atomic_io import written
 from srulight.runtime.distributed import check_launched, shutdown_process_group
 from srulight.runtime.errors import InputError, check_range
-from srulight.runtime.fields import with_short_paths
 from srulight.runtime.program import program
 from srulight.tasks.base import Task
 from srulight.training.logger import Log
 from srulight.training.resume.checkpoint_format import CONFIG, METADATA, require_checkpoint
 from srulight.training.resume.lightning_internals import CommandLine
-
-
-class EmbedConfig(SaveConfigCallback):
-    """Writes the configuration beside the log, and into every checkpoint."""
-
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
-        folders = [logger.log_dir for logger in trainer.loggers if isinstance(logger, Log)]
-        if not folders:
-            return  # the checkpoints have it
-        with written(Path(folders[0]) / self.config_filename) as part:
-            part.write_text(yaml.safe_dump(self.plain, sort_keys=False), encoding="utf-8")
-
-    @cached_property
-    def plain(self) -> dict[str, Any]:
-        """The configuration as plain data; it does not change while a run saves many times."""
-        return _plain(self.parser, self.config)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict) -> None:  # type: ignore[type-arg]  # noqa: ANN401
-        checkpoint[CONFIG] = self.plain
 
 
 class TrainingCLI(CommandLine):
@@ -104,15 +86,9 @@ class TrainingCLI(CommandLine):
         """Prints what the user changed since the checkpoint."""
         if self.stored is None or CONFIG not in self.stored:
             return
-        dumped = _plain(self.parser, self.config)
+        dumped = plain(self.parser, self.config)
         now = dumped.get(self.config.get("subcommand"), dumped)
-        before = dict(_flat({k: self.stored[CONFIG].get(k) for k in ("model", "data")}))
-        after = dict(_flat({k: now.get(k) for k in ("model", "data")}))
-        self.changes = {
-            name: (before.get(name), after.get(name))
-            for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name)
-        }
+        self.changes = changes(self.stored[CONFIG], now)
         if self.changes:
             lines = [f"  {name}: {old} -> {new}" for name, (old, new) in self.changes.items()]
             rank_zero_info("changed since the checkpoint:\n" + "\n".join(lines))
@@ -278,22 +254,6 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
     if CONFIG in resumed.stored:
         args = [f"--config={json.dumps(configuration(resumed, others))}", *args]
     return args, resumed
-
-
-def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
-    """Gives a configuration as plain data, each class by the shortest path to import it."""
-    plain: dict[str, Any] = with_short_paths(yaml.safe_load(parser.dump(config, skip_none=False)))
-    return plain
-
-
-def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    if isinstance(config, dict):
-        for name, value in config.items():
-            # class_path and init_args are how a configuration is written, not what it says.
-            inner = prefix if name in ("class_path", "init_args") else f"{prefix}{name}."
-            yield from _flat(value, inner)
-    else:
-        yield prefix.removesuffix("."), config
 
 
 # What Lightning says for its own sake, or of itself, not for the user's.
