@@ -3,8 +3,9 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -12,21 +13,21 @@ from srulight.runtime.distributed import AsyncMaxReduce
 from srulight.runtime.errors import InputError
 from srulight.training.resume.checkpoint_format import POSITION
 from srulight.training.resume.lightning_internals import (
-    after_epoch,
     batches_done,
-    before_validation,
-    between_batches,
     forget_validation,
     is_accumulating,
     logged_steps,
+    mark_after_epoch,
+    mark_before_validation,
+    mark_between_batches,
+    mark_within_epoch,
     release_children,
-    within_epoch,
 )
 from srulight.training.resume.signals import Signals
 
 _SAVE = 1  # What a process may wish; other numbers are exit statuses to stop with.
 
-_Moment = Literal["between batches", "before validation", "within an epoch", "after an epoch"]
+_Mark = Callable[[dict[str, Any]], None]  # makes a checkpoint look like one of its moment
 
 
 class LastCheckpoint(Callback):
@@ -63,7 +64,7 @@ class LastCheckpoint(Callback):
         self.path = Path()
         self._due = False
         self._is_whole = False  # the file that is there now, as far as this run knows
-        self._moment: _Moment | None = None  # of the checkpoint under way, if it is of this class
+        self._mark: _Mark | None = None  # of the checkpoint under way, if it is of this class
         self._saved_step = 0
         self._saved_time = 0.0
         self._exchanges = 0  # that a validation has in all processes
@@ -96,7 +97,7 @@ class LastCheckpoint(Callback):
         # Gradients that were added up and not used yet are in no checkpoint.
         if batch_idx % trainer.accumulate_grad_batches == 0:
             if (new and due) or wish > _SAVE:
-                self._save(trainer, "between batches")
+                self._save(trainer, mark_between_batches)
             if wish > _SAVE:
                 self._stop(trainer, wish)
 
@@ -116,7 +117,7 @@ class LastCheckpoint(Callback):
         self._exchanges -= 1
         wish = self._ask(trainer)
         if wish > _SAVE and not is_accumulating(trainer):
-            self._save(trainer, "before validation")
+            self._save(trainer, mark_before_validation)
             self._stop(trainer, wish)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -126,13 +127,13 @@ class LastCheckpoint(Callback):
         self._due = True
         # Where max_steps, say, cut an epoch short, to go on is to go on with this epoch.
         if batches_done(trainer) < trainer.num_training_batches:
-            self._save(trainer, "within an epoch")
+            self._save(trainer, mark_within_epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._wish is not None:
             self._wish.wait()
         if self._due:
-            self._save(trainer, "after an epoch")
+            self._save(trainer, mark_after_epoch)
         # Now: after this Lightning puts back what was there before it.
         self._signals.restore()
 
@@ -147,15 +148,15 @@ class LastCheckpoint(Callback):
         late = self.minutes > 0 and time.monotonic() - self._saved_time >= 60 * self.minutes
         return self._wish(self._signals.code or (_SAVE if late and trainer.is_global_zero else 0))
 
-    def _save(self, trainer: Trainer, moment: _Moment) -> None:
+    def _save(self, trainer: Trainer, mark: _Mark) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return  # a trial, which "last" must not find
         # A damaged one, if this run went on from the one before, must not take its place.
         if trainer.is_global_zero and self._is_whole and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
-        self._moment = moment
+        self._mark = mark
         trainer.save_checkpoint(self.path, weights_only=False)
-        self._moment = None
+        self._mark = None
         self._is_whole = True
         self._due = False
         self._saved_step = trainer.global_step
@@ -164,17 +165,11 @@ class LastCheckpoint(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if self._moment is None:
+        if self._mark is None:
             return
-        if self._moment == "before validation":
-            before_validation(checkpoint)
-            return
-        between_batches(checkpoint)
-        if self._moment == "within an epoch":
-            within_epoch(checkpoint)
-        if self._moment == "after an epoch":
-            after_epoch(checkpoint)
-        checkpoint[POSITION]["steps"] = logged_steps(trainer)
+        self._mark(checkpoint)
+        if self._mark is not mark_before_validation:  # whose step is not over for loggers
+            checkpoint[POSITION]["steps"] = logged_steps(trainer)
 
     def _stop(self, trainer: Trainer, code: int) -> None:
         if trainer.is_global_zero:

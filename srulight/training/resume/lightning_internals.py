@@ -119,7 +119,7 @@ def set_logged_steps(trainer: Trainer, steps: int) -> None:
 
 
 def forget_validation(trainer: Trainer) -> None:
-    """Lets no validation look begun, after one that :func:`before_validation` made look so.
+    """Lets no validation look begun, after one that :func:`mark_before_validation` made look so.
 
     Later checkpoints would go on in the middle of it (``loops/evaluation_loop.py``).
     """
@@ -127,7 +127,7 @@ def forget_validation(trainer: Trainer) -> None:
     counts.started = counts.processed = counts.completed = counts.ready
 
 
-def before_validation(checkpoint: dict[str, Any]) -> None:
+def mark_before_validation(checkpoint: dict[str, Any]) -> None:
     """Makes a checkpoint of within a validation look like one of just before it.
 
     Lightning then does it from its beginning, and would else leave out what was done of it, whose
@@ -139,7 +139,7 @@ def before_validation(checkpoint: dict[str, Any]) -> None:
     validation["is_last_batch"] = False
 
 
-def between_batches(checkpoint: dict[str, Any]) -> None:
+def mark_between_batches(checkpoint: dict[str, Any]) -> None:
     """Makes a checkpoint look like one of the end of a batch.
 
     That is what Lightning takes it for: nothing of the next batch, if it has begun, may be seen in
@@ -151,21 +151,23 @@ def between_batches(checkpoint: dict[str, Any]) -> None:
     batches["is_last_batch"] = False
 
 
-def within_epoch(checkpoint: dict[str, Any]) -> None:
+def mark_within_epoch(checkpoint: dict[str, Any]) -> None:
     """Makes a checkpoint of the end of an epoch that was cut short look like one within it.
 
     Lightning counts such an epoch as done (``loops/fit_loop.py``, on_advance_end).
     """
+    mark_between_batches(checkpoint)
     for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
         counts["processed"] -= 1
 
 
-def after_epoch(checkpoint: dict[str, Any]) -> None:
+def mark_after_epoch(checkpoint: dict[str, Any]) -> None:
     """Makes a checkpoint of the end of an epoch look like one of before the next.
 
     Lightning sets the batches of the epoch to 0 only when the next begins
     (``loops/training_epoch_loop.py``, reset).
     """
+    mark_between_batches(checkpoint)
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     batches["current"] = dict.fromkeys(batches["current"], 0)
 
