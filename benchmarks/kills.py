@@ -48,7 +48,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 import srulight.commands.training  # noqa: F401  before anything is forked
 from srulight.checkpoint import read
@@ -211,8 +211,9 @@ class Run:
             sys.stdout.flush()
             os._exit(code)
 
-    def _count(self, *_: object) -> None:
-        self.steps.value += 1
+    def _count(self, optimizer: Optimizer, *_: object) -> None:
+        # One that looks at what is in a checkpoint has a single parameter, and trains nothing.
+        self.steps.value += len(optimizer.param_groups[0]["params"]) > 1
 
     def wait(self, seconds: float, some: bool = False) -> bool:
         """Waits until all processes have ended, or some; tells whether they did in time."""

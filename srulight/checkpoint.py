@@ -12,12 +12,10 @@ from srulight.plugins import load_plugins, trusted_modules
 from srulight.runtime.devices import get_device
 from srulight.runtime.errors import InputError
 from srulight.runtime.fields import known
-from srulight.runtime.structure import require, require_checkpoint
+from srulight.runtime.structure import require
 from srulight.runtime.trust import Vetting
-from srulight.tasks.base import DROPPED, METADATA, TASK, Task
-
-CONFIG = "config"
-"""Where a checkpoint of the command line keeps its whole configuration."""
+from srulight.tasks.base import Task
+from srulight.training.resume.checkpoint_format import DROPPED, METADATA, TASK, require_checkpoint
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -137,9 +135,8 @@ def restore(
             f"{path} holds a {checkpoint[TASK]:.80}: import or install it first, or name "
             "its module in SRULIGHT_PLUGINS"
         )
-    # Names that begin with a line below are Lightning's, which would build the task by them.
-    stored = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-    settings = Vetting(path, trusted_modules()).arguments(stored, cls, "hyper_parameters")
+    vetting = Vetting(path, trusted_modules())
+    settings = vetting.arguments(checkpoint["hyper_parameters"], cls, "hyper_parameters")
     try:
         task: Task = instantiate_module(cls, {**settings, **code})
     except (ArgumentError, ValueError) as error:

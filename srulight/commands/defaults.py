@@ -21,7 +21,6 @@ from lightning.pytorch.plugins import CheckpointIO
 from lightning_utilities.core.imports import module_available
 
 from srulight.commands.runs import Resumed
-from srulight.runtime.atomic_io import WholeCheckpoints
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
 from srulight.training.callbacks.epoch_line import EpochLine
@@ -31,10 +30,13 @@ from srulight.training.callbacks.stability import Stability
 from srulight.training.callbacks.summary import Summary
 from srulight.training.callbacks.throughput import Throughput
 from srulight.training.logger import Log
+from srulight.training.resume.checkpoint_format import POSITION
+from srulight.training.resume.checkpoint_io import AtomicCheckpointIO
 from srulight.training.resume.last_checkpoint import LastCheckpoint
+from srulight.training.resume.lightning_internals import check_after_validation
 from srulight.training.resume.override_settings import OverrideSettings
 from srulight.training.resume.random_state import RandomState
-from srulight.training.resume.resume_position import KEY, ResumePosition
+from srulight.training.resume.resume_position import ResumePosition
 
 _EVERY_STEP = (
     "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward",
@@ -75,7 +77,7 @@ def training_defaults(
     Raises:
         InputError: If something is asked for that cannot be had here.
     """
-    given: list[Callback] = config["callbacks"] or []
+    given: list[Callback] = _listed(config["callbacks"])
     _refuse(config, given)
     arguments: dict[str, Any] = {"plugins": _plugins(config["plugins"])}
     logs = log is not None and config["logger"] is not False
@@ -108,7 +110,8 @@ def training_defaults(
     callbacks = first + ours + others + last
     for callback in callbacks:
         _leave_out_idle_hooks(callback)
-        _watch_validation(callback)
+        if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val/"):
+            check_after_validation(callback)
     return arguments | {"callbacks": callbacks}
 
 
@@ -117,15 +120,6 @@ def _best(task: Task, folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(
         folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
     )
-
-
-def _watch_validation(callback: Callback) -> None:
-    """Lets early stopping look when there is something new, and not where an epoch was cut short.
-
-    Lightning (2.6) would look at the end of an epoch without a validation, too, and fail.
-    """
-    if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val/"):
-        callback._check_on_train_epoch_end = callback._check_on_train_epoch_end or False
 
 
 def _leave_out_idle_hooks(callback: Callback) -> None:
@@ -145,7 +139,7 @@ def evaluation_defaults(config: dict[str, Any]) -> dict[str, Any]:
         config: What the configuration says of the trainer.
     """
     kept = (Checkpoint, LastCheckpoint)
-    given = [c for c in config["callbacks"] or [] if not isinstance(c, kept)]
+    given = [c for c in _listed(config["callbacks"]) if not isinstance(c, kept)]
     return {
         "logger": False,
         "enable_checkpointing": False,
@@ -158,11 +152,18 @@ def _bar(config: dict[str, Any]) -> list[Callback]:
     return [ProgressBar()] if shown else []
 
 
+def _listed(given: Any) -> list[Any]:  # noqa: ANN401
+    """Gives what is one, several or none as a list."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, Iterable) else [given]
+
+
 def _plugins(given: Any) -> list[Any]:  # noqa: ANN401
-    plugins = list(given) if isinstance(given, list | tuple) else [given] if given else []
+    plugins = _listed(given)
     if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         return plugins
-    return [*plugins, WholeCheckpoints()]
+    return [*plugins, AtomicCheckpointIO()]
 
 
 def run_log(config: dict[str, Any], resumed: Resumed | None) -> Log | None:
@@ -178,7 +179,7 @@ def run_log(config: dict[str, Any], resumed: Resumed | None) -> Log | None:
     root = os.path.realpath(config["default_root_dir"])
     if resumed is None:
         return Log(root)
-    rows = resumed.stored.get(KEY, {}).get("rows", 0)
+    rows = resumed.stored.get(POSITION, {}).get("rows", 0)
     # From the last checkpoint all that is cut off comes again; from another it need not.
     aside = None if resumed.is_last else f"metrics-before-step-{resumed.stored['global_step']}.csv"
     return Log(root, resumed.folder.name, rows, aside)
@@ -187,7 +188,7 @@ def run_log(config: dict[str, Any], resumed: Resumed | None) -> Log | None:
 def _loggers(given: Any, log: Log, resumed: Resumed | None) -> list[Logger]:  # noqa: ANN401
     """Gives the run's log, first, as folders are named by it, and what else is asked for."""
     if given not in (None, True):
-        return [log, *(given if isinstance(given, Iterable) else [given])]
+        return [log, *_listed(given)]
     if not module_available("tensorboard"):
         return [log]
     from lightning.pytorch.loggers import TensorBoardLogger

@@ -94,8 +94,8 @@ def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
     where = f"{key}: " if key else ""
     if match := re.search(r"unrecognized arguments: (--)?([^\s=]+)", message):
         known = [option for option in _everywhere(options) if option not in ("-h", "--help")]
-        said = f"{of} has no option" if of else "there is no option"
-        return f"{said} --{match[2]}{_meant('--' + match[2], known)}"
+        none = f"{of} has no option" if of else "there is no option"
+        return f"{none} --{match[2]}{_meant('--' + match[2], known)}"
     for kind in (_missing, _wrong_type, _unknown_option, _unknown_class, _unknown_word):
         if said := kind(message, key):
             return where + said

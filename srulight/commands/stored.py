@@ -1,20 +1,26 @@
-"""The configuration that a checkpoint brings: what is taken of it, and what is left to the user."""
+"""The configuration in a checkpoint: how it comes there, what is taken of it, and what is not."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+from jsonargparse import Namespace
 from lightning import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
-from srulight.checkpoint import CONFIG
 from srulight.commands.runs import Resumed
 from srulight.data.base import TaskData
 from srulight.plugins import trusted_modules
+from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError
-from srulight.runtime.fields import Unknown, arguments_of
+from srulight.runtime.fields import Unknown, arguments_of, with_short_paths
 from srulight.runtime.trust import Vetting, refuse_functions
 from srulight.tasks.base import Task
+from srulight.training.logger import Log
+from srulight.training.resume.checkpoint_format import CONFIG
 
 TAKEN = (
     "accumulate_grad_batches", "check_val_every_n_epoch", "detect_anomaly", "deterministic",
@@ -29,6 +35,38 @@ TAKEN = (
 
 Where it trains, where it writes, and objects that do as they like, are the user's to say.
 """
+
+
+class EmbedConfig(SaveConfigCallback):
+    """Writes the configuration beside the log, and into every checkpoint."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
+        folders = [logger.log_dir for logger in trainer.loggers if isinstance(logger, Log)]
+        if not folders:
+            return  # the checkpoints have it
+        with written(Path(folders[0]) / self.config_filename) as part:
+            part.write_text(
+                yaml.safe_dump(self.plain, sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The configuration as plain data; it does not change while a run saves many times."""
+        return plain(self.parser, self.config)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict) -> None:  # type: ignore[type-arg]  # noqa: ANN401
+        checkpoint[CONFIG] = self.plain
+
+
+def plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
+    """Gives a configuration as plain data, with the shortest import path of each class.
+
+    Args:
+        parser: What parsed it.
+        config: The configuration.
+    """
+    dumped: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    return with_short_paths(dumped)
 
 
 def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
@@ -62,6 +100,19 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
     return {"seed_everything": seed, "trainer": trainer, "model": model, "data": data}
 
 
+def changes(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Gives the settings of task and data that differ, by name, with old and new value.
+
+    Args:
+        stored: The configuration in a checkpoint.
+        now: That of this run.
+    """
+    before, after = (dict(_flat({k: c.get(k) for k in ("model", "data")})) for c in (stored, now))
+    names = sorted(before.keys() | after.keys())
+    pairs = {name: (before.get(name), after.get(name)) for name in names}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
 def left_out(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Gives the trainer's settings that a checkpoint was trained with, and this run will not use.
 
@@ -88,3 +139,13 @@ def _paths(args: Sequence[str]) -> set[str]:
     files = [Path(w) for w in words if w.endswith((".yaml", ".yml")) and Path(w).is_file()]
     texts = [*words, *(file.read_text(encoding="utf-8", errors="replace") for file in files)]
     return {path for text in texts for path in re.findall(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+", text)}
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    if isinstance(config, dict):
+        for name, value in config.items():
+            # class_path and init_args are how a configuration is written, not what it says.
+            inner = prefix if name in ("class_path", "init_args") else f"{prefix}{name}."
+            yield from _flat(value, inner)
+    else:
+        yield prefix.removesuffix("."), config

@@ -12,24 +12,15 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import (
-    ArgsType,
-    LightningArgumentParser,
-    LightningCLI,
-    SaveConfigCallback,
-)
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.checkpoint import CONFIG, describe, read
+from srulight.checkpoint import describe, read
 from srulight.commands.closing import closing
 from srulight.commands.defaults import accelerator, evaluation_defaults, run_log, training_defaults
 from srulight.commands.parser import Parser
@@ -41,38 +32,26 @@ from srulight.commands.runs import (
     find_resumable,
     with_packaged_configs,
 )
-from srulight.commands.stored import configuration, left_out, require_classes
+from srulight.commands.stored import (
+    EmbedConfig,
+    changes,
+    configuration,
+    left_out,
+    plain,
+    require_classes,
+)
 from srulight.data.base import TaskData
 from srulight.plugins import load_plugins
-from srulight.runtime.atomic_io import written
 from srulight.runtime.distributed import check_launched, shutdown_process_group
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.program import program
-from srulight.runtime.structure import require_checkpoint
-from srulight.tasks.base import METADATA, Task
+from srulight.tasks.base import Task
 from srulight.training.logger import Log
+from srulight.training.resume.checkpoint_format import CONFIG, METADATA, require_checkpoint
+from srulight.training.resume.lightning_internals import CommandLine
 
 
-class EmbedConfig(SaveConfigCallback):
-    """Writes the configuration beside the log, and into every checkpoint."""
-
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
-        folders = [logger.log_dir for logger in trainer.loggers if isinstance(logger, Log)]
-        if not folders:
-            return  # the checkpoints have it
-        with written(Path(folders[0]) / self.config_filename) as part:
-            part.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
-
-    @cached_property
-    def plain(self) -> Any:  # noqa: ANN401
-        """The configuration as plain data; it does not change while a run saves many times."""
-        return yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict) -> None:  # type: ignore[type-arg]  # noqa: ANN401
-        checkpoint[CONFIG] = self.plain
-
-
-class TrainingCLI(LightningCLI):
+class TrainingCLI(CommandLine):
     """LightningCLI as described above.
 
     Args:
@@ -95,23 +74,21 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         # Without Lightning's warning that args are given although sys.argv has some too.
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
-        config = self.config.get(self.config.get("subcommand"), self.config)
+        command = self.config.get("subcommand")
+        config = self.config.get(command, self.config)
         require_classes(config.as_dict())
         _check_ranges(config)
+        if command in ("validate", "test"):
+            # What is measured is printed below, and not as float32 looks in float64.
+            config["verbose"] = False
 
-    def _parse_ckpt_path(self) -> None:
-        """Replaces Lightning's rule that the checkpoint wins; prints what the user changed."""
+    def before_instantiate_classes(self) -> None:
+        """Prints what the user changed since the checkpoint."""
         if self.stored is None or CONFIG not in self.stored:
             return
-        dumped = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        dumped = plain(self.parser, self.config)
         now = dumped.get(self.config.get("subcommand"), dumped)
-        before = dict(_flat({k: self.stored[CONFIG].get(k) for k in ("model", "data")}))
-        after = dict(_flat({k: now.get(k) for k in ("model", "data")}))
-        self.changes = {
-            name: (before.get(name), after.get(name))
-            for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name)
-        }
+        self.changes = changes(self.stored[CONFIG], now)
         if self.changes:
             lines = [f"  {name}: {old} -> {new}" for name, (old, new) in self.changes.items()]
             rank_zero_info("changed since the checkpoint:\n" + "\n".join(lines))
@@ -121,7 +98,7 @@ class TrainingCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
-        config = self._get(self.config_init, "trainer")
+        config = self.config_init.get(self.subcommand, self.config_init)["trainer"]
         kwargs["accelerator"] = accelerator(config["accelerator"])
         if self.subcommand in ("validate", "test"):
             # A measurement is printed; it is no run with a folder of its own.
@@ -139,11 +116,6 @@ class TrainingCLI(LightningCLI):
             raise InputError(f"trainer: {error}") from error
         check_launched(trainer.world_size)
         return trainer
-
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        # What is measured is printed below, and not as float32 looks in float64.
-        return kwargs | ({"verbose": False} if subcommand in ("validate", "test") else {})
 
     def after_validate(self) -> None:
         self._print_measured()
@@ -282,16 +254,6 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
     if CONFIG in resumed.stored:
         args = [f"--config={json.dumps(configuration(resumed, others))}", *args]
     return args, resumed
-
-
-def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    if isinstance(config, dict):
-        for name, value in config.items():
-            # class_path and init_args are how a configuration is written, not what it says.
-            inner = prefix if name in ("class_path", "init_args") else f"{prefix}{name}."
-            yield from _flat(value, inner)
-    else:
-        yield prefix.removesuffix("."), config
 
 
 # What Lightning says for its own sake, or of itself, not for the user's.

@@ -75,16 +75,17 @@ class BatchDataset(Dataset[_T]):
 class TaskData(LightningDataModule, ABC):
     """Data for a task, and what the task must know about them.
 
-    A checkpoint holds the place in the training data, in batches of the pass under way.
+    A run resumes with the batch after the last one if ``train_dataloader`` gives a
+    ``ResumableLoader``.
 
     Args:
         corpus: Where the data come from.
         root: Folder of the corpus's files.
         download: Download the files that are missing, if the corpus knows where they are.
-        batch_size: Training examples per step and process.
-        eval_batch_size: Validation and test examples per step and process; ``batch_size`` if None.
         num_workers: Processes that prepare batches; 0 prepares them in the main one.
         seed: Number that decides the order of the batches.
+        batch_size: Training examples per step and process.
+        eval_batch_size: Validation and test examples per step and process; ``batch_size`` if None.
 
     Attributes:
         datasets: The examples of each split, which ``setup`` reads.
@@ -94,18 +95,16 @@ class TaskData(LightningDataModule, ABC):
 
     sampler: ClassVar[type[BucketBatchSampler | LengthBatchSampler]] = BucketBatchSampler
     examples: ClassVar[str] = "examples"
-    _train_loader: ResumableLoader[Any] | None = None
-    _place = 0
 
     def __init__(
         self,
         corpus: Corpus[Any],
         root: str = ".",
         download: bool = False,
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
     ) -> None:
         super().__init__()
         check_range(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
@@ -183,7 +182,7 @@ class TaskData(LightningDataModule, ABC):
         self.prepare()
 
     def train_dataloader(self) -> ResumableLoader[Any]:
-        return self.track_loader(self.loader("train"))
+        return self.loader("train")
 
     def val_dataloader(self) -> ResumableLoader[Any]:
         return self.loader("val")
@@ -218,41 +217,3 @@ class TaskData(LightningDataModule, ABC):
             world_size=world_size,
         )  # fmt: skip
         return ResumableLoader(dataset, batches, self.num_workers, self.seed)
-
-    def track_loader(self, loader: ResumableLoader[Any]) -> ResumableLoader[Any]:
-        """Makes a loader the one whose place is kept; ``train_dataloader`` returns what this does.
-
-        Args:
-            loader: Loader of the training batches of this process.
-        """
-        self._train_loader = loader
-        self.begin_at(self._place)
-        self._place = 0
-        return loader
-
-    def begin_at(self, place: int) -> None:
-        """Lets the next pass over the training data begin at a batch, and later ones at the first.
-
-        Args:
-            place: Batches of the pass to leave out; a whole pass is none.
-        """
-        if self._train_loader is not None:
-            self._train_loader.start = place if place < len(self._train_loader) else 0
-
-    def state_dict(self) -> dict[str, Any]:
-        # Lightning keeps loaders' places itself, but loses them where a schedule asks for the
-        # number of steps (2.6).
-        trainer = self.trainer
-        if trainer is None or self._train_loader is None:
-            return {}
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-        place = progress.processed
-        return {"place": 0 if place >= trainer.num_training_batches else place}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        place = state_dict.get("place", 0) if isinstance(state_dict, dict) else None
-        if not isinstance(place, int) or place < 0:
-            raise InputError(
-                f"the place in the data must be a number of batches, got {place!r:.60}"
-            )
-        self._place = place

@@ -80,7 +80,7 @@ class ResumableLoader(DataLoader[_T]):
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Does nothing: the data module keeps the place."""
+        """Does nothing: ``ResumePosition`` keeps the place."""
 
     def __iter__(self) -> Any:  # noqa: ANN401
         """Gives the batches that are left of this pass."""

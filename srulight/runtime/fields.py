@@ -122,4 +122,22 @@ def path_of(cls: type) -> str:
     """Gives the shortest path by which the class is imported, as configurations have it."""
     parts = cls.__module__.split(".")
     modules = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
-    return next(f"{m}.{cls.__name__}" for m in modules if _content(m).get(cls.__name__) is cls)
+    found = (f"{m}.{cls.__name__}" for m in modules if _content(m).get(cls.__name__) is cls)
+    # What is made in a function has none.
+    return next(found, f"{cls.__module__}.{cls.__qualname__}")
+
+
+def with_short_paths(value: Any) -> Any:  # noqa: ANN401
+    """Gives settings in which each class that is imported goes by its shortest path.
+
+    Args:
+        value: Plain data, in which ``class_path`` names a class.
+    """
+    if isinstance(value, list | tuple):
+        return [with_short_paths(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    short = {name: with_short_paths(inner) for name, inner in value.items()}
+    module, _, name = str(short.get("class_path")).rpartition(".")
+    cls = _content(module).get(name)
+    return short | {"class_path": path_of(cls)} if isinstance(cls, type) else short

@@ -1,6 +1,5 @@
-"""What a checkpoint must look like, so that what reads it meets what it expects."""
+"""What plain data of a file must look like, so that what reads them meets what it expects."""
 
-import re
 from typing import Any
 
 import torch
@@ -9,65 +8,6 @@ from torch import Tensor
 from srulight.runtime.errors import InputError
 
 _NUMBERS = (int, float, Tensor)
-
-_COUNTS = {"ready": int, "completed": int, "started?": int, "processed?": int, "*": int}
-_ALL_COUNTS = {"ready": int, "completed": int, "started": int, "processed": int, "*": int}
-_PROGRESS = {"total": _COUNTS, "current": _COUNTS}
-_BATCHES = {"total": _ALL_COUNTS, "current": _ALL_COUNTS, "is_last_batch": bool}
-_MEASURING = {"state_dict": dict, "batch_progress": _BATCHES}
-_CLASS = {"class_path": str, "init_args": {"*": object}}
-
-# Lightning would bring an older one up to date, by rules for what it has no more.
-_VERSION = re.compile(r"[2-9]\d*(\.\d+)+\w*")
-
-_CHECKPOINT: dict[str, Any] = {
-    "epoch": int,
-    "global_step": int,
-    "pytorch-lightning_version": str,
-    "state_dict": {"*": Tensor},
-    "hyper_parameters": {"*": object},
-    "hyper_parameters_dropped": [str],
-    "task": str,
-    "metadata": {"*": object},
-    "carried?": [(Tensor, type(None))],
-    "train_loss?": [{"*": Tensor}],
-    "random_states?": [{"cpu": Tensor, "cuda?": Tensor}],
-    "place?": {"batches": int, "metrics": {"*": Tensor}, "rows?": int, "steps?": int},
-    "callbacks?": {"*": {"*": object}},
-    "optimizer_states?": [{"state": dict, "param_groups": [{"params": [int], "*": object}]}],
-    "lr_schedulers?": [{"*": object}],
-    "config?": {
-        "seed_everything": (int, bool),
-        "trainer": {"*": object},
-        "model": _CLASS,
-        "data": _CLASS,
-    },
-    "loops": {
-        "fit_loop": {
-            "state_dict": {"combined_loader?": [dict]},
-            "epoch_loop.state_dict": {"_batches_that_stepped": int},
-            "epoch_loop.batch_progress": _BATCHES,
-            "epoch_loop.scheduler_progress": _PROGRESS,
-            "epoch_loop.automatic_optimization.optim_progress": {
-                "optimizer": {"step": _PROGRESS, "zero_grad": _PROGRESS}
-            },
-            "epoch_loop.manual_optimization.optim_step_progress": _PROGRESS,
-            "epoch_loop.val_loop.batch_progress": _BATCHES,
-            "epoch_progress": {"total": _ALL_COUNTS, "current": _ALL_COUNTS},
-        },
-        "validate_loop": _MEASURING,
-        "test_loop": _MEASURING,
-        "predict_loop": {"state_dict": dict, "batch_progress": _PROGRESS},
-    },
-}
-
-
-def require_checkpoint(checkpoint: Any, where: str) -> None:  # noqa: ANN401
-    """Raises InputError if what was read is not built as a checkpoint is."""
-    require(checkpoint, _CHECKPOINT, where)
-    version = checkpoint["pytorch-lightning_version"]
-    if not _VERSION.fullmatch(version):
-        raise InputError(f"{where}: {version!r:.60} is no version of Lightning from 2 on")
 
 
 def require(value: Any, shape: Any, where: str) -> None:  # noqa: ANN401

@@ -1,34 +1,32 @@
 """What every task shares."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, is_dataclass
 from typing import Any, ClassVar, Literal, NoReturn, Self, final
 
 import torch
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from srulight.runtime.distributed import gather
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
-from srulight.runtime.structure import require, require_like
+from srulight.runtime.structure import require
 from srulight.tasks.compiling import check_compiler
 from srulight.tasks.metrics import MeanLoss
 from srulight.tasks.prediction import Generator, LinePredictor, Predictor
-from srulight.tasks.restoring import bounded, check_optimizer, check_schedule, refuse_others
-
-METADATA = "metadata"
-DROPPED = "hyper_parameters_dropped"
-TASK = "task"
-RECURRENT_STATE = "recurrent_state"
-TRAIN_LOSS = "train_loss"
+from srulight.training.resume.checkpoint_format import METADATA
+from srulight.training.resume.lightning_internals import trainer_of, unscale_before_step
+from srulight.training.resume.restoring import (
+    bounded,
+    check_optimizer,
+    check_schedule,
+    refuse_others,
+)
+from srulight.training.resume.task_state import restore_progress, save_progress, save_settings
 
 Stage = Literal["val", "test"]
 
@@ -260,7 +258,8 @@ class Task(LightningModule, ABC):
         Returns:
             The mean loss, in one process; what averages to it, in several.
         """
-        processes = 1 if self._trainer is None else self.trainer.world_size
+        trainer = trainer_of(self)
+        processes = 1 if trainer is None else trainer.world_size
         if processes == 1:
             return total / count
         everywhere = count.clone()  # the caller's own stays as it is
@@ -274,16 +273,17 @@ class Task(LightningModule, ABC):
         """
 
     def configure_model(self) -> None:
-        if self._trainer is None:
+        trainer = trainer_of(self)
+        if trainer is None:
             return
-        data: LightningDataModule | None = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: LightningDataModule | None = trainer.datamodule  # type: ignore[attr-defined]
         if self.metadata is None:
             self._build_from_data(data)
         if data is not None:
             self.check(data)
         # Without a trainer there is little to run, and compiling would take longer.
         if self.compiled:
-            check_compiler(self.trainer.strategy.root_device)
+            check_compiler(trainer.strategy.root_device)
             self.compile_network()
 
     def _build_from_data(self, data: LightningDataModule | None) -> None:
@@ -312,45 +312,19 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
-        checkpoint[RECURRENT_STATE] = gather(
-            None if self.recurrent_state is None else self.recurrent_state.cpu()
-        )
-        # The sums of this pass, of each process: its mean is that of the whole pass in the end.
-        sums: dict[str, Any] = self.train_loss.metric_state
-        checkpoint[TRAIN_LOSS] = gather({name: value.cpu() for name, value in sums.items()})
-        checkpoint[TASK] = f"{type(self).__module__}.{type(self).__qualname__}"
-        # Code cannot travel in a file that loads without running code.
-        settings = checkpoint.get("hyper_parameters", {})
-        for name, value in settings.items():
-            if is_dataclass(value) and not isinstance(value, type):
-                settings[name] = asdict(value)
-        for name in [name for name, value in settings.items() if not _is_plain(value)]:
-            del settings[name]
-        arguments = inspect.signature(type(self)).parameters
-        checkpoint[DROPPED] = [name for name in arguments if name not in settings]
+        save_settings(self, checkpoint)
+        save_progress(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         weights = self.resumed = checkpoint["state_dict"]
         if self.metadata is None:
             self._build_from_file(checkpoint[METADATA])
-        if self._trainer is None:
-            refuse_others(self.state_dict(), weights)
-            return
+        trainer = trainer_of(self)
         # A strategy that shards weights loads them later, by names of its own.
-        if not self.trainer.strategy.restore_checkpoint_after_setup:
+        if trainer is None or not trainer.strategy.restore_checkpoint_after_setup:
             refuse_others(self.state_dict(), weights)
-        for state in checkpoint.get(TRAIN_LOSS, [])[self.global_rank :: self.trainer.world_size]:
-            require_like(state, self.train_loss.metric_state, TRAIN_LOSS)
-            self.train_loss.update(**{name: sums.to(self.device) for name, sums in state.items()})
-        recurrent_state = checkpoint.get(RECURRENT_STATE, [None])
-        if len(recurrent_state) == self.trainer.world_size:
-            self.recurrent_state = recurrent_state[self.global_rank]
-        elif recurrent_state and recurrent_state[0] is not None:
-            rank_zero_info(
-                f"the checkpoint is of {len(recurrent_state)} processes and this run has "
-                f"{self.trainer.world_size}: the text under way is read on without a memory of "
-                "what came before"
-            )
+        if trainer is not None:
+            restore_progress(self, checkpoint)
 
     def on_train_start(self) -> None:
         if self._fresh_schedule is not None:
@@ -359,6 +333,7 @@ class Task(LightningModule, ABC):
                 check_schedule(config.scheduler, self._fresh_schedule)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        trainer = trainer_of(self)
         trained = [p for p in self.parameters() if p.requires_grad]
         build = self.optimizer_factory or (
             lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True)
@@ -366,10 +341,8 @@ class Task(LightningModule, ABC):
         try:
             optimizer = build(trained)
             optimizer.register_load_state_dict_pre_hook(check_optimizer)
-            if self._trainer is not None and self.trainer.gradient_clip_val:
-                # Gradients must be unscaled before they are clipped, and a fused optimiser would
-                # do it later: Lightning refuses that (2.6), in bfloat16, which has no scale, too.
-                optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+            if trainer is not None and trainer.gradient_clip_val:
+                unscale_before_step(optimizer)
             if self.scheduler_factory is None:
                 return optimizer
             scheduler = self.scheduler_factory(optimizer)
@@ -409,11 +382,3 @@ class _Known(dict[str, Any]):
             f"a {self._task} needs {key} of its data, which know {', '.join(self) or 'nothing'}: "
             "they are data of another task"
         )
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float | bool)

@@ -88,6 +88,7 @@ class Log(CSVLogger):
         aside: str | None = None,
     ) -> None:
         super().__init__(root, name="", version=version)
+        self._folder: int | str | None = version
         self._keep = keep
         self._aside = aside
         self._table: Table | None = None
@@ -96,15 +97,15 @@ class Log(CSVLogger):
     @property
     def version(self) -> int | str:
         """The folder's name, or its number, which is nobody else's: the folder is made with it."""
-        if self._version is None:
+        if self._folder is None:
             # Other processes are told where the first one writes.
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-            self._version = self._claim() if first else self._get_next_version()
-        return self._version
+            self._folder = self._claim() if first else super().version
+        return self._folder
 
     def _claim(self) -> int:
         try:
-            number = self._get_next_version()
+            number = int(super().version)  # the next that is free, for now
             while True:
                 folder = Path(self.root_dir, f"version_{number}")
                 try:

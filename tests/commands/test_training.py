@@ -55,6 +55,13 @@ def test_fit_leaves_log_configuration_and_checkpoints(
     assert epoch_of(run / "checkpoints" / "previous.ckpt") == 1
 
 
+def test_one_callback_needs_no_list(tmp_path: Path) -> None:
+    fit(tmp_path, "--trainer.callbacks=LastCheckpoint", "--trainer.max_epochs=1")
+    last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    assert epoch_of(last) == 1
+    main(["test", f"--ckpt_path={last}", "--trainer.callbacks=LastCheckpoint"])
+
+
 def test_a_checkpoint_needs_no_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

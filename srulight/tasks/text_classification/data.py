@@ -58,7 +58,7 @@ class TextClassificationData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__(
-            corpus or Grammar(), root, download, batch_size, eval_batch_size, num_workers, seed
+            corpus or Grammar(), root, download, num_workers, seed, batch_size, eval_batch_size
         )
         check_range(1, max_length=max_length)
         self.tokenizer: Tokenizer = tokenizer or Words(lowercase=True)

@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from srulight.encoders.base import PeepholeLayer
 from srulight.runtime.errors import InputError
 from srulight.training.resume.last_checkpoint import LastCheckpoint
+from srulight.training.resume.lightning_internals import last_saved, unscales_itself
 
 
 class Stability(Callback):
@@ -91,8 +92,8 @@ class Stability(Callback):
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         plugin = trainer.precision_plugin
         scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
-        # A fused optimiser divides by the scale itself, after this.
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+        # Otherwise the precision plugin has divided by the scale already.
+        if scaler is not None and unscales_itself(optimizer):
             norm = norm / scaler.get_scale()
         pl_module.log("train/gradient_norm", norm, on_step=True, on_epoch=False)
         if self._growing:
@@ -197,7 +198,7 @@ def _advice(trainer: Trainer) -> str:
         if isinstance(callback, ModelCheckpoint)
         for path in (
             # The other two already name a file while it is being written, and it may never be.
-            callback._last_checkpoint_saved,
+            last_saved(callback),
             callback.last_model_path,
             callback.best_model_path,
         )

@@ -3,20 +3,31 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from srulight.runtime.distributed import AsyncMaxReduce
 from srulight.runtime.errors import InputError
-from srulight.training.resume.resume_position import KEY
+from srulight.training.resume.checkpoint_format import POSITION
+from srulight.training.resume.lightning_internals import (
+    batches_done,
+    forget_validation,
+    is_accumulating,
+    logged_steps,
+    mark_after_epoch,
+    mark_before_validation,
+    mark_between_batches,
+    mark_within_epoch,
+    release_children,
+)
 from srulight.training.resume.signals import Signals
 
 _SAVE = 1  # What a process may wish; other numbers are exit statuses to stop with.
 
-_Moment = Literal["between batches", "before validation", "within an epoch", "after an epoch"]
+_Mark = Callable[[dict[str, Any]], None]  # makes a checkpoint look like one of its moment
 
 
 class LastCheckpoint(Callback):
@@ -53,7 +64,7 @@ class LastCheckpoint(Callback):
         self.path = Path()
         self._due = False
         self._is_whole = False  # the file that is there now, as far as this run knows
-        self._moment: _Moment | None = None  # of the checkpoint under way, if it is of this class
+        self._mark: _Mark | None = None  # of the checkpoint under way, if it is of this class
         self._saved_step = 0
         self._saved_time = 0.0
         self._exchanges = 0  # that a validation has in all processes
@@ -86,14 +97,12 @@ class LastCheckpoint(Callback):
         # Gradients that were added up and not used yet are in no checkpoint.
         if batch_idx % trainer.accumulate_grad_batches == 0:
             if (new and due) or wish > _SAVE:
-                self._save(trainer, "between batches")
+                self._save(trainer, mark_between_batches)
             if wish > _SAVE:
                 self._stop(trainer, wish)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A checkpoint "before validation" made one look begun; later ones must not look so, too.
-        counts: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
-        counts.started = counts.processed = counts.completed = counts.ready
+        forget_validation(trainer)
         if self._wish is not None:
             # What waits for a process that has no more batches would wait for ever.
             self._exchanges = self._wish.smallest(
@@ -107,8 +116,8 @@ class LastCheckpoint(Callback):
             return
         self._exchanges -= 1
         wish = self._ask(trainer)
-        if wish > _SAVE and not trainer.fit_loop._should_accumulate():
-            self._save(trainer, "before validation")
+        if wish > _SAVE and not is_accumulating(trainer):
+            self._save(trainer, mark_before_validation)
             self._stop(trainer, wish)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -117,15 +126,14 @@ class LastCheckpoint(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = True
         # Where max_steps, say, cut an epoch short, to go on is to go on with this epoch.
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        if batches < trainer.num_training_batches:
-            self._save(trainer, "within an epoch")
+        if batches_done(trainer) < trainer.num_training_batches:
+            self._save(trainer, mark_within_epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._wish is not None:
             self._wish.wait()
         if self._due:
-            self._save(trainer, "after an epoch")
+            self._save(trainer, mark_after_epoch)
         # Now: after this Lightning puts back what was there before it.
         self._signals.restore()
 
@@ -140,15 +148,15 @@ class LastCheckpoint(Callback):
         late = self.minutes > 0 and time.monotonic() - self._saved_time >= 60 * self.minutes
         return self._wish(self._signals.code or (_SAVE if late and trainer.is_global_zero else 0))
 
-    def _save(self, trainer: Trainer, moment: _Moment) -> None:
+    def _save(self, trainer: Trainer, mark: _Mark) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return  # a trial, which "last" must not find
         # A damaged one, if this run went on from the one before, must not take its place.
         if trainer.is_global_zero and self._is_whole and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
-        self._moment = moment
+        self._mark = mark
         trainer.save_checkpoint(self.path, weights_only=False)
-        self._moment = None
+        self._mark = None
         self._is_whole = True
         self._due = False
         self._saved_step = trainer.global_step
@@ -157,28 +165,11 @@ class LastCheckpoint(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if self._moment is None:
+        if self._mark is None:
             return
-        loops = checkpoint["loops"]["fit_loop"]
-        batches = loops["epoch_loop.batch_progress"]
-        if self._moment == "before validation":
-            # As if it had begun: Lightning then does it from its beginning.
-            validation = loops["epoch_loop.val_loop.batch_progress"]
-            validation["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-            validation["current"] = dict.fromkeys(validation["current"], 0)
-            validation["is_last_batch"] = False
-            return
-        # Lightning takes a checkpoint for one of the end of a batch: nothing of the next, if it has
-        # begun, may be seen in it.
-        for counts in (batches["total"], batches["current"]):
-            counts["ready"] = counts["started"] = counts["completed"]
-        batches["is_last_batch"] = False
-        if self._moment == "within an epoch":
-            for counts in loops["epoch_progress"].values():
-                counts["processed"] -= 1
-        if self._moment == "after an epoch":
-            batches["current"] = dict.fromkeys(batches["current"], 0)
-        checkpoint[KEY]["steps"] = trainer.fit_loop.epoch_loop._batches_that_stepped
+        self._mark(checkpoint)
+        if self._mark is not mark_before_validation:  # whose step is not over for loggers
+            checkpoint[POSITION]["steps"] = logged_steps(trainer)
 
     def _stop(self, trainer: Trainer, code: int) -> None:
         if trainer.is_global_zero:
@@ -186,10 +177,7 @@ class LastCheckpoint(Callback):
                 f"stopped after step {trainer.global_step}; go on with --ckpt_path={self.path}",
                 file=sys.stderr,
             )
-        launcher = trainer.strategy.launcher
-        if isinstance(launcher, _SubprocessScriptLauncher):
-            # They end as this process does; Lightning would kill it when it sees that they did.
-            launcher.procs.clear()
+        release_children(trainer)
         raise SystemExit(code)
 
 

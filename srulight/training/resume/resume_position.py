@@ -3,49 +3,53 @@
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from srulight.data.base import TaskData
+from srulight.data.resumable_loader import ResumableLoader
 from srulight.runtime.structure import require, require_like
 from srulight.training.logger import Log
+from srulight.training.resume.checkpoint_format import POSITION
+from srulight.training.resume.deferred import DeferredRestore
+from srulight.training.resume.lightning_internals import (
+    batches_done,
+    end_restart,
+    move_batches,
+    set_logged_steps,
+)
 
-KEY = "place"
 
-
-class ResumePosition(Callback):
+class ResumePosition(DeferredRestore):
     """Keeps in every checkpoint where a run is, and mends what Lightning (2.6) forgets of it.
 
-    - The batches of the pass, and of how many. Where a pass has another number now (of processes,
-      or of sentences in a batch), the run goes on at the same part of it.
+    - The batches of the epoch, which a ``ResumableLoader`` goes on with. Where an epoch has another
+      number of batches now (of processes, or of sentences in a batch), the run goes on at the same
+      part of it. Lightning keeps loaders' places itself, but loses them where a schedule asks for
+      the number of steps.
     - The metrics of the last epoch, which early stopping and ``ReduceLROnPlateau`` look at.
     - The rows of the log, which goes on after them.
     - The number of steps in the log, which Lightning counts wrongly after some restarts.
     """
 
-    def __init__(self) -> None:
-        self._restored: dict[str, Any] | None = None
-        self._steps: int | None = None
-
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        place: dict[str, Any] = {
+        position: dict[str, Any] = {
             "batches": trainer.num_training_batches,
             "metrics": {name: value.cpu() for name, value in trainer.callback_metrics.items()},
         }
         log = _log(trainer)
         if log is not None and trainer.is_global_zero:
             log.table.save()
-            place["rows"] = len(log.table.rows)
-        checkpoint[KEY] = place
+            position["rows"] = len(log.table.rows)
+        checkpoint[POSITION] = position
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._restored = checkpoint.get(KEY)
+        self._restored = checkpoint.get(POSITION)
         # One that was made without them is good for measuring and predicting.
         needed = {"optimizer_states": list, "lr_schedulers": list}
         require(checkpoint, needed, f"{trainer.ckpt_path}, to go on from,")
@@ -57,61 +61,57 @@ class ResumePosition(Callback):
                 where = f"{trainer.ckpt_path}: the state of {type(callback).__name__}"
                 require_like(states[key], callback.state_dict(), where)
                 if isinstance(callback, ModelCheckpoint):
-                    states[key] = _own_files(states[key], callback, Path(trainer.ckpt_path or ""))
+                    states[key] = own_files(states[key], callback, Path(trainer.ckpt_path or ""))
                     require(states[key], {"best_k_models?": {"*": Tensor}}, where)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._restored is None:
             return
         trainer.callback_metrics.update(self._restored["metrics"])
-        self._move(trainer, self._restored["batches"], trainer.num_training_batches)  # type: ignore[arg-type]
+        loader = trainer.train_dataloader
+        if isinstance(loader, ResumableLoader):
+            _begin_within(loader, trainer, self._restored["batches"])
 
-    def _move(self, trainer: Trainer, before: int, now: int) -> None:
-        """Finds the place in a pass that has another number of batches than it had."""
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-        done = progress.completed
-        if now == before or not isinstance(trainer.datamodule, TaskData):  # type: ignore[attr-defined]
-            return
-        batches = done * now // before
-        batches -= batches % trainer.accumulate_grad_batches if batches < now else 0
-        progress.ready = progress.started = progress.processed = progress.completed = batches
-        trainer.datamodule.begin_at(batches)  # type: ignore[attr-defined]
-        if 0 < done < before:
-            rank_zero_info(
-                f"an epoch had {before} batches and has {now} now: it goes on after {batches} of "
-                f"them, where it was after {done}; some of its examples may come twice and some "
-                "not at all"
-            )
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A run that stopped in the validation at the end of an epoch has no batch before its end.
-        if not trainer.sanity_checking:
-            self._go_on(trainer)
-
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-    ) -> None:
-        self._go_on(trainer)
-
-    def _go_on(self, trainer: Trainer) -> None:
-        if self._restored is None:
-            return
+    def put_back(self, trainer: Trainer, restored: dict[str, Any]) -> None:
         # Otherwise a plateau would not be looked for at the end of this epoch.
-        trainer.fit_loop._restarting = False
-        if "steps" in self._restored:
-            trainer.fit_loop.epoch_loop._batches_that_stepped = self._restored["steps"]
-        self._restored = None
+        end_restart(trainer)
+        if "steps" in restored:
+            set_logged_steps(trainer, restored["steps"])
 
 
-def _own_files(state: dict[str, Any], callback: ModelCheckpoint, path: Path) -> dict[str, Any]:
+def _begin_within(loader: ResumableLoader[Any], trainer: Trainer, before: int) -> None:
+    """Lets the first epoch of a run begin where the checkpoint's was; an epoch that is over is new.
+
+    Args:
+        loader: Gives the batches.
+        trainer: Where it is in the epoch, in batches of the checkpoint's.
+        before: Batches that an epoch had.
+    """
+    done, now = batches_done(trainer), int(trainer.num_training_batches)
+    batches = done
+    if now != before:
+        batches = done * now // max(1, before)
+        batches -= batches % trainer.accumulate_grad_batches if batches < now else 0
+        move_batches(trainer, batches - done)
+    loader.start = batches if batches < now else 0
+    if now != before and 0 < done < before:
+        rank_zero_info(
+            f"an epoch had {before} batches and has {now} now: it goes on after {batches} of "
+            f"them, where it was after {done}; some of its examples may come twice and some "
+            "not at all"
+        )
+
+
+def own_files(state: dict[str, Any], callback: ModelCheckpoint, path: Path) -> dict[str, Any]:
     """Lets a callback that keeps checkpoints know of those in its own folder only.
 
     It deletes what is no longer among the best, with all that is in it, wherever the state says
     that it is. And a run that was moved finds its best again.
+
+    Args:
+        state: The callback's state in a checkpoint.
+        callback: The callback.
+        path: The checkpoint.
     """
     folder = Path(callback.dirpath or "")
     own = callback.state_dict()

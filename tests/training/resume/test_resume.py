@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from srulight.cli import main
-from srulight.runtime.atomic_io import WholeCheckpoints
 from srulight.training.callbacks.epoch_line import EpochLine
+from srulight.training.resume.checkpoint_io import AtomicCheckpointIO
 from srulight.training.resume.last_checkpoint import LastCheckpoint
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -271,15 +271,15 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
     last, previous = folder / "last.ckpt", (folder / "previous.ckpt").read_bytes()
     last.write_bytes(last.read_bytes()[:3000])
 
-    save = WholeCheckpoints.save_checkpoint
+    save = AtomicCheckpointIO.save_checkpoint
 
-    def die(self: WholeCheckpoints, checkpoint: Any, path: Any, **_: object) -> None:  # noqa: ANN401
+    def die(self: AtomicCheckpointIO, checkpoint: Any, path: Any, **_: object) -> None:  # noqa: ANN401
         if Path(path).name == "last.ckpt":
             raise Killed
         save(self, checkpoint, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(WholeCheckpoints, "save_checkpoint", die)
+        patched.setattr(AtomicCheckpointIO, "save_checkpoint", die)
         with pytest.raises(Killed):
             fit(tmp_path / "parts", *SENTENCES, "--ckpt_path=auto")
     assert (folder / "previous.ckpt").read_bytes() == previous

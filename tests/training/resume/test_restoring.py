@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.restoring import bounded, check_optimizer
+from srulight.training.resume.restoring import bounded, check_optimizer
 
 OPTIMIZERS = [
     cls

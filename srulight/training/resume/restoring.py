@@ -12,10 +12,10 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from srulight.runtime.errors import InputError
 from srulight.runtime.structure import require, require_like
+from srulight.training.resume.lightning_internals import TorchDispatchMode
 
 _SMALL = 10_000_000  # numbers; what is no weight, such as a table of positions, may be so large
 
