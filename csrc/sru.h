@@ -40,8 +40,8 @@ struct Sizes {
   int64_t directions = 1, hidden = 0;
 };
 
-// What the recurrence reads besides u, checked once, with a sentence for each way to be wrong. v, b,
-// c0 and mask are in the wide type of u. All lies packed, of skip only the channels of a step.
+// What the recurrence reads besides u, checked once, with a sentence for each way to be wrong.
+// v, b, c0 and mask are in the wide type of u. All lies packed, of skip only the channels of a step.
 struct Arguments {
   OptionalTensor skip;     // (B, T, D) skip input; only if K is 3; none: no skip term
   OptionalTensor v;        // (2, D) peephole weights of forget and reset; none: no peephole

@@ -27,7 +27,7 @@ struct CpuArgs {
   int64_t steps, channels, activation;
   Rows<const T> candidate, forget, reset;  // planes of u
   Rows<const T> skip;                      // none: no skip term
-  const Wide<T>*v_f, *v_r;                 // peephole weights of forget and reset; null: no peephole
+  const Wide<T>*v_f, *v_r;                 // peephole weights of forget and reset; null: none
   const Wide<T>*b_f, *b_r;                 // biases of forget and reset
   const Wide<T>* mask;                     // factor of the update; null: ones
   Wide<T> scale;                           // of skip
@@ -37,20 +37,19 @@ template <typename T>
 struct CpuForwardArgs : CpuArgs<T> {
   Rows<T> h;                  // written
   Wide<T>* c;                 // the state before the first step, then that after the last
-  Rows<Wide<T>> checkpoints;  // (chunks(T), N): written, the states before step 0, CHECKPOINT_STEPS,
+  Rows<Wide<T>> checkpoints;  // (chunks(T), N) written: the states before step 0, CHECKPOINT_STEPS,
                               // ...; none: not saved
 };
 
 template <typename T>
 struct CpuBackwardArgs : CpuArgs<T> {
-  Rows<const Wide<T>> checkpoints;                // (chunks(T), N): what forward wrote
-  Rows<const T> grad_h;                           // gradient of h
-  Wide<T>* grad_c;                                // gradient of the state after the last step, then
-                                                  // of that before the first
-  Rows<T> grad_candidate, grad_forget, grad_reset;  // written
-  Rows<T> grad_skip;                              // written; none: no skip term
+  Rows<const Wide<T>> checkpoints;  // (chunks(T), N) what forward wrote
+  Rows<const T> grad_h;             // gradient of h
+  Wide<T>* grad_c;  // gradient of the state after the last step, then of that before the first
+  Rows<T> grad_candidate, grad_forget, grad_reset;    // written
+  Rows<T> grad_skip;                                  // written; none: no skip term
   Wide<T>*grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // sums over steps are added to these
-  Wide<T>* scratch;                               // scratch_size(N) numbers
+  Wide<T>* scratch;                                   // scratch_size(N) numbers
 };
 
 constexpr int64_t scratch_size(int64_t channels) { return (2 * CHECKPOINT_STEPS + 1) * channels; }

@@ -21,9 +21,11 @@ class Walk {
   static constexpr int N = CHANNELS<T>;
 
  public:
+  Pack<T> c;  // the state where the walk is
+
   SRU_DEVICE Walk(const CudaBackwardArgs& args, const Tile<T>& tile, const Pack<T>& c)
-      : p_(args, tile),
-        c(c),
+      : c(c),
+        p_(args, tile),
         grad_c_(tile.read(args.grad_last, tile.sequence, 0)),
         to_candidate_(args.grads[CANDIDATE], tile, tile.length - 1, false),
         to_forget_(args.grads[FORGET], tile, tile.length - 1, false),
@@ -83,11 +85,6 @@ class Walk {
 
  private:
   const Parameters<T> p_;
-
- public:
-  Pack<T> c;  // the state where the walk is
-
- private:
   Pack<T> grad_c_;
   Pack<T> sum_v_f_{}, sum_v_r_{}, sum_b_f_{}, sum_b_r_{};
   Writer<T, O::unit> to_candidate_, to_forget_, to_reset_, to_skip_;

@@ -25,20 +25,20 @@ enum { CANDIDATE, FORGET, RESET, SKIP, GRAD_H, NUM_STREAMS };
 
 // What both kernels read: B sequences, T steps, D channels (directions x hidden).
 //
-// All pointers are to the GPU's memory, in the operator's tensors, which own it until the kernel was
-// started (the allocator gives it to nobody else on this stream before the kernel is done). Those
-// without a type are to the wide type of `type`.
+// All pointers are to the GPU's memory and borrowed from the operator's tensors, which may be freed
+// once the kernel has been started: torch hands their memory only to what follows on the stream.
+// Pointers without a type are to the wide type of `type`.
 struct CudaArgs {
   Type type;
   int64_t activation;
   int64_t batch, steps, directions, hidden;
-  CudaSequences streams[NUM_STREAMS];  // (B, T, D) each: planes of u, or the skip input, and grad_h
+  CudaSequences streams[NUM_STREAMS];  // (B, T, D) each: planes of u or skip input, and grad_h
   const void* v;           // (2, D) peephole weights of forget and reset; null: no peephole
   const void* b;           // (2, D) biases of forget and reset
   const void* mask;        // (B, D) factor of the update; null: ones
   const int64_t* lengths;  // (B,) real steps; null: all
   double scale;            // of the skip
-  int64_t alignment;       // bytes, 16 at most, at multiples of which all rows start, those below too
+  int64_t alignment;       // bytes, 16 at most, at multiples of which all rows start, also those below
 };
 
 struct CudaForwardArgs : CudaArgs {
@@ -52,7 +52,7 @@ struct CudaForwardArgs : CudaArgs {
 struct CudaBackwardArgs : CudaArgs {
   const void* saved;       // (B, chunks(T), D) what forward wrote
   const void* grad_last;   // (B, D) gradient of the last state; null: zeros
-  CudaSequences grads[4];  // (B, T, D) written: of candidate, forget, reset and skip, which may be none
+  CudaSequences grads[4];  // (B, T, D) written: of candidate, forget, reset and maybe skip
   void* sums;              // (B, 4, D) written: gradients of v and b
   void* grad_c0;           // (B, D) written
 };

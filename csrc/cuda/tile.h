@@ -89,7 +89,8 @@ class Writer {
   }
 
   // Fills the steps beyond a sequence's last real one.
-  static SRU_DEVICE void clear_padding(const CudaSequences& to, const Tile<T>& tile, int64_t steps) {
+  static SRU_DEVICE void clear_padding(const CudaSequences& to, const Tile<T>& tile,
+                                       int64_t steps) {
     if (!to.data) return;
     char* row = to.data + tile.sequence * to.batch + tile.mine * sizeof(T);
     for (int64_t t = tile.length; t < steps; ++t) {
