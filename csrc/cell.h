@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #define SRU_INLINE __host__ __device__ __forceinline__
@@ -12,7 +13,27 @@
 
 namespace srulight {
 
+// Numbers stored as T are computed in Wide<T>: half types are stored narrow and computed wide.
+template <typename T>
+struct WideOf {
+  using type = float;
+};
+template <>
+struct WideOf<double> {
+  using type = double;
+};
+template <typename T>
+using Wide = typename WideOf<T>::type;
+
 enum Activation : int64_t { IDENTITY = 0, TANH = 1, RELU = 2 };
+
+// Calls f with the activation as a constant, which kernels are compiled for.
+template <typename F>
+auto with_activation(int64_t activation, const F& f) {
+  if (activation == TANH) return f(std::integral_constant<int64_t, TANH>());
+  if (activation == RELU) return f(std::integral_constant<int64_t, RELU>());
+  return f(std::integral_constant<int64_t, IDENTITY>());
+}
 
 // A state is saved before every so many steps; backward computes those in between again.
 constexpr int64_t CHECKPOINT_STEPS = 16;

@@ -52,18 +52,18 @@ Level level() {
 #define SRU_AT_LEVEL(call) return baseline::call
 #endif
 template <typename T>
-void run(const Forward<T>& work, int64_t activation) {
-  SRU_AT_LEVEL(forward(work, activation));
+void run_forward_kernel(const CpuForwardArgs<T>& args) {
+  SRU_AT_LEVEL(forward_kernel(args));
 }
 template <typename T>
-void run(const Backward<T>& work, int64_t activation) {
-  SRU_AT_LEVEL(backward(work, activation));
+void run_backward_kernel(const CpuBackwardArgs<T>& args) {
+  SRU_AT_LEVEL(backward_kernel(args));
 }
 #undef SRU_AT_LEVEL
 
-#define SRU_FOR_TYPE(T)                                  \
-  template void run<T>(const Forward<T>&, int64_t);      \
-  template void run<T>(const Backward<T>&, int64_t);
+#define SRU_FOR_TYPE(T)                                              \
+  template void run_forward_kernel<T>(const CpuForwardArgs<T>&);     \
+  template void run_backward_kernel<T>(const CpuBackwardArgs<T>&);
 SRU_FOR_TYPE(float)
 SRU_FOR_TYPE(double)
 SRU_FOR_TYPE(torch::headeronly::BFloat16)

@@ -7,8 +7,6 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
-#include <deque>
-#include <utility>
 
 namespace srulight {
 
@@ -19,10 +17,10 @@ struct Piece {
   bool reversed;
 };
 
-// A (B, T, ..., D) tensor.
+// A (B, T, ..., D) tensor; strides count elements, channels lie side by side.
 template <typename T>
-struct Sequences {
-  T* data = nullptr;
+struct CpuSequences {
+  T* data = nullptr;  // null: there is none
   int64_t batch = 0, step = 0;
 
   Rows<T> rows(const Piece& p) const {
@@ -39,37 +37,47 @@ struct Sequences {
 };
 
 template <typename T>
-Sequences<const T> reading(const Tensor& t) {
+CpuSequences<const T> reading(const Tensor& t) {
   return {t.const_data_ptr<T>(), t.stride(0), t.stride(1)};
 }
 template <typename T>
-Sequences<T> writing(Tensor& t) {
+CpuSequences<T> writing(Tensor& t) {
   return {t.mutable_data_ptr<T>(), t.stride(0), t.stride(1)};
+}
+// Of a packed tensor; null: there is none.
+template <typename T>
+const T* numbers(const OptionalTensor& t) {
+  return t ? t->const_data_ptr<T>() : nullptr;
 }
 
 // u, or its gradient.
 template <typename T>
-struct Gates {
-  Sequences<T> all;
+struct GatePlanes {
+  CpuSequences<T> all;
   int64_t plane;
-  Sequences<T> operator[](int64_t k) const { return {all.data + k * plane, all.batch, all.step}; }
+  CpuSequences<T> operator[](int64_t k) const {
+    return {all.data + k * plane, all.batch, all.step};
+  }
 };
 
 // What forward and backward read alike. Pointers and strides are looked up once: through the
-// stable ABI each is a call.
+// stable ABI each is a call. They point into the operator's tensors.
 template <typename T>
-class Inputs {
+class CpuInputs {
   using A = Wide<T>;
 
  public:
-  Inputs(const Sizes& n, const Arguments& a) : n(n), activation(a.activation) {
-    if (a.skip) skip_ = reading<T>(keep(with_packed_channels(*a.skip)));
-    if (a.v) v_ = packed<A>(*a.v);
-    b_ = packed<A>(a.b);
-    if (a.c0) c0_ = packed<A>(*a.c0);
-    if (a.mask) mask_ = packed<A>(*a.mask);
-    if (a.lengths) lengths_ = packed<int64_t>(*a.lengths);
-    scale_ = static_cast<A>(a.skip ? a.scale : 1.0);
+  CpuInputs(const Planes& u, const Arguments& a, const Sizes& n)
+      : n(n),
+        activation_(a.activation),
+        gates_{{static_cast<const T*>(u.data), u.batch, u.step}, u.plane},
+        v_(numbers<A>(a.v)),
+        b_(numbers<A>(a.b)),
+        mask_(numbers<A>(a.mask)),
+        lengths_(numbers<int64_t>(a.lengths)),
+        scale_(static_cast<A>(a.skip ? a.scale : 1.0)) {
+    if (a.skip) skip_ = reading<T>(*a.skip);
+    if (n.planes == 4) skip_ = gates_[3];
     for (int64_t i = 0; lengths_ && i < n.batch; ++i) {
       SRU_CHECK(lengths_[i] >= 0 && lengths_[i] <= n.steps, "lengths must be 0 to ",
                 n.steps, ", got ", lengths_[i]);
@@ -90,51 +98,41 @@ class Inputs {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t offset = i % cuts * width, direction = i / cuts % n.directions;
         const int64_t sequence = i / cuts / n.directions;
-        work(Piece{sequence, direction * n.hidden + offset, std::min(width, n.hidden - offset),
-                   lengths_ ? lengths_[sequence] : n.steps, n.steps, direction == 1});
+        work(Piece{.sequence = sequence,
+                   .first = direction * n.hidden + offset,
+                   .channels = std::min(width, n.hidden - offset),
+                   .steps = lengths_ ? lengths_[sequence] : n.steps,
+                   .padded = n.steps,
+                   .reversed = direction == 1});
       }
     });
   }
 
-  Stretch<T> stretch(const Gates<const T>& gates, const Piece& p) const {
-    const Sequences<const T>& skip = n.planes == 4 ? gates[3] : skip_;
-    return {p.steps,
-            p.channels,
-            gates[0].rows(p),
-            gates[1].rows(p),
-            gates[2].rows(p),
-            skip.rows(p),
-            v_ ? v_ + p.first : nullptr,
-            v_ ? v_ + n.channels + p.first : nullptr,
-            b_ + p.first,
-            b_ + n.channels + p.first,
-            mask_ ? mask_ + p.sequence * n.channels + p.first : nullptr,
-            scale_};
-  }
-
-  void copy_initial_state(const Piece& p, A* c) const {
-    if (c0_) {
-      std::copy_n(c0_ + p.sequence * n.channels + p.first, p.channels, c);
-    } else {
-      std::fill_n(c, p.channels, A(0));
-    }
+  CpuArgs<T> args(const Piece& p) const {
+    return {.steps = p.steps,
+            .channels = p.channels,
+            .activation = activation_,
+            .candidate = gates_[0].rows(p),
+            .forget = gates_[1].rows(p),
+            .reset = gates_[2].rows(p),
+            .skip = skip_.rows(p),
+            .v_f = v_ ? v_ + p.first : nullptr,
+            .v_r = v_ ? v_ + n.channels + p.first : nullptr,
+            .b_f = b_ + p.first,
+            .b_r = b_ + n.channels + p.first,
+            .mask = mask_ ? mask_ + p.sequence * n.channels + p.first : nullptr,
+            .scale = scale_};
   }
 
   const Sizes n;
-  const int64_t activation;
 
  private:
-  const Tensor& keep(Tensor t) { return kept_.emplace_back(std::move(t)); }
-  template <typename V>
-  const V* packed(const Tensor& t) {
-    return keep(t.is_contiguous() ? t : torch::stable::contiguous(t)).template const_data_ptr<V>();
-  }
-
-  std::deque<Tensor> kept_;  // what the pointers point into; its elements never move
-  Sequences<const T> skip_;
-  const A *v_ = nullptr, *b_ = nullptr, *c0_ = nullptr, *mask_ = nullptr;
-  const int64_t* lengths_ = nullptr;
-  A scale_;
+  const int64_t activation_;
+  const GatePlanes<const T> gates_;
+  CpuSequences<const T> skip_;
+  const A *const v_, *const b_, *const mask_;
+  const int64_t* const lengths_;
+  const A scale_;
 };
 
 }  // namespace srulight

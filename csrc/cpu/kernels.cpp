@@ -14,21 +14,21 @@ constexpr int64_t AHEAD = 2;
 
 // A row, and the one to fetch meanwhile; null if there is none.
 template <typename T>
-struct Row {
+struct FetchedRow {
   T *now, *next;
 };
 template <typename T>
-SRU_INLINE Row<T> row(const Rows<T>& rows, int64_t step, int64_t next) {
-  return rows.data ? Row<T>{rows[step], rows[next]} : Row<T>{};
+SRU_INLINE FetchedRow<T> row(const Rows<T>& rows, int64_t step, int64_t next) {
+  return rows.data ? FetchedRow<T>{rows[step], rows[next]} : FetchedRow<T>{};
 }
 
 template <typename T, typename Count>
-SRU_INLINE auto take(Row<const T> from, int64_t i, Count count) {
+SRU_INLINE auto take(FetchedRow<const T> from, int64_t i, Count count) {
   __builtin_prefetch(from.next + i, 0, 3);
   return load(from.now + i, count);
 }
 template <typename T, typename V, typename Count>
-SRU_INLINE void put(Row<T> to, int64_t i, V v, Count count) {
+SRU_INLINE void put(FetchedRow<T> to, int64_t i, V v, Count count) {
   __builtin_prefetch(to.next + i, 1, 3);
   store(to.now + i, v, count);
 }
@@ -38,130 +38,150 @@ SRU_INLINE void add(A* to, V v, Count count) {
 }
 
 // Calls f(first channel, how many) for each vector of channels.
-template <int lanes, typename F>
+template <typename A, typename F>
 SRU_INLINE void for_each_vector(int64_t channels, const F& f) {
+  constexpr int lanes = VectorOf<A>::lanes;
   int64_t i = 0;
   for (; i + lanes <= channels; i += lanes) f(i, All{});
   if (i < channels) f(i, static_cast<int>(channels - i));
 }
 
 template <int64_t activation, typename T>
-void forward(const Forward<T>& in) {
+void forward_steps(const CpuForwardArgs<T>& args) {
   using A = Wide<T>;
   using V = typename VectorOf<A>::type;
-  for (int64_t t = 0; t < in.steps; ++t) {
-    if (in.checkpoints.data && t % CHECKPOINT_STEPS == 0) {
-      memcpy(in.checkpoints[t / CHECKPOINT_STEPS], in.c, in.channels * sizeof(A));
+  for (int64_t t = 0; t < args.steps; ++t) {
+    if (args.checkpoints.data && t % CHECKPOINT_STEPS == 0) {
+      memcpy(args.checkpoints[t / CHECKPOINT_STEPS], args.c, args.channels * sizeof(A));
     }
-    const int64_t next = t + AHEAD < in.steps ? t + AHEAD : t;
-    const auto candidate = row(in.candidate, t, next), forget = row(in.forget, t, next);
-    const auto reset = row(in.reset, t, next), skips = row(in.skip, t, next);
-    const auto h = row(in.h, t, next);
-    for_each_vector<VectorOf<A>::lanes>(in.channels, [&](int64_t i, auto count) {
-      V c = load(in.c + i, count);
-      V f = take(forget, i, count) + load(in.b_f + i, count);
-      V r = take(reset, i, count) + load(in.b_r + i, count);
-      if (in.v_f) {
-        f = f + load(in.v_f + i, count) * c;
-        r = r + load(in.v_r + i, count) * c;
+    const int64_t next = t + AHEAD < args.steps ? t + AHEAD : t;
+    const auto candidate = row(args.candidate, t, next), forget = row(args.forget, t, next);
+    const auto reset = row(args.reset, t, next), skips = row(args.skip, t, next);
+    const auto h = row(args.h, t, next);
+    for_each_vector<A>(args.channels, [&](int64_t i, auto count) {
+      V c = load(args.c + i, count);
+      V f = take(forget, i, count) + load(args.b_f + i, count);
+      V r = take(reset, i, count) + load(args.b_r + i, count);
+      if (args.v_f) {
+        f = f + load(args.v_f + i, count) * c;
+        r = r + load(args.v_r + i, count) * c;
       }
       r = gate<T>(r);
-      if (in.mask) r = r * load(in.mask + i, count);
+      if (args.mask) r = r * load(args.mask + i, count);
       c = next_state(V(take(candidate, i, count)), gate<T>(f), c);
-      store(in.c + i, c, count);
+      store(args.c + i, c, count);
       V skip{};
-      if (skips.now) skip = take(skips, i, count) * in.scale;
+      if (skips.now) skip = take(skips, i, count) * args.scale;
       put(h, i, output<activation>(c, skip, r), count);
     });
   }
 }
 
-// Goes back over the chunks between saved states; over each it first goes forth, to have its states
-// and forget gates.
-template <int64_t activation, typename T>
-void backward(const Backward<T>& in) {
+// Some steps between two saved states, and what backward computes of them again, in scratch.
+template <typename A>
+struct Chunk {
+  int64_t begin, end, channels;
+  A* states;   // (CHECKPOINT_STEPS + 1, channels): before each step, and after the last
+  A* forgets;  // (CHECKPOINT_STEPS, channels): forget gates of each step
+
+  SRU_INLINE A* state_before(int64_t t) const { return states + (t - begin) * channels; }
+  SRU_INLINE A* forget_gate(int64_t t) const { return forgets + (t - begin) * channels; }
+};
+
+// Goes forth over a chunk from its saved state.
+template <typename T>
+void recompute(const CpuBackwardArgs<T>& args, const Chunk<Wide<T>>& chunk) {
   using A = Wide<T>;
   using V = typename VectorOf<A>::type;
-  constexpr int lanes = VectorOf<A>::lanes;
-  const int64_t channels = in.channels;
-  A* const states = in.scratch;  // before each step of a chunk, and after the last
-  A* const forgets = in.scratch + (CHECKPOINT_STEPS + 1) * channels;
-  int64_t end = in.steps;
-  while (end > 0) {
-    const int64_t chunk = (end - 1) / CHECKPOINT_STEPS, begin = chunk * CHECKPOINT_STEPS;
-    memcpy(states, in.checkpoints[chunk], channels * sizeof(A));
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t next = t + AHEAD < end ? t + AHEAD : t;
-      const auto candidate = row(in.candidate, t, next), forget = row(in.forget, t, next);
-      A *before = states + (t - begin) * channels, *after = before + channels;
-      A* fs = forgets + (t - begin) * channels;
-      for_each_vector<lanes>(channels, [&](int64_t i, auto count) {
-        const V c = load(before + i, count);
-        V f = take(forget, i, count) + load(in.b_f + i, count);
-        if (in.v_f) f = f + load(in.v_f + i, count) * c;
-        f = gate<T>(f);
-        store(fs + i, f, count);
-        store(after + i, next_state(V(take(candidate, i, count)), f, c), count);
-      });
-    }
-    for (int64_t t = end - 1; t >= begin; --t) {
-      const int64_t next = t < AHEAD ? t : t - AHEAD;
-      const T* candidate = in.candidate[t];  // still in cache
-      const auto reset = row(in.reset, t, next), skips = row(in.skip, t, next);
-      const auto grad_h = row(in.grad_h, t, next);
-      const auto grad_candidate = row(in.grad_candidate, t, next);
-      const auto grad_forget = row(in.grad_forget, t, next);
-      const auto grad_reset = row(in.grad_reset, t, next), grad_skip = row(in.grad_skip, t, next);
-      const A *before = states + (t - begin) * channels, *fs = forgets + (t - begin) * channels;
-      for_each_vector<lanes>(channels, [&](int64_t i, auto count) {
-        const V previous = load(before + i, count), c = load(before + channels + i, count);
-        V v_f{}, v_r{}, skip{}, mask = V{} + 1;
-        V r = take(reset, i, count) + load(in.b_r + i, count);
-        if (in.v_f) {
-          v_f = load(in.v_f + i, count);
-          v_r = load(in.v_r + i, count);
-          r = r + v_r * previous;
-        }
-        if (in.mask) mask = load(in.mask + i, count);
-        if (skips.now) skip = take(skips, i, count) * in.scale;
-        V grad_c = load(in.grad_c + i, count);
-        const StepGradient<V> grad = transposed_step<activation>(
-            V(load(candidate + i, count)), V(load(fs + i, count)), gate<T>(r), skip, v_f, v_r,
-            mask, previous, c, V(take(grad_h, i, count)), grad_c);
-        store(in.grad_c + i, grad_c, count);
-        put(grad_candidate, i, grad.candidate, count);
-        put(grad_forget, i, grad.forget, count);
-        put(grad_reset, i, grad.reset, count);
-        if (grad_skip.now) put(grad_skip, i, V(grad.skip * in.scale), count);
-        add(in.grad_v_f + i, grad.forget * previous, count);
-        add(in.grad_v_r + i, grad.reset * previous, count);
-        add(in.grad_b_f + i, grad.forget, count);
-        add(in.grad_b_r + i, grad.reset, count);
-      });
-    }
-    end = begin;
+  const int64_t channels = args.channels;
+  memcpy(chunk.states, args.checkpoints[chunk.begin / CHECKPOINT_STEPS], channels * sizeof(A));
+  for (int64_t t = chunk.begin; t < chunk.end; ++t) {
+    const int64_t next = t + AHEAD < chunk.end ? t + AHEAD : t;
+    const auto candidate = row(args.candidate, t, next), forget = row(args.forget, t, next);
+    A *before = chunk.state_before(t), *after = before + channels, *fs = chunk.forget_gate(t);
+    for_each_vector<A>(channels, [&](int64_t i, auto count) {
+      const V c = load(before + i, count);
+      V f = take(forget, i, count) + load(args.b_f + i, count);
+      if (args.v_f) f = f + load(args.v_f + i, count) * c;
+      f = gate<T>(f);
+      store(fs + i, f, count);
+      store(after + i, next_state(V(take(candidate, i, count)), f, c), count);
+    });
+  }
+}
+
+// Goes back over a chunk that was gone over forth.
+template <int64_t activation, typename T>
+void go_back(const CpuBackwardArgs<T>& args, const Chunk<Wide<T>>& chunk) {
+  using A = Wide<T>;
+  using V = typename VectorOf<A>::type;
+  const int64_t channels = args.channels;
+  for (int64_t t = chunk.end - 1; t >= chunk.begin; --t) {
+    const int64_t next = t < AHEAD ? t : t - AHEAD;
+    const T* candidate = args.candidate[t];  // still in cache
+    const auto reset = row(args.reset, t, next), skips = row(args.skip, t, next);
+    const auto grad_h = row(args.grad_h, t, next);
+    const auto grad_candidate = row(args.grad_candidate, t, next);
+    const auto grad_forget = row(args.grad_forget, t, next);
+    const auto grad_reset = row(args.grad_reset, t, next), grad_skip = row(args.grad_skip, t, next);
+    const A *before = chunk.state_before(t), *fs = chunk.forget_gate(t);
+    for_each_vector<A>(channels, [&](int64_t i, auto count) {
+      const V previous = load(before + i, count), c = load(before + channels + i, count);
+      V v_f{}, v_r{}, skip{}, mask = V{} + 1;
+      V r = take(reset, i, count) + load(args.b_r + i, count);
+      if (args.v_f) {
+        v_f = load(args.v_f + i, count);
+        v_r = load(args.v_r + i, count);
+        r = r + v_r * previous;
+      }
+      if (args.mask) mask = load(args.mask + i, count);
+      if (skips.now) skip = take(skips, i, count) * args.scale;
+      V grad_c = load(args.grad_c + i, count);
+      const StepGradient<V> grad = transposed_step<activation>(
+          V(load(candidate + i, count)), V(load(fs + i, count)), gate<T>(r), skip, v_f, v_r, mask,
+          previous, c, V(take(grad_h, i, count)), grad_c);
+      store(args.grad_c + i, grad_c, count);
+      put(grad_candidate, i, grad.candidate, count);
+      put(grad_forget, i, grad.forget, count);
+      put(grad_reset, i, grad.reset, count);
+      if (grad_skip.now) put(grad_skip, i, V(grad.skip * args.scale), count);
+      add(args.grad_v_f + i, grad.forget * previous, count);
+      add(args.grad_v_r + i, grad.reset * previous, count);
+      add(args.grad_b_f + i, grad.forget, count);
+      add(args.grad_b_r + i, grad.reset, count);
+    });
+  }
+}
+
+// Goes from chunk to chunk, last first.
+template <int64_t activation, typename T>
+void backward_steps(const CpuBackwardArgs<T>& args) {
+  Chunk<Wide<T>> chunk;
+  chunk.channels = args.channels;
+  chunk.states = args.scratch;
+  chunk.forgets = args.scratch + (CHECKPOINT_STEPS + 1) * args.channels;
+  for (chunk.end = args.steps; chunk.end > 0; chunk.end = chunk.begin) {
+    chunk.begin = (chunk.end - 1) / CHECKPOINT_STEPS * CHECKPOINT_STEPS;
+    recompute(args, chunk);
+    go_back<activation>(args, chunk);
   }
 }
 
 }  // namespace
 
 template <typename T>
-void forward(const Forward<T>& in, int64_t activation) {
-  if (activation == TANH) return forward<TANH>(in);
-  if (activation == RELU) return forward<RELU>(in);
-  forward<IDENTITY>(in);
+void forward_kernel(const CpuForwardArgs<T>& args) {
+  with_activation(args.activation, [&](auto activation) { forward_steps<activation>(args); });
 }
 
 template <typename T>
-void backward(const Backward<T>& in, int64_t activation) {
-  if (activation == TANH) return backward<TANH>(in);
-  if (activation == RELU) return backward<RELU>(in);
-  backward<IDENTITY>(in);
+void backward_kernel(const CpuBackwardArgs<T>& args) {
+  with_activation(args.activation, [&](auto activation) { backward_steps<activation>(args); });
 }
 
-#define SRU_FOR_TYPE(T)                                    \
-  template void forward<T>(const Forward<T>&, int64_t);    \
-  template void backward<T>(const Backward<T>&, int64_t);
+#define SRU_FOR_TYPE(T)                                          \
+  template void forward_kernel<T>(const CpuForwardArgs<T>&);     \
+  template void backward_kernel<T>(const CpuBackwardArgs<T>&);
 SRU_FOR_TYPE(float)
 SRU_FOR_TYPE(double)
 SRU_FOR_TYPE(BFloat16)

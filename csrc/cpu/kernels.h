@@ -8,18 +8,6 @@
 
 namespace srulight {
 
-// Half types are stored narrow and computed wide.
-template <typename T>
-struct WideOf {
-  using type = float;
-};
-template <>
-struct WideOf<double> {
-  using type = double;
-};
-template <typename T>
-using Wide = typename WideOf<T>::type;
-
 // A row of channels for every step. Steps count in the order of processing: read from right to
 // left, `data` is the last step and `step` is negative.
 template <typename T>
@@ -29,48 +17,55 @@ struct Rows {
   SRU_INLINE T* operator[](int64_t i) const { return data + i * step; }
 };
 
-// Some channels of one sequence in one direction.
+// What both kernels read of some channels of one sequence in one direction. T are its real steps, N
+// the channels; rows are (T, N), and what has no step is (N,).
+//
+// No pointer is owned: rows, parameters and checkpoints lie in the operator's tensors; c, grad_c,
+// the sums and scratch belong to the thread that runs the kernel.
 template <typename T>
-struct Stretch {
-  int64_t steps, channels;
-  Rows<const T> candidate, forget, reset, skip;
-  const Wide<T>*v_f, *v_r;  // null: no peephole
-  const Wide<T>*b_f, *b_r;
-  const Wide<T>* mask;  // null: ones
-  Wide<T> scale;        // of skip
+struct CpuArgs {
+  int64_t steps, channels, activation;
+  Rows<const T> candidate, forget, reset;  // planes of u
+  Rows<const T> skip;                      // none: no skip term
+  const Wide<T>*v_f, *v_r;                 // peephole weights of forget and reset; null: none
+  const Wide<T>*b_f, *b_r;                 // biases of forget and reset
+  const Wide<T>* mask;                     // factor of the update; null: ones
+  Wide<T> scale;                           // of skip
 };
 
 template <typename T>
-struct Forward : Stretch<T> {
-  Rows<T> h;
+struct CpuForwardArgs : CpuArgs<T> {
+  Rows<T> h;                  // written
   Wide<T>* c;                 // the state before the first step, then that after the last
-  Rows<Wide<T>> checkpoints;  // the state before step 0, CHECKPOINT_STEPS, ...
+  Rows<Wide<T>> checkpoints;  // (chunks(T), N) written: the states before step 0, CHECKPOINT_STEPS,
+                              // ...; none: not saved
 };
 
 template <typename T>
-struct Backward : Stretch<T> {
-  Rows<const Wide<T>> checkpoints;
-  Rows<const T> grad_h;
-  Wide<T>* grad_c;  // of the state after the last step, then of that before the first
-  Rows<T> grad_candidate, grad_forget, grad_reset, grad_skip;
+struct CpuBackwardArgs : CpuArgs<T> {
+  Rows<const Wide<T>> checkpoints;  // (chunks(T), N) what forward wrote
+  Rows<const T> grad_h;             // gradient of h
+  Wide<T>* grad_c;  // gradient of the state after the last step, then of that before the first
+  Rows<T> grad_candidate, grad_forget, grad_reset;    // written
+  Rows<T> grad_skip;                                  // written; none: no skip term
   Wide<T>*grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // sums over steps are added to these
-  Wide<T>* scratch;                                   // scratch_size(channels) numbers
+  Wide<T>* scratch;                                   // scratch_size(N) numbers
 };
 
 constexpr int64_t scratch_size(int64_t channels) { return (2 * CHECKPOINT_STEPS + 1) * channels; }
 
-// With the kernels of this processor's instruction set.
+// Run the kernel of this processor's instruction set.
 template <typename T>
-void run(const Forward<T>& work, int64_t activation);
+void run_forward_kernel(const CpuForwardArgs<T>& args);
 template <typename T>
-void run(const Backward<T>& work, int64_t activation);
+void run_backward_kernel(const CpuBackwardArgs<T>& args);
 
-#define SRU_DECLARE_LEVEL(level)                           \
-  namespace level {                                        \
-  template <typename T>                                    \
-  void forward(const Forward<T>& in, int64_t activation);  \
-  template <typename T>                                    \
-  void backward(const Backward<T>& in, int64_t activation); \
+#define SRU_DECLARE_LEVEL(level)                          \
+  namespace level {                                       \
+  template <typename T>                                   \
+  void forward_kernel(const CpuForwardArgs<T>& args);     \
+  template <typename T>                                   \
+  void backward_kernel(const CpuBackwardArgs<T>& args);   \
   }
 SRU_DECLARE_LEVEL(baseline)
 SRU_DECLARE_LEVEL(avx2)

@@ -29,7 +29,7 @@ namespace {
 using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 
-constexpr int LANES = SRU_VECTOR_BYTES / sizeof(float);
+constexpr int VECTOR_LANES = SRU_VECTOR_BYTES / sizeof(float);
 typedef float Floats __attribute__((vector_size(SRU_VECTOR_BYTES)));
 typedef int32_t Ints __attribute__((vector_size(SRU_VECTOR_BYTES)));
 typedef uint32_t Words __attribute__((vector_size(SRU_VECTOR_BYTES)));
@@ -41,7 +41,7 @@ struct VectorOf;
 template <>
 struct VectorOf<float> {
   using type = Floats;
-  static constexpr int lanes = LANES;
+  static constexpr int lanes = VECTOR_LANES;
 };
 template <>
 struct VectorOf<double> {
@@ -155,14 +155,14 @@ SRU_INLINE HalfWords to_half(Floats v) {
 #else
 SRU_INLINE Floats from_half(HalfWords v) {
   Floats wide;
-  for (int i = 0; i < LANES; ++i) {
+  for (int i = 0; i < VECTOR_LANES; ++i) {
     wide[i] = torch::headeronly::detail::fp16_ieee_to_fp32_value(v[i]);
   }
   return wide;
 }
 SRU_INLINE HalfWords to_half(Floats v) {
   HalfWords narrow;
-  for (int i = 0; i < LANES; ++i) {
+  for (int i = 0; i < VECTOR_LANES; ++i) {
     narrow[i] = torch::headeronly::detail::fp16_ieee_from_fp32_value(v[i]);
   }
   return narrow;

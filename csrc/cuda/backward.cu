@@ -13,16 +13,94 @@ struct alignas(2 * sizeof(Pack<T>)) Kept {
   Pack<T> before, f;
 };
 
-template <typename T, typename O>
-__global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backward in) {
+// One lane goes over a chunk: forth, which leaves states and forget gates, then back.
+template <typename O>
+class Walk {
+  using T = typename O::T;
   using A = Wide<T>;
-  constexpr int N = CHANNELS<T>;
-  // While one chunk is worked on, the next is on its way.
-  __shared__ Row<T, NUM_STREAMS> ring[2][CHUNK];
-  __shared__ Kept<T> kept[CHUNK][LANES];
+  static constexpr int N = CHANNELS<T>;
 
-  const Tile<T> tile(in);
-  const Reader<T, NUM_STREAMS, O::unit> reader(in, tile);
+ public:
+  Pack<T> c;  // the state where the walk is
+
+  SRU_DEVICE Walk(const CudaBackwardArgs& args, const Tile<T>& tile, const Pack<T>& c)
+      : c(c),
+        p_(args, tile),
+        grad_c_(tile.read(args.grad_last, tile.sequence, 0)),
+        to_candidate_(args.grads[CANDIDATE], tile, tile.length - 1, false),
+        to_forget_(args.grads[FORGET], tile, tile.length - 1, false),
+        to_reset_(args.grads[RESET], tile, tile.length - 1, false),
+        to_skip_(args.grads[SKIP], tile, tile.length - 1, false),
+        at_(tile.lane * N) {}
+
+  SRU_DEVICE void forth(const TileRow<T, NUM_STREAMS>& row, Kept<T>& keep) {
+    const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
+    const Pack<T> forget = load(row.stream[FORGET] + at_);
+    Kept<T> now{c, {}};
+    for (int i = 0; i < N; ++i) {
+      const Gate<A> gate(p_.v_f.at[i], p_.b_f.at[i]);
+      now.f.at[i] = gate.template open<O::peephole>(forget.at[i], c.at[i]);
+      c.at[i] = next_state(candidate.at[i], now.f.at[i], c.at[i]);
+    }
+    keep = now;
+  }
+
+  SRU_DEVICE void back(const TileRow<T, NUM_STREAMS>& row, const Kept<T>& keep) {
+    const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
+    const Pack<T> reset = load(row.stream[RESET] + at_), skip = load(row.stream[SKIP] + at_);
+    const Pack<T> grad_h = load(row.stream[GRAD_H] + at_);
+    const Kept<T> then = keep;
+    Pack<T> d_candidate, d_forget, d_reset, d_skip;
+    for (int i = 0; i < N; ++i) {
+      const A before = then.before.at[i];
+      const Gate<A> gate(p_.v_r.at[i], p_.b_r.at[i]);
+      const A r = gate.template open<O::peephole>(reset.at[i], before);
+      const StepGradient<A> grad = transposed_step<O::activation>(
+          candidate.at[i], then.f.at[i], r, p_.scale * skip.at[i],
+          O::peephole ? p_.v_f.at[i] : A(0), O::peephole ? p_.v_r.at[i] : A(0), p_.mask.at[i],
+          before, c.at[i], grad_h.at[i], grad_c_.at[i]);
+      d_candidate.at[i] = grad.candidate;
+      d_forget.at[i] = grad.forget;
+      d_reset.at[i] = grad.reset;
+      d_skip.at[i] = p_.scale * grad.skip;
+      sum_v_f_.at[i] += grad.forget * before;
+      sum_v_r_.at[i] += grad.reset * before;
+      sum_b_f_.at[i] += grad.forget;
+      sum_b_r_.at[i] += grad.reset;
+      c.at[i] = before;
+    }
+    to_candidate_.put(d_candidate);
+    to_forget_.put(d_forget);
+    to_reset_.put(d_reset);
+    to_skip_.put(d_skip);
+  }
+
+  SRU_DEVICE void write_sums(const CudaBackwardArgs& args, const Tile<T>& tile) const {
+    tile.write(args.grad_c0, tile.sequence, grad_c_);
+    tile.write(args.sums, 4 * tile.sequence, sum_v_f_);
+    tile.write(args.sums, 4 * tile.sequence + 1, sum_v_r_);
+    tile.write(args.sums, 4 * tile.sequence + 2, sum_b_f_);
+    tile.write(args.sums, 4 * tile.sequence + 3, sum_b_r_);
+  }
+
+ private:
+  const Parameters<T> p_;
+  Pack<T> grad_c_;
+  Pack<T> sum_v_f_{}, sum_v_r_{}, sum_b_f_{}, sum_b_r_{};
+  Writer<T, O::unit> to_candidate_, to_forget_, to_reset_, to_skip_;
+  const int at_;
+};
+
+template <typename O>
+__global__ void __launch_bounds__(WARP_LANES)
+    backward_kernel(const __grid_constant__ CudaBackwardArgs args) {
+  using T = typename O::T;
+  // While one chunk is worked on, the next is on its way.
+  __shared__ TileRow<T, NUM_STREAMS> ring[2][CHUNK];
+  __shared__ Kept<T> kept[CHUNK][WARP_LANES];
+
+  const Tile<T> tile(args);
+  const Reader<T, NUM_STREAMS, O::unit> reader(args, tile);
   reader.clear(ring[0], 2 * CHUNK);
   const auto fetch = [&](int64_t chunk) {
     const int64_t begin = chunk * CHUNK;
@@ -34,102 +112,44 @@ __global__ void __launch_bounds__(LANES) backward(const __grid_constant__ Backwa
   fetch(last);
   fetch(last - 1);
   const auto saved = [&](int64_t chunk) {
-    return tile.read(chunk < 0 ? nullptr : in.saved, tile.sequence * chunks(in.steps) + chunk, 0);
+    return tile.read(chunk < 0 ? nullptr : args.saved,
+                     tile.sequence * chunks(args.steps) + chunk, 0);
   };
 
-  const Pack<T> v_f = tile.read(in.v, 0, 0), v_r = tile.read(in.v, 1, 0);
-  const Pack<T> b_f = tile.read(in.b, 0, 0), b_r = tile.read(in.b, 1, 0);
-  const Pack<T> mask = tile.read(in.mask, tile.sequence, 1);
-  const A scale = static_cast<A>(in.scale);
-  Pack<T> c = saved(last), grad_c = tile.read(in.grad_last, tile.sequence, 0);
-  Pack<T> sum_v_f{}, sum_v_r{}, sum_b_f{}, sum_b_r{};
-  const int64_t end = tile.length - 1;
-  Writer<T, O::unit> to_candidate(in.grads[CANDIDATE], tile, end, false);
-  Writer<T, O::unit> to_forget(in.grads[FORGET], tile, end, false);
-  Writer<T, O::unit> to_reset(in.grads[RESET], tile, end, false);
-  Writer<T, O::unit> to_skip(in.grads[SKIP], tile, end, false);
-
-  const int at = tile.lane * N;
-  const auto forth = [&](const Row<T, NUM_STREAMS>& row, Kept<T>& keep) {
-    const Pack<T> candidate = load(row.stream[CANDIDATE] + at);
-    const Pack<T> forget = load(row.stream[FORGET] + at);
-    Kept<T> now{c, {}};
-    for (int i = 0; i < N; ++i) {
-      const Gate<A> gate(v_f.at[i], b_f.at[i]);
-      now.f.at[i] = gate.template open<O::peephole>(forget.at[i], c.at[i]);
-      c.at[i] = next_state(candidate.at[i], now.f.at[i], c.at[i]);
-    }
-    keep = now;
-  };
-  const auto back = [&](const Row<T, NUM_STREAMS>& row, const Kept<T>& keep) {
-    const Pack<T> candidate = load(row.stream[CANDIDATE] + at);
-    const Pack<T> reset = load(row.stream[RESET] + at), skip = load(row.stream[SKIP] + at);
-    const Pack<T> grad_h = load(row.stream[GRAD_H] + at);
-    const Kept<T> then = keep;
-    Pack<T> d_candidate, d_forget, d_reset, d_skip;
-    for (int i = 0; i < N; ++i) {
-      const A before = then.before.at[i];
-      const Gate<A> gate(v_r.at[i], b_r.at[i]);
-      const A r = gate.template open<O::peephole>(reset.at[i], before);
-      const StepGradient<A> grad = transposed_step<O::activation>(
-          candidate.at[i], then.f.at[i], r, scale * skip.at[i], O::peephole ? v_f.at[i] : A(0),
-          O::peephole ? v_r.at[i] : A(0), mask.at[i], before, c.at[i], grad_h.at[i],
-          grad_c.at[i]);
-      d_candidate.at[i] = grad.candidate;
-      d_forget.at[i] = grad.forget;
-      d_reset.at[i] = grad.reset;
-      d_skip.at[i] = scale * grad.skip;
-      sum_v_f.at[i] += grad.forget * before;
-      sum_v_r.at[i] += grad.reset * before;
-      sum_b_f.at[i] += grad.forget;
-      sum_b_r.at[i] += grad.reset;
-      c.at[i] = before;
-    }
-    to_candidate.put(d_candidate);
-    to_forget.put(d_forget);
-    to_reset.put(d_reset);
-    to_skip.put(d_skip);
-  };
-
+  Walk<O> walk(args, tile, saved(last));
   for (int64_t chunk = last; chunk >= 0; --chunk) {
     wait<1>();
-    const Row<T, NUM_STREAMS>* const rows = ring[chunk & 1];
+    const TileRow<T, NUM_STREAMS>* const rows = ring[chunk & 1];
     const Pack<T> next = saved(chunk - 1);
     if (tile.length - chunk * CHUNK >= CHUNK) {
 #pragma unroll UNROLL
-      for (int t = 0; t < CHUNK; ++t) forth(rows[t], kept[t][tile.lane]);
+      for (int t = 0; t < CHUNK; ++t) walk.forth(rows[t], kept[t][tile.lane]);
 #pragma unroll UNROLL
-      for (int t = CHUNK - 1; t >= 0; --t) back(rows[t], kept[t][tile.lane]);
+      for (int t = CHUNK - 1; t >= 0; --t) walk.back(rows[t], kept[t][tile.lane]);
     } else {
       const int count = static_cast<int>(tile.length - chunk * CHUNK);
 #pragma unroll 1
-      for (int t = 0; t < count; ++t) forth(rows[t], kept[t][tile.lane]);
+      for (int t = 0; t < count; ++t) walk.forth(rows[t], kept[t][tile.lane]);
 #pragma unroll 1
-      for (int t = count - 1; t >= 0; --t) back(rows[t], kept[t][tile.lane]);
+      for (int t = count - 1; t >= 0; --t) walk.back(rows[t], kept[t][tile.lane]);
     }
     __syncwarp();
     fetch(chunk - 2);
-    c = next;
+    walk.c = next;
   }
 
-  tile.write(in.grad_c0, tile.sequence, grad_c);
-  tile.write(in.sums, 4 * tile.sequence, sum_v_f);
-  tile.write(in.sums, 4 * tile.sequence + 1, sum_v_r);
-  tile.write(in.sums, 4 * tile.sequence + 2, sum_b_f);
-  tile.write(in.sums, 4 * tile.sequence + 3, sum_b_r);
+  walk.write_sums(args, tile);
   for (int k = 0; k < 4; ++k) {
-    Writer<T, O::unit>::clear_padding(in.grads[k], tile, in.steps);
+    Writer<T, O::unit>::clear_padding(args.grads[k], tile, args.steps);
   }
 }
 
 }  // namespace
 
-cudaError_t run(const Backward& work, cudaStream_t stream) {
-  return with_type(work.type, [&](auto* stored) {
-    using T = std::remove_pointer_t<decltype(stored)>;
-    return with_options<T>(work, [&](auto options) {
-      return launch<T>(backward<T, decltype(options)>, work, stream);
-    });
+cudaError_t launch_backward(const CudaBackwardArgs& args, cudaStream_t stream) {
+  return with_options(args, [&](auto options) {
+    using O = decltype(options);
+    return launch<typename O::T>(backward_kernel<O>, args, stream);
   });
 }
 

@@ -9,14 +9,16 @@ namespace {
 constexpr int GROUP = 4, SLOTS = 8;
 static_assert(CHECKPOINT_STEPS % GROUP == 0);
 
-template <typename T, typename O>
-__global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward in) {
+template <typename O>
+__global__ void __launch_bounds__(WARP_LANES)
+    forward_kernel(const __grid_constant__ CudaForwardArgs args) {
+  using T = typename O::T;
   using A = Wide<T>;
   constexpr int N = CHANNELS<T>;
-  __shared__ Row<T, 4> ring[SLOTS][GROUP];
+  __shared__ TileRow<T, 4> ring[SLOTS][GROUP];
 
-  const Tile<T> tile(in);
-  const Reader<T, 4, O::unit> reader(in, tile);
+  const Tile<T> tile(args);
+  const Reader<T, 4, O::unit> reader(args, tile);
   reader.clear(ring[0], SLOTS * GROUP);
   const auto fetch = [&](int64_t begin, int slot) {
     reader.template fetch<GROUP>(ring[slot], begin, tile.length - begin);
@@ -25,36 +27,34 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
 #pragma unroll 1
   for (int slot = 0; slot < SLOTS - 1; ++slot) fetch(slot * GROUP, slot);
 
-  const Pack<T> v_f = tile.read(in.v, 0, 0), v_r = tile.read(in.v, 1, 0);
-  const Pack<T> b_f = tile.read(in.b, 0, 0), b_r = tile.read(in.b, 1, 0);
-  const Pack<T> mask = tile.read(in.mask, tile.sequence, 1);
-  const A scale = static_cast<A>(in.scale);
-  Pack<T> c = tile.read(in.c0, tile.sequence, 0);
-  Writer<T, O::unit> out(in.h, tile, 0, true);
+  const Parameters<T> p(args, tile);
+  Pack<T> c = tile.read(args.c0, tile.sequence, 0);
+  Writer<T, O::unit> out(args.h, tile, 0, true);
 
-  const auto step = [&](const Row<T, 4>& row) {
+  const auto step = [&](const TileRow<T, 4>& row) {
     const int at = tile.lane * N;
     const Pack<T> candidate = load(row.stream[CANDIDATE] + at);
     const Pack<T> forget = load(row.stream[FORGET] + at), reset = load(row.stream[RESET] + at);
     const Pack<T> skip = load(row.stream[SKIP] + at);
     Pack<T> h;
     for (int i = 0; i < N; ++i) {
-      const A f = Gate<A>(v_f.at[i], b_f.at[i]).template open<O::peephole>(forget.at[i], c.at[i]);
-      const A r = Gate<A>(v_r.at[i], b_r.at[i]).template open<O::peephole>(reset.at[i], c.at[i]);
+      const Gate<A> forget_gate(p.v_f.at[i], p.b_f.at[i]), reset_gate(p.v_r.at[i], p.b_r.at[i]);
+      const A f = forget_gate.template open<O::peephole>(forget.at[i], c.at[i]);
+      const A r = reset_gate.template open<O::peephole>(reset.at[i], c.at[i]);
       c.at[i] = next_state(candidate.at[i], f, c.at[i]);
-      h.at[i] = output<O::activation>(c.at[i], scale * skip.at[i], mask.at[i] * r);
+      h.at[i] = output<O::activation>(c.at[i], p.scale * skip.at[i], p.mask.at[i] * r);
     }
     out.put(h);
   };
 
   int slot = 0;
-  int64_t saved = tile.sequence * chunks(in.steps);
-  const int64_t end_of_saved = saved + chunks(in.steps);
+  int64_t saved = tile.sequence * chunks(args.steps);
+  const int64_t end_of_saved = saved + chunks(args.steps);
   for (int64_t begin = 0; begin < tile.length; begin += GROUP) {
     wait<SLOTS - 2>();
     fetch(begin + (SLOTS - 1) * GROUP, slot == 0 ? SLOTS - 1 : slot - 1);
-    if (in.saved && begin % CHECKPOINT_STEPS == 0) {
-      tile.write(in.saved, saved++, c);
+    if (args.saved && begin % CHECKPOINT_STEPS == 0) {
+      tile.write(args.saved, saved++, c);
     }
     if (begin + GROUP <= tile.length) {
 #pragma unroll
@@ -66,19 +66,17 @@ __global__ void __launch_bounds__(LANES) forward(const __grid_constant__ Forward
     slot = slot == SLOTS - 1 ? 0 : slot + 1;
   }
 
-  tile.write(in.last, tile.sequence, c);
-  Writer<T, O::unit>::clear_padding(in.h, tile, in.steps);
-  while (in.saved && saved < end_of_saved) tile.write(in.saved, saved++, Pack<T>{});
+  tile.write(args.last, tile.sequence, c);
+  Writer<T, O::unit>::clear_padding(args.h, tile, args.steps);
+  while (args.saved && saved < end_of_saved) tile.write(args.saved, saved++, Pack<T>{});
 }
 
 }  // namespace
 
-cudaError_t run(const Forward& work, cudaStream_t stream) {
-  return with_type(work.type, [&](auto* stored) {
-    using T = std::remove_pointer_t<decltype(stored)>;
-    return with_options<T>(work, [&](auto options) {
-      return launch<T>(forward<T, decltype(options)>, work, stream);
-    });
+cudaError_t launch_forward(const CudaForwardArgs& args, cudaStream_t stream) {
+  return with_options(args, [&](auto options) {
+    using O = decltype(options);
+    return launch<typename O::T>(forward_kernel<O>, args, stream);
   });
 }
 

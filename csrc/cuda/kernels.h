@@ -15,7 +15,7 @@ constexpr int64_t bytes(Type type) {
 }
 
 // A (B, T, D) tensor; strides count bytes, channels lie side by side.
-struct Sequences {
+struct CudaSequences {
   char* data = nullptr;  // null: there is none
   int64_t batch = 0, step = 0;
 };
@@ -23,37 +23,42 @@ struct Sequences {
 // Tensors that a kernel reads row by row.
 enum { CANDIDATE, FORGET, RESET, SKIP, GRAD_H, NUM_STREAMS };
 
-// All pointers are to the GPU's memory; those without a type are to the wide type of `type`.
-struct Inputs {
+// What both kernels read: B sequences, T steps, D channels (directions x hidden).
+//
+// All pointers are to the GPU's memory and borrowed from the operator's tensors, which may be freed
+// once the kernel has been started: torch hands their memory only to what follows on the stream.
+// Pointers without a type are to the wide type of `type`.
+struct CudaArgs {
   Type type;
   int64_t activation;
   int64_t batch, steps, directions, hidden;
-  Sequences streams[NUM_STREAMS];
-  const void* v;           // (2, D); null: no peephole
-  const void* b;           // (2, D)
-  const void* mask;        // (B, D); null: ones
-  const int64_t* lengths;  // (B,); null: all steps
+  CudaSequences streams[NUM_STREAMS];  // (B, T, D) each: planes of u or skip input, and grad_h
+  const void* v;           // (2, D) peephole weights of forget and reset; null: no peephole
+  const void* b;           // (2, D) biases of forget and reset
+  const void* mask;        // (B, D) factor of the update; null: ones
+  const int64_t* lengths;  // (B,) real steps; null: all
   double scale;            // of the skip
-  int64_t alignment;       // bytes, 16 at most, at multiples of which all rows start, those below too
+  int64_t alignment;       // bytes, 16 at most, at multiples of which all rows start, also those below
 };
 
-struct Forward : Inputs {
-  const void* c0;  // (B, D); null: zeros
-  Sequences h;
-  void* last;   // (B, D)
-  void* saved;  // (B, chunks, D): the state before every CHECKPOINT_STEPS-th step; null: not saved
+struct CudaForwardArgs : CudaArgs {
+  const void* c0;   // (B, D) the state before the first step; null: zeros
+  CudaSequences h;  // (B, T, D) written
+  void* last;       // (B, D) written: the state after the last real step
+  void* saved;      // (B, chunks(T), D) written: the state before every CHECKPOINT_STEPS-th step;
+                    // null: not saved
 };
 
-struct Backward : Inputs {
-  const void* saved;
-  const void* grad_last;  // (B, D); null: zeros
-  Sequences grads[4];     // of candidate, forget, reset and skip; the last may be none
-  void* sums;             // (B, 4, D): gradients of v and b
-  void* grad_c0;          // (B, D)
+struct CudaBackwardArgs : CudaArgs {
+  const void* saved;       // (B, chunks(T), D) what forward wrote
+  const void* grad_last;   // (B, D) gradient of the last state; null: zeros
+  CudaSequences grads[4];  // (B, T, D) written: of candidate, forget, reset and maybe skip
+  void* sums;              // (B, 4, D) written: gradients of v and b
+  void* grad_c0;           // (B, D) written
 };
 
 // Return at once; what is wrong with the launch, not with the run, comes back.
-cudaError_t run(const Forward& work, cudaStream_t stream);
-cudaError_t run(const Backward& work, cudaStream_t stream);
+cudaError_t launch_forward(const CudaForwardArgs& args, cudaStream_t stream);
+cudaError_t launch_backward(const CudaBackwardArgs& args, cudaStream_t stream);
 
 }  // namespace srulight::cuda

@@ -18,53 +18,39 @@ SRU_INLINE float hyperbolic_tangent(float x) {
 
 namespace cuda {
 
-constexpr int LANES = 32;
+constexpr int WARP_LANES = 32;
 
-// Half types are stored narrow and computed wide, two channels to a lane.
+// Two channels of a half type to a lane, one of the others.
 template <typename T>
-struct Traits;
-template <>
-struct Traits<float> {
-  using Wide = float;
-  static constexpr int channels = 1;
-};
-template <>
-struct Traits<double> {
-  using Wide = double;
+struct Traits {
   static constexpr int channels = 1;
 };
 template <>
 struct Traits<__half> {
-  using Wide = float;
   static constexpr int channels = 2;
-  static SRU_DEVICE float widen(__half x) { return __half2float(x); }
-  static SRU_DEVICE __half narrow(float x) { return __float2half_rn(x); }
-  static SRU_DEVICE float2 widen(__half2 x) { return __half22float2(x); }
-  static SRU_DEVICE __half2 narrow(float x, float y) { return __floats2half2_rn(x, y); }
   using Pair = __half2;
+  static SRU_DEVICE float2 widen(__half2 x) { return __half22float2(x); }
+  static SRU_DEVICE __half narrow(float x) { return __float2half_rn(x); }
+  static SRU_DEVICE __half2 narrow(float x, float y) { return __floats2half2_rn(x, y); }
 };
 template <>
 struct Traits<__nv_bfloat16> {
-  using Wide = float;
   static constexpr int channels = 2;
-  static SRU_DEVICE float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
-  static SRU_DEVICE __nv_bfloat16 narrow(float x) { return __float2bfloat16_rn(x); }
+  using Pair = __nv_bfloat162;
   // One instruction a number; the toolkit's own function takes two for the second.
   static SRU_DEVICE float2 widen(__nv_bfloat162 x) {
     const unsigned bits = *reinterpret_cast<const unsigned*>(&x);
     return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
   }
+  static SRU_DEVICE __nv_bfloat16 narrow(float x) { return __float2bfloat16_rn(x); }
   static SRU_DEVICE __nv_bfloat162 narrow(float x, float y) { return __floats2bfloat162_rn(x, y); }
-  using Pair = __nv_bfloat162;
 };
 
-template <typename T>
-using Wide = typename Traits<T>::Wide;
 // Channels of a lane, and of a warp.
 template <typename T>
 constexpr int CHANNELS = Traits<T>::channels;
 template <typename T>
-constexpr int WIDTH = LANES * CHANNELS<T>;
+constexpr int WIDTH = WARP_LANES * CHANNELS<T>;
 
 // What rows are copied and written in: 16 bytes, a lane's channels, or single numbers.
 enum Unit { VECTORS, PACKS, NUMBERS };

@@ -4,16 +4,11 @@
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
-#include <torch/csrc/stable/ops.h>
-
-#include <deque>
-#include <utility>
 
 namespace srulight {
 namespace {
 
-using cuda::Sequences;
-using cuda::Type;
+using namespace cuda;
 using torch::headeronly::ScalarType;
 
 Type type_of(const Tensor& t) {
@@ -21,72 +16,68 @@ Type type_of(const Tensor& t) {
     case ScalarType::Float: return Type::FLOAT;
     case ScalarType::Double: return Type::DOUBLE;
     case ScalarType::BFloat16: return Type::BFLOAT16;
-    case ScalarType::Half: return Type::HALF;
-    default: refuse("u must be float32, float64, bfloat16 or float16");
+    default: return Type::HALF;
   }
 }
 
 // As the kernels want it: in bytes, without a type, and whether they read or write.
-Sequences sequences(const void* data, int64_t batch, int64_t step, int64_t offset, Type type) {
-  const int64_t size = cuda::bytes(type);
-  char* const start = static_cast<char*>(const_cast<void*>(data));
-  return {start + offset * size, batch * size, step * size};
+CudaSequences sequences(const void* data, int64_t batch, int64_t step, Type type) {
+  return {.data = static_cast<char*>(const_cast<void*>(data)),
+          .batch = batch * bytes(type),
+          .step = step * bytes(type)};
 }
-Sequences reading(const Tensor& t, Type type) {
-  return sequences(t.const_data_ptr(), t.stride(0), t.stride(1), 0, type);
+CudaSequences reading(const Tensor& t, Type type) {
+  return sequences(t.const_data_ptr(), t.stride(0), t.stride(1), type);
 }
-Sequences writing(Tensor& t, Type type, int64_t offset = 0) {
-  return sequences(t.mutable_data_ptr(), t.stride(0), t.stride(1), offset, type);
+CudaSequences writing(Tensor& t, Type type) {
+  return sequences(t.mutable_data_ptr(), t.stride(0), t.stride(1), type);
+}
+// A plane of u or of its gradient.
+CudaSequences moved(CudaSequences s, int64_t channels, Type type) {
+  s.data += channels * bytes(type);
+  return s;
 }
 
+// Of a packed tensor; null: there is none.
+const void* numbers(const OptionalTensor& t) { return t ? t->const_data_ptr() : nullptr; }
+
 // The largest power of two, 16 at most, that divides `before` and where rows start.
-int64_t alignment(int64_t before, const Sequences& s) {
+int64_t alignment(int64_t before, const CudaSequences& s) {
   const int64_t all = before | reinterpret_cast<intptr_t>(s.data) | s.batch | s.step;
   return all & -all;
 }
 
 // What forward and backward read alike.
-class Reading {
- public:
-  Reading(const Planes& u, const Arguments& a, const Sizes& n, Type type) {
-    for (int64_t k = 0; k < n.planes; ++k) {
-      inputs.streams[k] = sequences(u.data, u.batch, u.step, k * u.plane, type);
-    }
-    if (a.skip) inputs.streams[cuda::SKIP] = reading(keep(with_packed_channels(*a.skip)), type);
-    inputs.type = type;
-    inputs.activation = a.activation;
-    inputs.batch = n.batch;
-    inputs.steps = n.steps;
-    inputs.directions = n.directions;
-    inputs.hidden = n.hidden;
-    inputs.v = packed(a.v);
-    inputs.b = packed(a.b);
-    inputs.mask = packed(a.mask);
-    inputs.lengths = static_cast<const int64_t*>(packed(a.lengths));
-    inputs.scale = a.skip ? a.scale : 1.0;
-    // What the operators allocate is packed, and so as well aligned as rows of this size can be.
-    inputs.alignment = alignment(16, {nullptr, 0, n.hidden * cuda::bytes(type)});
-    for (const Sequences& s : inputs.streams) inputs.alignment = alignment(inputs.alignment, s);
-  }
+CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type type) {
+  CudaArgs args{.type = type,
+                .activation = a.activation,
+                .batch = n.batch,
+                .steps = n.steps,
+                .directions = n.directions,
+                .hidden = n.hidden,
+                .streams = {},
+                .v = numbers(a.v),
+                .b = numbers(a.b),
+                .mask = numbers(a.mask),
+                .lengths = static_cast<const int64_t*>(numbers(a.lengths)),
+                .scale = a.skip ? a.scale : 1.0,
+                // What the operators allocate is packed, and so as well aligned as rows of this
+                // size can be.
+                .alignment = alignment(16, {nullptr, 0, n.hidden * bytes(type)})};
+  const CudaSequences all = sequences(u.data, u.batch, u.step, type);
+  for (int64_t k = 0; k < n.planes; ++k) args.streams[k] = moved(all, k * u.plane, type);
+  if (a.skip) args.streams[SKIP] = reading(*a.skip, type);
+  for (const CudaSequences& s : args.streams) args.alignment = alignment(args.alignment, s);
+  return args;
+}
 
-  const void* packed(const OptionalTensor& t) {
-    return t ? keep(torch::stable::contiguous(*t)).const_data_ptr() : nullptr;
-  }
-
-  cuda::Inputs inputs;
-
- private:
-  const Tensor& keep(Tensor t) { return kept_.emplace_back(std::move(t)); }
-  std::deque<Tensor> kept_;  // what the pointers point into
-};
-
-template <typename Work>
-void run(const Work& work, const Tensor& on) {
+template <typename Args>
+void run(cudaError_t (*launch)(const Args&, cudaStream_t), const Args& args, const Tensor& on) {
   const int32_t device = on.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);
   void* stream;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
-  const cudaError_t error = cuda::run(work, static_cast<cudaStream_t>(stream));
+  const cudaError_t error = launch(args, static_cast<cudaStream_t>(stream));
   SRU_CHECK(error == cudaSuccess, "srulight's CUDA kernel could not be started: ",
             cudaGetErrorString(error));
 }
@@ -95,31 +86,30 @@ void run(const Work& work, const Tensor& on) {
 
 void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Outputs& out) {
   const Type type = type_of(out.h);
-  Reading in(u, arguments, n, type);
-  cuda::Forward work{in.inputs};
-  work.c0 = in.packed(arguments.c0);
-  work.h = writing(out.h, type);
-  work.last = out.last.mutable_data_ptr();
-  work.saved = out.c ? out.c->mutable_data_ptr() : nullptr;
-  run(work, out.h);
+  CudaForwardArgs args{cuda_args(u, arguments, n, type)};
+  args.c0 = numbers(arguments.c0);
+  args.h = writing(out.h, type);
+  args.last = out.last.mutable_data_ptr();
+  args.saved = out.c ? out.c->mutable_data_ptr() : nullptr;
+  run(launch_forward, args, out.h);
 }
 
 void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const Tensor& c,
               const Tensor& grad_h, const OptionalTensor& grad_last, Gradients& out) {
   const Type type = type_of(out.u);
-  Reading in(u, arguments, n, type);
-  cuda::Backward work{in.inputs};
-  work.streams[cuda::GRAD_H] = reading(grad_h, type);
-  work.saved = c.const_data_ptr();
-  work.grad_last = in.packed(grad_last);
+  CudaBackwardArgs args{cuda_args(u, arguments, n, type)};
+  args.streams[GRAD_H] = reading(grad_h, type);
+  args.saved = c.const_data_ptr();
+  args.grad_last = numbers(grad_last);
+  const CudaSequences grad_u = writing(out.u, type);
   for (int64_t k = 0; k < n.planes; ++k) {
-    work.grads[k] = writing(out.u, type, k * out.u.stride(2));
+    args.grads[k] = moved(grad_u, k * out.u.stride(2), type);
   }
-  if (out.skip) work.grads[cuda::SKIP] = writing(*out.skip, type);
-  work.sums = out.sums.mutable_data_ptr();
-  work.grad_c0 = out.c0.mutable_data_ptr();
-  work.alignment = alignment(work.alignment, work.streams[cuda::GRAD_H]);
-  run(work, out.u);
+  if (out.skip) args.grads[SKIP] = writing(*out.skip, type);
+  args.sums = out.sums.mutable_data_ptr();
+  args.grad_c0 = out.c0.mutable_data_ptr();
+  args.alignment = alignment(args.alignment, args.streams[GRAD_H]);
+  run(launch_backward, args, out.u);
 }
 
 }  // namespace srulight

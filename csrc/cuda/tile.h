@@ -24,20 +24,20 @@ struct Tile {
   int count;       // its channels
   bool backwards;  // steps are processed from right to left
 
-  SRU_DEVICE explicit Tile(const Inputs& in) {
-    const int64_t tiles = (in.hidden + WIDTH<T> - 1) / WIDTH<T>;
+  SRU_DEVICE explicit Tile(const CudaArgs& args) {
+    const int64_t tiles = (args.hidden + WIDTH<T> - 1) / WIDTH<T>;
     const int64_t rest = blockIdx.x / tiles;
     const int64_t offset = blockIdx.x % tiles * WIDTH<T>;
     lane = threadIdx.x;
-    backwards = rest % in.directions == 1;
-    sequence = rest / in.directions;
-    channels = in.directions * in.hidden;
-    first = rest % in.directions * in.hidden + offset;
-    width = static_cast<int>(min(in.hidden - offset, static_cast<int64_t>(WIDTH<T>)));
+    backwards = rest % args.directions == 1;
+    sequence = rest / args.directions;
+    channels = args.directions * args.hidden;
+    first = rest % args.directions * args.hidden + offset;
+    width = static_cast<int>(min(args.hidden - offset, static_cast<int64_t>(WIDTH<T>)));
     mine = first + lane * CHANNELS<T>;
     count = max(0, min(width - lane * CHANNELS<T>, CHANNELS<T>));
-    length = in.lengths ? in.lengths[sequence] : in.steps;
-    assert(length >= 0 && length <= in.steps && "lengths must be 0 to the number of steps");
+    length = args.lengths ? args.lengths[sequence] : args.steps;
+    assert(length >= 0 && length <= args.steps && "lengths must be 0 to the number of steps");
   }
 
   // Of a (rows, D) tensor in the wide type; what lies beyond the tile, or nowhere, is `other`.
@@ -56,12 +56,27 @@ struct Tile {
   }
 };
 
+// The parameters of a lane's channels.
+template <typename T>
+struct Parameters {
+  Pack<T> v_f, v_r, b_f, b_r, mask;
+  Wide<T> scale;
+
+  SRU_DEVICE Parameters(const CudaArgs& args, const Tile<T>& tile)
+      : v_f(tile.read(args.v, 0, 0)),
+        v_r(tile.read(args.v, 1, 0)),
+        b_f(tile.read(args.b, 0, 0)),
+        b_r(tile.read(args.b, 1, 0)),
+        mask(tile.read(args.mask, tile.sequence, 1)),
+        scale(static_cast<Wide<T>>(args.scale)) {}
+};
+
 // A tensor as one lane writes it, step by step from `step` on, forth or back in the order of
 // processing.
 template <typename T, Unit unit>
 class Writer {
  public:
-  SRU_DEVICE Writer(const Sequences& to, const Tile<T>& tile, int64_t step, bool forth)
+  SRU_DEVICE Writer(const CudaSequences& to, const Tile<T>& tile, int64_t step, bool forth)
       : row_(to.data), stride_(tile.backwards == forth ? -to.step : to.step), count_(0) {
     if (!to.data || tile.length == 0) return;
     const int64_t t = tile.backwards ? tile.length - 1 - step : step;
@@ -74,7 +89,8 @@ class Writer {
   }
 
   // Fills the steps beyond a sequence's last real one.
-  static SRU_DEVICE void clear_padding(const Sequences& to, const Tile<T>& tile, int64_t steps) {
+  static SRU_DEVICE void clear_padding(const CudaSequences& to, const Tile<T>& tile,
+                                       int64_t steps) {
     if (!to.data) return;
     char* row = to.data + tile.sequence * to.batch + tile.mine * sizeof(T);
     for (int64_t t = tile.length; t < steps; ++t) {
@@ -90,7 +106,7 @@ class Writer {
 
 // One step of a tile in shared memory.
 template <typename T, int streams>
-struct alignas(16) Row {
+struct alignas(16) TileRow {
   T stream[streams][WIDTH<T>];
 };
 
@@ -100,14 +116,14 @@ struct alignas(16) Row {
 template <typename T, int streams, Unit unit>
 class Reader {
  public:
-  SRU_DEVICE Reader(const Inputs& in, const Tile<T>& tile) {
+  SRU_DEVICE Reader(const CudaArgs& args, const Tile<T>& tile) {
     for (int i = 0; i < EACH; ++i) {
-      const int index = tile.lane + i * LANES, stream = index / IN_STREAM;
+      const int index = tile.lane + i * WARP_LANES, stream = index / IN_STREAM;
       const int channel = index % IN_STREAM * NUMBERS_OF_UNIT;
       offset_[i] = index * BYTES;
       count_[i] = 0;
-      if (stream < streams && in.streams[stream].data && tile.length > 0) {
-        const Sequences& s = in.streams[stream];
+      if (stream < streams && args.streams[stream].data && tile.length > 0) {
+        const CudaSequences& s = args.streams[stream];
         count_[i] = max(0, min(tile.width - channel, NUMBERS_OF_UNIT));
         from_[i] = s.data + tile.sequence * s.batch + (tile.first + channel) * sizeof(T);
         if (tile.backwards) from_[i] += (tile.length - 1) * s.step;
@@ -117,7 +133,7 @@ class Reader {
   }
 
   // Zeros where no copy will ever go.
-  SRU_DEVICE void clear(Row<T, streams>* rows, int count) const {
+  SRU_DEVICE void clear(TileRow<T, streams>* rows, int count) const {
     for (int i = 0; i < EACH; ++i) {
       if (offset_[i] >= static_cast<int>(sizeof(*rows)) || count_[i] == NUMBERS_OF_UNIT) continue;
 #pragma unroll 1
@@ -130,7 +146,7 @@ class Reader {
 
   // Starts to copy the first `count` of `steps` steps from `begin` on. They are there after `wait`.
   template <int steps>
-  SRU_DEVICE void fetch(Row<T, streams>* rows, int64_t begin, int64_t count) const {
+  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int64_t begin, int64_t count) const {
     for (int i = 0; i < EACH; ++i) {
       if (count_[i] == 0) continue;
       const char* from = from_[i] + begin * step_[i];
@@ -160,7 +176,7 @@ class Reader {
   static constexpr int NUMBERS_OF_UNIT = unit == VECTORS ? 16 / sizeof(T) : CHANNELS<T>;
   static constexpr int BYTES = NUMBERS_OF_UNIT * sizeof(T);
   static constexpr int IN_STREAM = WIDTH<T> / NUMBERS_OF_UNIT;
-  static constexpr int EACH = (streams * IN_STREAM + LANES - 1) / LANES;
+  static constexpr int EACH = (streams * IN_STREAM + WARP_LANES - 1) / WARP_LANES;
 
   const char* from_[EACH];
   int64_t step_[EACH];
@@ -176,56 +192,55 @@ SRU_DEVICE void wait() {
 }
 
 // Starts a kernel with a warp for every tile; nothing to do is done.
-template <typename T, typename Work>
-cudaError_t launch(void (*kernel)(Work), const Work& work, cudaStream_t stream) {
-  const int64_t tiles =
-      work.batch * work.directions * ((work.hidden + WIDTH<T> - 1) / WIDTH<T>);
+template <typename T, typename Args>
+cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) {
+  const int64_t tiles = args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
   if (tiles == 0) return cudaSuccess;
   if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(tiles));
-  config.blockDim = dim3(LANES);
+  config.blockDim = dim3(WARP_LANES);
   config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, work);
+  return cudaLaunchKernelEx(&config, kernel, args);
 }
 
-// What a kernel is compiled for, besides a type.
-template <int64_t activation_, bool peephole_, Unit unit_>
+// What a kernel is compiled for.
+template <typename T_, int64_t activation_, bool peephole_, Unit unit_>
 struct Options {
+  using T = T_;
   static constexpr int64_t activation = activation_;
   static constexpr bool peephole = peephole_;
   static constexpr Unit unit = unit_;
 };
 
-template <bool peephole, Unit unit, typename F>
-cudaError_t with_activation(int64_t activation, const F& f) {
-  if (activation == TANH) return f(Options<TANH, peephole, unit>());
-  if (activation == RELU) return f(Options<RELU, peephole, unit>());
-  return f(Options<IDENTITY, peephole, unit>());
+template <typename T, bool peephole, Unit unit, typename F>
+cudaError_t with_unit(const CudaArgs& args, const F& f) {
+  return with_activation(args.activation, [&](auto activation) {
+    return f(Options<T, decltype(activation)::value, peephole, unit>());
+  });
 }
 
-// Calls f with the options of a run. Only with vectors no peephole saves anything: else it is one
-// of zeros.
+// Only with vectors no peephole saves anything: else it is one of zeros.
 template <typename T, typename F>
-cudaError_t with_options(const Inputs& in, const F& f) {
-  if (in.alignment == 16 && !in.v) return with_activation<false, VECTORS>(in.activation, f);
-  if (in.alignment == 16) return with_activation<true, VECTORS>(in.activation, f);
+cudaError_t with_type(const CudaArgs& args, const F& f) {
+  if (args.alignment == 16 && !args.v) return with_unit<T, false, VECTORS>(args, f);
+  if (args.alignment == 16) return with_unit<T, true, VECTORS>(args, f);
   if constexpr (CHANNELS<T> > 1) {
-    if (in.alignment % (CHANNELS<T> * sizeof(T)) != 0) {
-      return with_activation<true, NUMBERS>(in.activation, f);
+    if (args.alignment % (CHANNELS<T> * sizeof(T)) != 0) {
+      return with_unit<T, true, NUMBERS>(args, f);
     }
   }
-  return with_activation<true, PACKS>(in.activation, f);
+  return with_unit<T, true, PACKS>(args, f);
 }
 
-// Calls f with a null pointer to the stored type.
+// Calls f with the options of a run.
 template <typename F>
-cudaError_t with_type(Type type, const F& f) {
-  switch (type) {
-    case Type::FLOAT: return f(static_cast<float*>(nullptr));
-    case Type::DOUBLE: return f(static_cast<double*>(nullptr));
-    case Type::BFLOAT16: return f(static_cast<__nv_bfloat16*>(nullptr));
-    default: return f(static_cast<__half*>(nullptr));
+cudaError_t with_options(const CudaArgs& args, const F& f) {
+  switch (args.type) {
+    case Type::FLOAT: return with_type<float>(args, f);
+    case Type::DOUBLE: return with_type<double>(args, f);
+    case Type::BFLOAT16: return with_type<__nv_bfloat16>(args, f);
+    default: return with_type<__half>(args, f);
   }
 }
 

@@ -14,9 +14,9 @@ from srulight.ops.sru import (
     cast,
     define_everywhere,
     fake_outputs,
-    keep,
     needs_gradient,
     recurrence_backward,
+    save_for_backward,
     transformed,
 )
 
@@ -60,7 +60,7 @@ class _Layer(torch.autograd.Function):
         ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
         u = _gates(linear(x, weight), b)
         h, last, c = torch.ops.srulight.sru.default(u, *rest)
-        keep(ctx, tuple(options), u, skip, v, b, mask, lengths, c, x, weight)
+        save_for_backward(ctx, tuple(options), u, skip, v, b, mask, lengths, c, x, weight)
         return h, last
 
     @staticmethod
@@ -84,7 +84,7 @@ class _Layer(torch.autograd.Function):
 
 
 # With autocast, so few sequences that to cast the weight takes longer than a step without.
-_FEW = 8
+_FEW_SEQUENCES = 8
 
 
 def sru_layer(
@@ -128,7 +128,7 @@ def sru_layer(
     # There is no autocast on meta, and to ask for it is an error.
     if dtype != torch.float64 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
         dtype = out_dtype = torch.get_autocast_dtype(x.device.type)
-        if step and not save and not compiling and x.size(0) <= _FEW:
+        if step and not save and not compiling and x.size(0) <= _FEW_SEQUENCES:
             dtype = weight.dtype
     skips_input = skip is x
     inputs, weight, skip = cast(dtype, x, weight, skip)

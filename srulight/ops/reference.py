@@ -31,19 +31,25 @@ def _slope(c: Tensor, activation: int) -> Tensor:
 
 
 def _inputs(
-    u: Tensor, skip: Tensor | None, v: Tensor | None, mask: Tensor | None, scale: float
-) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-    """Widens everything and fills what is absent: gates, scaled skip, v and mask."""
+    u: Tensor,
+    skip: Tensor | None,
+    v: Tensor | None,
+    mask: Tensor | None,
+    lengths: Tensor | None,
+    scale: float,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor, Tensor]:
+    """Widens everything and fills what is absent: gates, scaled skip, v, mask and lengths."""
     dtype = wide(u.dtype)
     gates = list(u.to(dtype).unbind(2))
     if len(gates) == 4:
         skip = gates.pop()
     else:
         skip = torch.zeros_like(gates[0]) if skip is None else skip.to(dtype) * scale
-    batch, _, channels = skip.shape
+    batch, steps, channels = skip.shape
     v = skip.new_zeros(2, channels) if v is None else v
     mask = skip.new_ones(batch, channels) if mask is None else mask
-    return gates, skip, v, mask
+    lengths = torch.full((batch,), steps, device=u.device) if lengths is None else lengths
+    return gates, skip, v, mask, lengths
 
 
 def _directions(steps: int, channels: int, bidirectional: bool) -> list[tuple[range, slice]]:
@@ -90,9 +96,7 @@ def sru(
         (0, 0, D) unless ``save``.
     """
     batch, steps, _, channels = u.shape
-    gates, skip, v, mask = _inputs(u, skip, v, mask, scale)
-    if lengths is None:
-        lengths = torch.full((batch,), steps, device=u.device)
+    gates, skip, v, mask, lengths = _inputs(u, skip, v, mask, lengths, scale)
     valid = valid_steps(lengths, steps)
     outputs, lasts, saved = [], [], []
     for order, part in _directions(steps, channels, bidirectional):
@@ -119,20 +123,45 @@ def sru(
     )
 
 
+def _recompute(
+    order: range, candidate: Tensor, forget: Tensor, v: Tensor, b: Tensor, c: Tensor, valid: Tensor
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Goes forth over one direction again, from its first state.
+
+    Gates are (B, T, N), ``v`` and ``b`` (2, N), ``c`` (B, N), ``valid`` (B, T).
+
+    Returns:
+        The state before each step and its forget gate, and the state after the last.
+    """
+    before, forget_gates = [c] * len(order), [c] * len(order)
+    for t in order:
+        before[t] = c
+        f = forget_gates[t] = torch.sigmoid(forget[:, t] + v[0] * c + b[0])
+        c = torch.where(valid[:, t].unsqueeze(-1), f * c + (1 - f) * candidate[:, t], c)
+    return before, forget_gates, c
+
+
+def _transposed_step(
+    candidate: Tensor, f: Tensor, r: Tensor, skip: Tensor, v: Tensor, mask: Tensor,
+    previous: Tensor, c: Tensor, grad_h: Tensor, grad_c: Tensor, activation: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gives the gradients of candidate, forget, reset and skip, and of the state before a step.
+
+    ``previous`` and ``c`` are the states before and after it; ``grad_c`` reaches c from later
+    steps. All are (B, N), v is (2, N).
+    """
+    total = grad_h * mask * r * _slope(c, activation) + grad_c
+    d_reset = grad_h * mask * (_activate(c, activation) - skip) * r * (1 - r)
+    d_forget = total * (previous - candidate) * f * (1 - f)
+    carry = total * f + d_forget * v[0] + d_reset * v[1]
+    return total * (1 - f), d_forget, d_reset, grad_h * (1 - mask * r), carry
+
+
 def sru_backward(
-    u: Tensor,
-    skip: Tensor | None,
-    v: Tensor | None,
-    b: Tensor,
-    mask: Tensor | None,
-    lengths: Tensor | None,
-    c: Tensor,
-    grad_h: Tensor,
-    grad_last: Tensor | None,
-    scale: float,
-    activation: int,
-    bidirectional: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    u: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor, mask: Tensor | None,
+    lengths: Tensor | None, c: Tensor, grad_h: Tensor, grad_last: Tensor | None,
+    scale: float, activation: int, bidirectional: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Runs the recurrence's transpose. Given the states, it is a linear scan backwards in time.
 
     Args: as :func:`sru`, and
@@ -146,44 +175,30 @@ def sru_backward(
     """
     batch, steps, planes, channels = u.shape
     has_skip = skip is not None
-    gates, skip, v, mask = _inputs(u, skip, v, mask, scale)
+    gates, skip, v, mask, lengths = _inputs(u, skip, v, mask, lengths, scale)
     grad_h = grad_h.to(skip.dtype)
-    if lengths is None:
-        lengths = torch.full((batch,), steps, device=u.device)
     valid = valid_steps(lengths, steps)
     grad_u = skip.new_zeros(batch, steps, planes, channels)
     grad_skip = skip.new_zeros(skip.shape)  # contiguous, whatever skip is
     sums = skip.new_zeros(4, channels)
     grad_c0 = torch.zeros_like(mask) if grad_last is None else grad_last.clone()
-    for order, part in _directions(steps, channels, bidirectional):
+    for order, part in _directions(steps, channels, bidirectional) if steps else ():
         candidate, forget, reset = (gate[..., part] for gate in gates)
-        m = mask[:, part]
-        state = c[:, 0, part] if steps else mask
-        before = {}
-        for t in order:
-            before[t] = state
-            f = torch.sigmoid(forget[:, t] + v[0, part] * state + b[0, part])
-            new = f * state + (1 - f) * candidate[:, t]
-            state = torch.where(valid[:, t].unsqueeze(-1), new, state)
+        own_v, own_b, first = v[:, part], b[:, part], c[:, 0, part]
+        before, f, now = _recompute(order, candidate, forget, own_v, own_b, first, valid)
         for t in reversed(order):
-            previous, now, state = before[t], state, before[t]
+            r = torch.sigmoid(reset[:, t] + own_v[1] * before[t] + own_b[1])
+            *grads, carry = _transposed_step(
+                candidate[:, t], f[t], r, skip[:, t, part], own_v, mask[:, part], before[t], now,
+                grad_h[:, t, part], grad_c0[:, part], activation,
+            )  # fmt: skip
+            now = before[t]
             real = valid[:, t].unsqueeze(-1)
-            xt, gh, grad_c = skip[:, t, part], grad_h[:, t, part], grad_c0[:, part]
-            f = torch.sigmoid(forget[:, t] + v[0, part] * previous + b[0, part])
-            r = torch.sigmoid(reset[:, t] + v[1, part] * previous + b[1, part])
-            total = gh * m * r * _slope(now, activation) + grad_c
-            d_reset = gh * m * (_activate(now, activation) - xt) * r * (1 - r)
-            d_forget = total * (previous - candidate[:, t]) * f * (1 - f)
-            d_candidate = total * (1 - f)
-            d_skip = gh * (1 - m * r)
-            carry = total * f + d_forget * v[0, part] + d_reset * v[1, part]
-            d_candidate, d_forget, d_reset, d_skip = (
-                torch.where(real, d, 0) for d in (d_candidate, d_forget, d_reset, d_skip)
-            )
-            grad_c0[:, part] = torch.where(real, carry, grad_c)
+            grad_c0[:, part] = torch.where(real, carry, grad_c0[:, part])
+            d_candidate, d_forget, d_reset, d_skip = (torch.where(real, d, 0) for d in grads)
             grad_u[:, t, :3, part] = torch.stack((d_candidate, d_forget, d_reset), 1)
             grad_skip[:, t, part] = d_skip
-            for k, d in enumerate((d_forget * previous, d_reset * previous, d_forget, d_reset)):
+            for k, d in enumerate((d_forget * now, d_reset * now, d_forget, d_reset)):
                 sums[k, part] += d.sum(0)
     if planes == 4:
         grad_u[:, :, 3] = grad_skip

@@ -43,7 +43,7 @@ def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[
     operator = getattr(torch.ops.srulight, name).default
     names = [argument.name for argument in operator._schema.arguments]
 
-    def first(*arguments: Any) -> Any:  # noqa: ANN401
+    def load_and_run(*arguments: Any) -> Any:  # noqa: ANN401
         _refuse_unlike(names, arguments)
         if extension.load(arguments[0].device.type):
             return operator(*arguments)
@@ -53,7 +53,7 @@ def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[
         _refuse_unlike(names, arguments)
         return fake(*arguments)
 
-    torch.library.impl(f"srulight::{name}", "CompositeExplicitAutograd", first)
+    torch.library.impl(f"srulight::{name}", "CompositeExplicitAutograd", load_and_run)
     torch.library.register_fake(f"srulight::{name}", checked_fake)
 
 
@@ -102,17 +102,17 @@ def _fake_backward(
     )
 
 
-def keep(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
+def save_for_backward(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
     """Keeps for :func:`recurrence_backward`: u, skip, v, b, mask, lengths, c, and what follows."""
     ctx.scale, ctx.activation, ctx.bidirectional, ctx.save = options
     ctx.save_for_backward(*tensors)
     ctx.set_materialize_grads(False)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
     u, skip, v, b, c0, mask, lengths, *options = inputs
     ctx.has_c0 = c0 is not None
-    keep(ctx, tuple(options), u, skip, v, b, mask, lengths, output[2])
+    save_for_backward(ctx, tuple(options), u, skip, v, b, mask, lengths, output[2])
 
 
 def recurrence_backward(
@@ -164,10 +164,10 @@ def _register_gradients() -> None:
     try:
         make = torch._library.autograd.make_autograd_impl
         formula = make(
-            torch.ops.srulight.sru.default, torch._library.autograd.Info(_backward, _setup)
+            torch.ops.srulight.sru.default, torch._library.autograd.Info(_backward, _setup_context)
         )
     except AttributeError:  # both are private to torch: without them only our functions transform
-        torch.library.register_autograd("srulight::sru", _backward, setup_context=_setup)
+        torch.library.register_autograd("srulight::sru", _backward, setup_context=_setup_context)
         return
 
     def differentiable(keys: Any, *arguments: Any) -> Any:  # noqa: ANN401
