@@ -57,7 +57,7 @@ def test_encoder_by_short_name() -> None:
     )
     made = encoder(cli)
     assert isinstance(made, LSTM)
-    assert made.lstm.num_layers == 3
+    assert made.rnn.num_layers == 3
 
 
 def test_encoder_by_import_path() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srulight.data.resumable_loader import ResumableLoader
-from srulight.data.samplers import BucketBatchSampler, LengthBatchSampler
+from srulight.data.samplers import BucketBatchSampler, SimilarLengthSampler
 from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
 
 IGNORED = -100
@@ -93,7 +93,7 @@ class TaskData(LightningDataModule, ABC):
         examples: What the examples are called, in the plural.
     """
 
-    sampler: ClassVar[type[BucketBatchSampler | LengthBatchSampler]] = BucketBatchSampler
+    sampler: ClassVar[type[SimilarLengthSampler]] = BucketBatchSampler
     examples: ClassVar[str] = "examples"
 
     def __init__(
@@ -199,7 +199,7 @@ class TaskData(LightningDataModule, ABC):
     def sharded(
         self,
         dataset: BatchDataset[_T],
-        sampler: type[BucketBatchSampler | LengthBatchSampler],
+        sampler: type[SimilarLengthSampler],
         size: int,
         split: Split,
     ) -> ResumableLoader[_T]:

@@ -2,11 +2,10 @@
 
 from torch import Tensor, nn
 
-from srulight.encoders._padded import encode_padded, nothing
-from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.encoders._torch_recurrent import TorchRecurrent
 
 
-class GRU(Recurrent):
+class GRU(TorchRecurrent):
     """PyTorch's GRU behind the encoder interface.
 
     Cho et al. (2014), Learning Phrase Representations using RNN Encoder-Decoder, EMNLP; gates as
@@ -21,6 +20,8 @@ class GRU(Recurrent):
         dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
     """
 
+    states = 1
+
     def __init__(
         self,
         input_size: int,
@@ -31,25 +32,7 @@ class GRU(Recurrent):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.input_size = input_size
-        self.output_size = hidden_size * (2 if bidirectional else 1)
-        self.bidirectional = bidirectional
-        self.gru = nn.GRU(
-            input_size,
-            hidden_size,
-            num_layers,
-            dropout=dropout if num_layers > 1 else 0.0,
-            bidirectional=bidirectional,
-            batch_first=True,
-        )
+        self.build(nn.GRU, input_size, hidden_size, num_layers, bidirectional, dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        check_steps(self, x, lengths)
-        return encode_padded(self.gru, x, lengths)
-
-    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        refuse_to_resume(self)
-        check_steps(self, x)
-        if x.size(1) == 0:
-            return nothing(self.gru, x, state, self.gru.hidden_size)
-        return self.gru(x, state)
+    def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.rnn(x, state)

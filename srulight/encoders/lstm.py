@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders._padded import encode_padded, nothing
-from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.encoders._torch_recurrent import TorchRecurrent
 
 
-class LSTM(Recurrent):
+class LSTM(TorchRecurrent):
     """PyTorch's LSTM behind the encoder interface.
 
     Hochreiter and Schmidhuber (1997), Neural Computation 9(8); gates as in torch.nn.LSTM.
@@ -22,6 +21,8 @@ class LSTM(Recurrent):
         dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
     """
 
+    states = 2
+
     def __init__(
         self,
         input_size: int,
@@ -32,27 +33,9 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.input_size = input_size
-        self.output_size = hidden_size * (2 if bidirectional else 1)
-        self.bidirectional = bidirectional
-        self.lstm = nn.LSTM(
-            input_size,
-            hidden_size,
-            num_layers,
-            dropout=dropout if num_layers > 1 else 0.0,
-            bidirectional=bidirectional,
-            batch_first=True,
-        )
+        self.build(nn.LSTM, input_size, hidden_size, num_layers, bidirectional, dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        check_steps(self, x, lengths)
-        return encode_padded(self.lstm, x, lengths)
-
-    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        refuse_to_resume(self)
-        check_steps(self, x)
-        if x.size(1) == 0:
-            return nothing(self.lstm, x, state, 2 * self.lstm.hidden_size)
+    def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         before = None
         if state is not None:
             h, c = state.chunk(2, dim=-1)
@@ -61,15 +44,15 @@ class LSTM(Recurrent):
         step = x.size(1) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
         if before is not None and step and not torch.is_autocast_enabled("cpu"):
             return self._step(x[:, 0], *before)
-        y, (h, c) = self.lstm(x, before)
+        y, (h, c) = self.rnn(x, before)
         return y, torch.cat((h, c), dim=-1)
 
     def _step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Runs one step, (B, F), from states (L, B, H), layer by layer."""
         states = []
-        for i, weights in enumerate(self.lstm.all_weights):
+        for i, weights in enumerate(self.rnn.all_weights):
             if i > 0:
-                x = F.dropout(x, self.lstm.dropout, self.training)
+                x = F.dropout(x, self.rnn.dropout, self.training)
             x, last = torch.lstm_cell(x, (h[i], c[i]), *weights)
             states.append(torch.cat((x, last), dim=-1))
         return x.unsqueeze(1), torch.stack(states)

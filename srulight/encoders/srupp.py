@@ -80,16 +80,10 @@ class SRUpp(Recurrent):
         layer_norm: bool = True,
     ) -> None:
         super().__init__()
-        for name, size in (
-            ("input_size", input_size),
-            ("hidden_size", hidden_size),
-            ("num_layers", num_layers),
-            ("num_heads", num_heads),
-            ("memory_size", memory_size),
-            ("attention_every", attention_every),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_range(
+            1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers,
+            num_heads=num_heads, memory_size=memory_size, attention_every=attention_every,
+        )  # fmt: skip
         check_range(-100, 100, highway_bias=highway_bias)
         for name, value in (("dropout", dropout), ("attention_dropout", attention_dropout)):
             if not 0 <= value < 1:

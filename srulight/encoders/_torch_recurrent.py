@@ -1,0 +1,77 @@
+"""PyTorch's own recurrent layers behind the encoder interface."""
+
+from abc import abstractmethod
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.layers.masking import zero_padding
+
+
+class TorchRecurrent(Recurrent):
+    """What LSTM and GRU have in common.
+
+    Attributes:
+        rnn: The layers, batch first.
+        states: Vectors of ``hidden_size`` in the state of a layer.
+    """
+
+    rnn: nn.LSTM | nn.GRU
+    states: int
+
+    def build(
+        self,
+        kind: type[nn.LSTM | nn.GRU],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
+    ) -> None:
+        """Makes the layers; arguments as of the encoder."""
+        self.input_size = input_size
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        self.bidirectional = bidirectional
+        self.rnn = kind(
+            input_size,
+            hidden_size,
+            num_layers,
+            dropout=dropout if num_layers > 1 else 0.0,
+            bidirectional=bidirectional,
+            batch_first=True,
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_steps(self, x, lengths)
+        steps = x.size(1)
+        if steps == 0:
+            x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers want one
+        if lengths is None or len(x) == 0:
+            y = self.rnn(x)[0]
+        elif not self.bidirectional:
+            # Padding lies in the future, which a causal layer cannot see: no need to pack.
+            y = zero_padding(self.rnn(x)[0], lengths)
+        else:
+            # cuDNN wants the lengths on the host, and PyTorch a step of each sequence.
+            real = lengths.cpu().clamp(min=1)
+            packed = pack_padded_sequence(x, real, batch_first=True, enforce_sorted=False)
+            y, _ = pad_packed_sequence(
+                self.rnn(packed)[0], batch_first=True, total_length=x.size(1)
+            )
+            y = zero_padding(y, lengths)
+        return y[:, :steps]
+
+    def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        refuse_to_resume(self)
+        check_steps(self, x)
+        if x.size(1) > 0:
+            return self._continue(x, state)
+        if state is None:
+            state = x.new_zeros(self.rnn.num_layers, len(x), self.states * self.rnn.hidden_size)
+        return x.new_zeros(len(x), 0, self.rnn.hidden_size), state
+
+    @abstractmethod
+    def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Encodes at least one step; as ``forward_with_state``."""
