@@ -80,7 +80,7 @@ class ResumableLoader(DataLoader[_T]):
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Does nothing: ``ResumePosition`` keeps the place."""
+        """Does nothing: the loops keep the place, and a task's training begins there."""
 
     def __iter__(self) -> Any:  # noqa: ANN401
         """Gives the batches that are left of this pass."""

@@ -26,6 +26,7 @@ from srulight.training.resume.restoring import (
     check_schedule,
     refuse_others,
 )
+from srulight.training.resume.resume_position import begin_loader
 from srulight.training.resume.task_state import restore_progress, save_progress, save_settings
 
 Stage = Literal["val", "test"]
@@ -327,6 +328,7 @@ class Task(LightningModule, ABC):
             restore_progress(self, checkpoint)
 
     def on_train_start(self) -> None:
+        begin_loader(self.trainer)
         if self._fresh_schedule is not None:
             # torch puts whatever a checkpoint holds into it.
             for config in self.trainer.lr_scheduler_configs:

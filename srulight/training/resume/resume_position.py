@@ -24,10 +24,8 @@ from srulight.training.resume.lightning_internals import (
 class ResumePosition(DeferredRestore):
     """Keeps in every checkpoint where a run is, and mends what Lightning (2.6) forgets of it.
 
-    - The batches of the epoch, which a ``ResumableLoader`` goes on with. Where an epoch has another
-      number of batches now (of processes, or of sentences in a batch), the run goes on at the same
-      part of it. Lightning keeps loaders' places itself, but loses them where a schedule asks for
-      the number of steps.
+    - The number of batches in an epoch. Where it is another now (of processes, or of sentences in a
+      batch), the run goes on at the same part of the epoch.
     - The metrics of the last epoch, which early stopping and ``ReduceLROnPlateau`` look at.
     - The rows of the log, which goes on after them.
     - The number of steps in the log, which Lightning counts wrongly after some restarts.
@@ -68,9 +66,7 @@ class ResumePosition(DeferredRestore):
         if self._restored is None:
             return
         trainer.callback_metrics.update(self._restored["metrics"])
-        loader = trainer.train_dataloader
-        if isinstance(loader, ResumableLoader):
-            _begin_within(loader, trainer, self._restored["batches"])
+        _rescale(trainer, self._restored["batches"])
 
     def put_back(self, trainer: Trainer, restored: dict[str, Any]) -> None:
         # Otherwise a plateau would not be looked for at the end of this epoch.
@@ -79,22 +75,37 @@ class ResumePosition(DeferredRestore):
             set_logged_steps(trainer, restored["steps"])
 
 
-def _begin_within(loader: ResumableLoader[Any], trainer: Trainer, before: int) -> None:
-    """Lets the first epoch of a run begin where the checkpoint's was; an epoch that is over is new.
+def begin_loader(trainer: Trainer) -> None:
+    """Lets the first epoch of a resumed run begin with the batch after the last one it had.
+
+    Lightning keeps loaders' places itself, but loses them where a schedule asks for the number of
+    steps.
 
     Args:
-        loader: Gives the batches.
+        trainer: It has restored its loops, and begins to train; another loader than a
+            ``ResumableLoader`` stays as it is.
+    """
+    loader = trainer.train_dataloader
+    if trainer.ckpt_path is not None and isinstance(loader, ResumableLoader):
+        done = batches_done(trainer)
+        # An epoch that is over has nothing left.
+        loader.start = done if done < trainer.num_training_batches else 0
+
+
+def _rescale(trainer: Trainer, before: int) -> None:
+    """Finds the place in an epoch that has another number of batches than it had.
+
+    Args:
         trainer: Where it is in the epoch, in batches of the checkpoint's.
         before: Batches that an epoch had.
     """
     done, now = batches_done(trainer), int(trainer.num_training_batches)
-    batches = done
-    if now != before:
-        batches = done * now // max(1, before)
-        batches -= batches % trainer.accumulate_grad_batches if batches < now else 0
-        move_batches(trainer, batches - done)
-    loader.start = batches if batches < now else 0
-    if now != before and 0 < done < before:
+    if now == before or not isinstance(trainer.train_dataloader, ResumableLoader):
+        return
+    batches = done * now // max(1, before)
+    batches -= batches % trainer.accumulate_grad_batches if batches < now else 0
+    move_batches(trainer, batches - done)
+    if 0 < done < before:
         rank_zero_info(
             f"an epoch had {before} batches and has {now} now: it goes on after {batches} of "
             f"them, where it was after {done}; some of its examples may come twice and some "
