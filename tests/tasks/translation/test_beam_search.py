@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.translation.beam_search import Hypothesis, Penalties, Writer, search
+from srulight.tasks.translation.beam_search import Hypothesis, Penalties, Writer, beam_search
 
 BEGIN, END, A, B = range(4)
 LIMITS = (4, 2, 3)
@@ -90,7 +90,7 @@ def ask(
     forbidden: tuple[int, ...] = (),
 ) -> list[Hypothesis]:
     """Searches for a sentence of two source steps, beside which there may be padding."""
-    (found,) = search(
+    (found,) = beam_search(
         Answers(tell, limit), torch.tensor([2]), [limit], BEGIN, END, beam_size=beam_size,
         n_best=n_best, penalties=penalties, forbidden=forbidden,
     )  # fmt: skip
@@ -130,7 +130,7 @@ def look_for(
     writer = Tables(sentences)
     lengths = torch.tensor([LENGTHS[s] for s in sentences])
     limits = torch.tensor([LIMITS[s] for s in sentences])
-    found = search(
+    found = beam_search(
         writer, lengths, limits, BEGIN, END, beam_size=beam_size, n_best=n_best,
         penalties=penalties, forbidden=(BEGIN,),
     )  # fmt: skip
@@ -269,14 +269,14 @@ def test_poor_endings_do_not_stop_the_search() -> None:
             return torch.tensor(chances).log(), looks
 
     limit, length = torch.tensor([9]), torch.tensor([3])
-    ((best,),) = search(Sure([0]), length, limit, BEGIN, END, beam_size=3, penalties=Penalties(0.6))
+    ((best,),) = beam_search(Sure([0]), length, limit, BEGIN, END, beam_size=3, penalties=Penalties(0.6))
     assert best.tokens == (A,) * 6
     assert best.log_probability == pytest.approx(7 * math.log(0.9), abs=1e-5)
 
 
 def test_nothing_may_be_all_there_is() -> None:
     writer = Tables([0])
-    ((best,),) = search(writer, torch.tensor([3]), torch.tensor([0]), BEGIN, END)
+    ((best,),) = beam_search(writer, torch.tensor([3]), torch.tensor([0]), BEGIN, END)
     assert_same(best, measure(0, (), Penalties()))
     assert best.attention.shape == (0, 3)
 
@@ -285,21 +285,21 @@ def test_nothing_may_be_all_there_is() -> None:
 def test_bad_penalties_are_refused(length: float) -> None:
     one = torch.tensor([1])
     with pytest.raises(InputError, match=rf"penalties must be 0 or more, got .*length={length}"):
-        search(Tables([0]), one, one, BEGIN, END, penalties=Penalties(length=length))
+        beam_search(Tables([0]), one, one, BEGIN, END, penalties=Penalties(length=length))
 
 
 def test_bad_numbers_are_refused() -> None:
     one = torch.tensor([1])
     with pytest.raises(InputError, match="n_best must be at least 1 and at most beam_size, got 3"):
-        search(Tables([0]), one, one, BEGIN, END, beam_size=2, n_best=3)
+        beam_search(Tables([0]), one, one, BEGIN, END, beam_size=2, n_best=3)
     with pytest.raises(InputError, match="beam_size, got 1 and 0"):
-        search(Tables([0]), one, one, BEGIN, END, beam_size=0)
+        beam_search(Tables([0]), one, one, BEGIN, END, beam_size=0)
     with pytest.raises(InputError, match="limits must be 0 or more, got -2"):
-        search(Tables([0, 1]), torch.tensor([3, 1]), [4, -2], BEGIN, END)
+        beam_search(Tables([0, 1]), torch.tensor([3, 1]), [4, -2], BEGIN, END)
     with pytest.raises(InputError, match=r"limits must have .* the shape \(1,\), got \(2,\)"):
-        search(Tables([0]), one, [4, 2], BEGIN, END)
+        beam_search(Tables([0]), one, [4, 2], BEGIN, END)
     with pytest.raises(InputError, match="the end, 1, must not be forbidden"):
-        search(Tables([0]), one, one, BEGIN, END, forbidden=(BEGIN, END))
+        beam_search(Tables([0]), one, one, BEGIN, END, forbidden=(BEGIN, END))
 
 
 @pytest.mark.parametrize(
@@ -322,4 +322,4 @@ def test_a_model_that_says_nothing_is_named(wrong: list[float], message: str) ->
             return log_probs, looks
 
     with pytest.raises(InputError, match=message):
-        search(Broken([1, 0]), torch.tensor([1, 3]), [0, 4], BEGIN, END, beam_size=2)
+        beam_search(Broken([1, 0]), torch.tensor([1, 3]), [0, 4], BEGIN, END, beam_size=2)
