@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.prediction import LinePredictor, Predictor, pieces, read_lines
-from srulight.tasks.translation.generation import Translated
+from srulight.tasks.translation.generation import PredictedTranslation
 
 if TYPE_CHECKING:
     from srulight.tasks.translation.task import Translation
@@ -65,7 +65,7 @@ class TranslationPredictor(Predictor):
                 yield best[0].text + "\n" if self.n_best == 1 else _row(sentence, best)
 
 
-def _row(sentence: str, best: Sequence[Translated]) -> str:
+def _row(sentence: str, best: Sequence[PredictedTranslation]) -> str:
     translations = [
         {
             "text": one.text,
@@ -85,7 +85,7 @@ def _check_matplotlib() -> None:
         raise InputError('plot needs matplotlib: pip install "srulight[plot]"') from error
 
 
-def _draw(best: Translated, path: Path) -> None:
+def _draw(best: PredictedTranslation, path: Path) -> None:
     """Draws how much each token of a translation looked at each token of the sentence."""
     from matplotlib.figure import Figure
 

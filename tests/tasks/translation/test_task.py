@@ -17,22 +17,30 @@ from srulight.data.base import IGNORED
 from srulight.encoders import GRU, LSTM, QRNN, SRU, RecurrentFactory, SRUpp
 from srulight.ops import extension
 from srulight.runtime.errors import InputError
-from srulight.tasks.translation.batch import TranslationBatch
-from srulight.tasks.translation.beam_search import Hypothesis, SearchSettings
+from srulight.tasks.translation.batch import (
+    BEGIN_ID,
+    END_ID,
+    SPECIALS,
+    UNKNOWN_ID,
+    TranslationBatch,
+)
+from srulight.tasks.translation.beams import Hypothesis
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import TranslatorFactory
 from srulight.tasks.translation.models.transformer import Transformer
 from srulight.tasks.translation.quality import TranslationQuality
+from srulight.tasks.translation.settings import SearchSettings
 from srulight.tasks.translation.task import Translation
-from srulight.text.line_tokenizers import BEGIN, END, UNKNOWN_ID, Words
+from srulight.text.tokenizers import Words
 
 ROOT = Path(__file__).parents[3]
 A, B, C = 4, 5, 6
 
 
 def metadata(joint: bool = False) -> dict[str, Any]:
-    source = Words(["a", "b", "c"], "space", "en", False, False).settings
-    target = Words(["x", "y", "z"], "space", "de", False, False).settings
+    source, target = (
+        Words("space").fit([words], SPECIALS).settings for words in ("a b c", "x y z")
+    )
     return {"source": source, "target": source if joint else target, "joint": joint}
 
 
@@ -70,9 +78,9 @@ def make(known: dict[str, Any] | None = None, **options: Any) -> Translation:  #
 
 
 def batch_of(*pairs: tuple[list[int], list[int]]) -> TranslationBatch:
-    sources = [torch.tensor([*source, END]) for source, _ in pairs]
-    targets = [torch.tensor([BEGIN, *target]) for _, target in pairs]
-    labels = [torch.tensor([*target, END]) for _, target in pairs]
+    sources = [torch.tensor([*source, END_ID]) for source, _ in pairs]
+    targets = [torch.tensor([BEGIN_ID, *target]) for _, target in pairs]
+    labels = [torch.tensor([*target, END_ID]) for _, target in pairs]
     return TranslationBatch(
         pad_sequence(sources, batch_first=True),
         torch.tensor([len(source) for source in sources]),
@@ -95,7 +103,7 @@ def test_the_loss_is_that_of_each_sentence_alone() -> None:
     for source, target in PAIRS:
         one = batch_of((source, target))
         log_probs = task(one.source, one.source_lengths, one.target)[0].log_softmax(-1)
-        for step, token in enumerate([*target, END]):
+        for step, token in enumerate([*target, END_ID]):
             # Szegedy et al.: 1 - s of the loss, and s of the mean of all tokens' losses.
             by_hand -= 0.8 * float(log_probs[step, token]) + 0.2 * float(log_probs[step].mean())
     assert float(total) == pytest.approx(by_hand, rel=1e-5)
@@ -105,7 +113,7 @@ def test_what_fills_up_adds_nothing() -> None:
     task = make()
     filler = torch.full((1, 1), IGNORED)
     one = TranslationBatch(
-        torch.tensor([[END]]), torch.tensor([1]), torch.tensor([[BEGIN]]), filler, [], 0
+        torch.tensor([[END_ID]]), torch.tensor([1]), torch.tensor([[BEGIN_ID]]), filler, [], 0
     )
     total, count = task._loss(one, 0.1)
     assert (float(total.detach()), int(count)) == (0.0, 0)
@@ -120,14 +128,14 @@ def test_writing_step_by_step_is_reading_all_at_once(name: str) -> None:
     task = make(translator=TRANSLATORS[name], search=search)
     inputs = ["a b", "c", "b a a c"]
     for text, (best,) in zip(inputs, task.predict(inputs), strict=True):
-        source = torch.tensor([[*task.source.encode(text), END]])
+        source = torch.tensor([[*task.source.encode(text), END_ID]])
         lengths = torch.tensor([source.size(1)])
-        read, total = [BEGIN], 0.0
+        read, total = [BEGIN_ID], 0.0
         for token in [*best.tokens, None]:
             scores = task(source, lengths, torch.tensor([read]))[0, -1].log_softmax(-1)
-            wanted = END if token is None else task.target.tokens.index(token)
+            wanted = END_ID if token is None else task.target.tokens.index(token)
             total += float(scores[wanted])
-            scores[[0, BEGIN]] = -math.inf
+            scores[[0, BEGIN_ID]] = -math.inf
             assert token is None or int(scores.argmax()) == wanted
             read.append(wanted)
         assert best.log_probability == pytest.approx(total, abs=1e-4)
@@ -136,9 +144,7 @@ def test_writing_step_by_step_is_reading_all_at_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["SRU", "input feeding", "Transformer"])
 def test_sentences_are_translated_as_if_alone(name: str) -> None:
-    task = make(
-        translator=TRANSLATORS[name], search=SearchSettings(beam_size=3, max_ratio=1.0)
-    )
+    task = make(translator=TRANSLATORS[name], search=SearchSettings(beam_size=3, max_ratio=1.0))
     inputs = ["a b", "", "c", "b a a c", "a"]
     together = task.predict(inputs, n_best=2)
     assert [best.text for best in together[1]] == [""]
@@ -156,7 +162,7 @@ def test_an_unknown_word_becomes_the_one_that_was_looked_at(
     task = make()
     looks = torch.tensor([[0.1, 0.3, 0.6], [0.2, 0.7, 0.1]])
     found = [[Hypothesis((4, UNKNOWN_ID), -1.0, -1.0, looks)]]
-    monkeypatch.setattr(task, "_search", lambda *_: found)
+    monkeypatch.setattr("srulight.tasks.translation.task.beam_search", lambda *_, **__: found)
     assert task.predict(["a Zürich"])[0][0].text == "x Zürich"
     task.search_with(replace_unknown=False)
     assert task.predict(["a Zürich"])[0][0].text == "x <unk>"
@@ -165,7 +171,7 @@ def test_an_unknown_word_becomes_the_one_that_was_looked_at(
 def test_the_end_of_a_sentence_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make()
     found = [[Hypothesis((UNKNOWN_ID,), -1.0, -1.0, torch.tensor([[0.1, 0.2, 0.7]]))]]
-    monkeypatch.setattr(task, "_search", lambda *_: found)
+    monkeypatch.setattr("srulight.tasks.translation.task.beam_search", lambda *_, **__: found)
     assert task.predict(["a b"])[0][0].text == "b"
 
 
