@@ -1,4 +1,4 @@
-"""Looking back: which source steps a translation needs next.
+"""Attention: which source steps each step of a translation needs.
 
 Shapes: B sentences of S steps with M features, and Q queries of D features for each sentence.
 """
@@ -13,7 +13,7 @@ Scoring = Literal["dot", "general", "additive"]
 
 
 class Attention(nn.Module, ABC):
-    """Scores how much each query wants to see each source step."""
+    """Scores each source step for each query."""
 
     @abstractmethod
     def keys(self, encoded: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class Attention(nn.Module, ABC):
         """Scores all pairs.
 
         Args:
-            queries: What looks back, (B, Q, D).
+            queries: Steps of translations, (B, Q, D).
             keys: What ``keys`` gave, (B, S, A).
 
         Returns:
@@ -121,7 +121,7 @@ def get_attention(scoring: Scoring, query_size: int, memory_size: int) -> Attent
 
 
 def attention_weights(scores: Tensor, valid: Tensor) -> Tensor:
-    """Makes weights of scores.
+    """Turns scores into weights.
 
     Args:
         scores: Scores of source steps, (B, Q, S).
