@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.translation.corpora.base import Pair, Pairs, ParallelCorpus, ParallelSplits
 
 _LARGEST = 999_999
@@ -55,13 +55,9 @@ class SyntheticNumbers(ParallelCorpus):
         largest: int = _LARGEST,
         seed: int = 1,
     ) -> None:
-        if train_size < 1 or val_size < 1 or test_size < 0:
-            raise InputError(
-                "train_size and val_size must be at least 1 and test_size 0 or more, got "
-                f"train_size={train_size} val_size={val_size} test_size={test_size}"
-            )
-        if not 1 <= largest <= _LARGEST:
-            raise InputError(f"largest must be 1 to {_LARGEST}, got {largest}")
+        check_range(1, train_size=train_size, val_size=val_size)
+        check_range(0, test_size=test_size)
+        check_range(1, _LARGEST, largest=largest)
         total = train_size + val_size + test_size
         if total > largest + 1:
             raise InputError(
@@ -73,9 +69,6 @@ class SyntheticNumbers(ParallelCorpus):
         self.test_size = test_size
         self.largest = largest
         self.seed = seed
-
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the numbers are drawn on the spot."""
 
     def read(self, root: Path) -> ParallelSplits:
         held_size = self.val_size + self.test_size
