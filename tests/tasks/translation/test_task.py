@@ -1,8 +1,6 @@
 """The translator's promises."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from srulight import load
-from srulight.cli import main
 from srulight.data.base import IGNORED
 from srulight.encoders import GRU, LSTM, QRNN, SRU, RecurrentFactory, SRUpp
-from srulight.ops import extension
 from srulight.runtime.errors import InputError
 from srulight.tasks.translation.batch import (
     BEGIN_ID,
@@ -28,12 +23,10 @@ from srulight.tasks.translation.beams import Hypothesis
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import TranslatorFactory
 from srulight.tasks.translation.models.transformer import Transformer
-from srulight.tasks.translation.quality import TranslationQuality
 from srulight.tasks.translation.settings import SearchSettings
 from srulight.tasks.translation.task import Translation
 from srulight.text.tokenizers import Words
 
-ROOT = Path(__file__).parents[3]
 A, B, C = 4, 5, 6
 
 
@@ -216,69 +209,6 @@ def test_a_search_refuses_bad_settings(changes: dict[str, Any], says: str) -> No
     with pytest.raises(InputError, match=says):
         task.search_with(**changes)
     assert task.search == SearchSettings()
-
-
-def test_bleu_is_the_one_worked_by_hand() -> None:
-    quality = TranslationQuality()
-    quality.update(["a b c d e"], ["a b c d f"])
-    # 4 of 5 words, 3 of 4 pairs, 2 of 3 and 1 of 2 are in the reference, which is as long.
-    bleu = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** (1 / 4)
-    assert quality.compute()["bleu"] == pytest.approx(bleu, abs=1e-4)
-    quality.reset()
-    quality.update(["A b c d e"], ["a b c d e"])
-    assert quality.compute()["chrf"] < 100
-    assert "BLEU nrefs:1|case:mixed" in quality.signatures
-    insensitive = TranslationQuality(lowercase=True)
-    insensitive.update(["A b c d e"], ["a b c d e"])
-    assert insensitive.compute() == {"bleu": pytest.approx(100), "chrf": pytest.approx(100)}
-
-
-SMALL = [
-    f"--config={ROOT / 'configs' / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",
-    "--data.corpus.train_size=1500", "--data.corpus.val_size=20", "--data.corpus.test_size=20",
-    "--data.batch_tokens=400", "--model.optimizer.lr=0.01", "--trainer.max_epochs=4",
-    "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
-]  # fmt: skip
-
-
-def test_trains_measures_and_translates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    extension.load("cpu")  # from the cache of kernels, before there is another
-    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
-    main(["fit", *SMALL, f"--trainer.default_root_dir={tmp_path}"])
-    best = tmp_path / "version_0" / "checkpoints" / "best.ckpt"
-    main(["test", f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"])
-    out = capsys.readouterr().out
-    assert float(out.split("test/bleu ")[1].split()[0]) > 40  # below 5 before training
-
-    lines = tmp_path / "lines.txt"
-    lines.write_text("three hundred forty two\n\nsix\n", encoding="utf-8")
-    main(["predict", f"--ckpt_path={best}", f"--input={lines}", f"--plot={tmp_path / 'plots'}"])
-    said = capsys.readouterr().out.split("\n")
-    one, two = load(best).predict(["three hundred forty two", "six"])
-    assert said == [one[0].text, "", two[0].text, ""]
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"line-1.png", "line-3.png"}
-
-    main(["predict", f"--ckpt_path={best}", f"--input={lines}", "--n_best=2", "--beam_size=3"])
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["source"] for row in rows] == ["three hundred forty two", "", "six"]
-    assert rows[0]["translations"][0]["text"] == said[0]
-    assert len(rows[0]["translations"]) == 2
-    with pytest.raises(SystemExit, match="n_best must be 1 to 5, got 6"):
-        main(["predict", f"--ckpt_path={best}", f"--input={lines}", "--n_best=6"])
-    with pytest.raises(SystemExit, match="2"):
-        main(["predict", f"--ckpt_path={best}", f"--input={lines}", "--stream=true"])
-    assert "stream" in capsys.readouterr().err
-
-
-def test_sacrebleu_is_asked_for_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(__import__("sys").modules, "sacrebleu.metrics.bleu", None)
-    with pytest.raises(SystemExit, match="error: BLEU needs sacrebleu: pip install"):
-        main(["fit", *SMALL, f"--trainer.default_root_dir={tmp_path}"])
 
 
 def logits_of(task: Translation, batch: TranslationBatch) -> Tensor:
