@@ -60,7 +60,7 @@ def beam_search(
     n_best: int = 1,
     forbidden: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Looks for the best sequences.
+    """Finds the best sequences.
 
     A sequence is done when no partial hypothesis can become better than the finished ones to
     return; with a beam of 1, at its first end, so that it has the likeliest token at each step. It
@@ -91,14 +91,7 @@ def beam_search(
         )
     if end in forbidden:
         raise InputError(f"the end, {end}, must not be forbidden: no sequence could end")
-    limits = torch.as_tensor(limits, dtype=torch.int64, device=source_lengths.device)
-    if limits.shape != source_lengths.shape:
-        raise InputError(
-            f"limits must have one number a sequence, the shape {tuple(source_lengths.shape)}, got "
-            f"{tuple(limits.shape)}"
-        )
-    if (limits < 0).any():
-        raise InputError(f"limits must be 0 or more, got {int(limits.min())}")
+    limits = _limits(limits, source_lengths)
     beams = Beams(source_lengths, limits, end, settings, n_best, list(forbidden))
     tokens = torch.full_like(limits, begin)
     while len(tokens):
@@ -111,3 +104,15 @@ def beam_search(
         if (rows := beams.reorder()) is not None:
             decoder.reorder(rows)
     return beams.hypotheses()
+
+
+def _limits(limits: Tensor | Sequence[int], source_lengths: Tensor) -> Tensor:
+    limits = torch.as_tensor(limits, dtype=torch.int64, device=source_lengths.device)
+    if limits.shape != source_lengths.shape:
+        raise InputError(
+            f"limits must have one number a sequence, the shape {tuple(source_lengths.shape)}, got "
+            f"{tuple(limits.shape)}"
+        )
+    if (limits < 0).any():
+        raise InputError(f"limits must be 0 or more, got {int(limits.min())}")
+    return limits

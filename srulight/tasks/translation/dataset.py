@@ -23,7 +23,7 @@ from srulight.tasks.translation.corpora.base import Pair, Pairs
 from srulight.text.tokenizers import Tokenizer
 
 _VERSION = 2  # Of the files below; raised when what they hold changes.
-_BEGIN, _END = torch.tensor([BEGIN_ID]), torch.tensor([END_ID])
+_FIRST, _BEGIN, _END = torch.tensor([0]), torch.tensor([BEGIN_ID]), torch.tensor([END_ID])
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,6 @@ class TokenPairs(NamedTuple):
     target_ends: Tensor
     left_out: dict[str, int]
 
-    def lengths(self) -> Tensor:
-        """Counts the tokens of each pair, both sides and an end of each, (N,) int64."""
-        both = (self.source_ends, self.target_ends)
-        return sum((ends.diff(prepend=ends.new_zeros(1)) + 1 for ends in both), torch.tensor(0))
-
-    def get(self, index: int) -> tuple[Tensor, Tensor]:
-        """Gives the ids of a sentence and of its translation, (S,) and (T,) int64."""
-        return (
-            _slice(self.source, self.source_ends, index),
-            _slice(self.target, self.target_ends, index),
-        )
-
 
 def cache_key(*recipe: object) -> str:
     """Names what is made from plain data."""
@@ -160,10 +148,6 @@ def _encode(
     return TokenPairs(flat[0], stops[0], flat[1], stops[1], dict(left_out))
 
 
-def _slice(ids: Tensor, ends: Tensor, index: int) -> Tensor:
-    return ids[ends[index - 1] if index else 0 : ends[index]].long()
-
-
 class TranslationDataset(BatchDataset[TranslationBatch]):
     """Sentence pairs, a batch at a time.
 
@@ -179,20 +163,22 @@ class TranslationDataset(BatchDataset[TranslationBatch]):
     def __init__(self, pairs: TokenPairs, texts: Sequence[tuple[str, str] | None]) -> None:
         self._pairs = pairs
         self._texts = texts
-        self.lengths = pairs.lengths()
+        # One token more on each side: the end of the source, and begin or end of the target.
+        self.lengths = pairs.source_ends.diff(prepend=_FIRST) + 1
+        self.lengths += pairs.target_ends.diff(prepend=_FIRST) + 1
 
     def __len__(self) -> int:
         """Counts the pairs."""
         return len(self.lengths)
 
     def __getitems__(self, indices: list[int]) -> list[TranslationBatch]:
-        none = torch.zeros(0, dtype=torch.long)
-        pairs = [self._pairs.get(i) for i in indices] or [(none, none)]
-        sources = [torch.cat((source, _END)) for source, _ in pairs]
-        targets = [torch.cat((_BEGIN, target)) for _, target in pairs]
-        labels = [torch.cat((target, _END)) for _, target in pairs]
+        pairs = self._pairs
+        sources = [torch.cat((_slice(pairs.source, pairs.source_ends, i), _END)) for i in indices]
+        targets = [_slice(pairs.target, pairs.target_ends, i) for i in indices]
+        labels = [torch.cat((target, _END)) for target in targets]
+        targets = [torch.cat((_BEGIN, target)) for target in targets]
         if not indices:  # an empty sentence with nothing to learn
-            labels = [torch.full_like(labels[0], IGNORED)]
+            sources, targets, labels = [_END], [_BEGIN], [torch.full_like(_END, IGNORED)]
         return [
             TranslationBatch(
                 pad_sequence(sources, batch_first=True),
@@ -203,3 +189,7 @@ class TranslationDataset(BatchDataset[TranslationBatch]):
                 int(self.lengths[indices].sum()) if indices else 0,
             )
         ]
+
+
+def _slice(ids: Tensor, ends: Tensor, index: int) -> Tensor:
+    return ids[ends[index - 1] if index else 0 : ends[index]].long()

@@ -1,4 +1,4 @@
-"""A parallel corpus made on the spot: numbers in English and in German words."""
+"""A parallel corpus that is generated: numbers in English and in German words."""
 
 import hashlib
 import json
@@ -27,12 +27,12 @@ _GERMAN_TENS = (
 
 
 class SyntheticNumbers(ParallelCorpus):
-    """English numbers to German ones, made on the spot: needs no files.
+    """English numbers to German ones, which are generated and need no files.
 
-    ``four hundred thirty seven`` is ``vier hundert sieben und dreißig``: written apart, so that
-    few words make all numbers, and in another order, so that a model has to look back and forth.
-    No number comes twice, and those of any count of digits are about as frequent, as far as
-    there are enough. Zero is always to learn from, because no other number has its words.
+    ``four hundred thirty seven`` is ``vier hundert sieben und dreißig``: words apart, so that few
+    make all numbers, and in another order, so that attention is needed. No number comes twice, and
+    numbers of each count of digits are about as frequent, as far as there are enough. Zero is
+    always in training, because no other number has its words.
 
     Args:
         train_size: Training pairs, at least 1.
@@ -123,13 +123,13 @@ def _draw(largest: int, size: int, generator: random.Random) -> list[int]:
 
 
 def english_words(number: int) -> str:
-    """Says a number in English.
+    """Spells out a number in English.
 
     Args:
         number: 0 to 999999.
 
     Returns:
-        Words with single spaces between them, in the American way: without "and".
+        Words with single spaces between them, without "and", as in American English.
     """
     thousands, rest = divmod(number, 1000)
     words = [*_english_below_1000(thousands), "thousand"] if thousands else []
@@ -146,7 +146,7 @@ def _english_below_1000(number: int) -> list[str]:
 
 
 def german_words(number: int) -> str:
-    """Says a number in German.
+    """Spells out a number in German.
 
     Args:
         number: 0 to 999999.
