@@ -3,6 +3,7 @@
 from srulight.tasks.translation.corpora import ParallelCorpus, ParallelText, SyntheticNumbers
 from srulight.tasks.translation.data import TranslationData
 from srulight.tasks.translation.dataset import PairFilters
+from srulight.tasks.translation.generation import PredictedTranslation
 from srulight.tasks.translation.models import AttentionRNN, Transformer, Translator
 from srulight.tasks.translation.settings import SearchSettings
 from srulight.tasks.translation.task import Translation
@@ -12,6 +13,7 @@ __all__ = [
     "PairFilters",
     "ParallelCorpus",
     "ParallelText",
+    "PredictedTranslation",
     "SearchSettings",
     "SyntheticNumbers",
     "Transformer",
