@@ -59,7 +59,7 @@ def speeds(tasks: dict[str, Translation], sources: list[str]) -> dict[tuple[str,
     for _ in range(TURNS):
         for name, task in tasks.items():
             for beam in BEAMS:
-                task.search_with(beam, *task.penalties)
+                task.search_with(beam_size=beam)
                 start = time.perf_counter()
                 task.predict(sources)
                 speed = len(sources) / (time.perf_counter() - start)
@@ -95,7 +95,7 @@ def table(trained: dict[str, Run], args: argparse.Namespace) -> None:
             f"| {run.seconds:.0f} | {scores[0][0]:.1f} | {scores[1][0]:.1f} "
             f"| {scores[1][1]:.1f} | {fast[name, 1]:.0f} | {fast[name, 5]:.0f} |"
         )
-        task.search_with(BEAMS[-1], *task.penalties)
+        task.search_with(beam_size=BEAMS[-1])
         found = task.predict([pair.source for pair in pairs[:SAMPLES]])
         samples.append([name, *(best[0].text for best in found)])
     (args.out / "table.md").write_text("\n".join(lines) + "\n")

@@ -9,8 +9,9 @@ from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
+from srulight.tasks.translation.batch import SPECIALS
 from srulight.tasks.translation.task import Translation
-from srulight.text.line_tokenizers import Words
+from srulight.text.tokenizers import Words
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -142,7 +143,7 @@ def test_language_models_have_the_published_size_and_so_have_their_rivals(name: 
 def translation_size(name: str, tokens: int, *args: str) -> int:
     cli = built(f"--config={FOLDER / name}.yaml", *args)
     words = [str(i) for i in range(tokens - 4)]
-    side = Words(words, "space", "de", False, False).settings
+    side = Words("space").with_vocabulary(words, SPECIALS).settings
     with torch.device("meta"):
         cli.model.build({"source": side, "target": side, "joint": cli.datamodule.joint})
     return sum(p.numel() for p in cli.model.parameters())

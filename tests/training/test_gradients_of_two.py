@@ -37,11 +37,11 @@ from srulight.tasks.speech_recognition.task import SpeechRecognition
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import TextClassification
-from srulight.tasks.translation.batch import TranslationBatch
+from srulight.tasks.translation.batch import SPECIALS, TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
-from srulight.text.line_tokenizers import Words
 from srulight.text.spelling import Characters
+from srulight.text.tokenizers import Words
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
@@ -184,8 +184,8 @@ def translate(rank: int, processes: int) -> Report:
         ), optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
     sides = {
-        side: Words(words, "space", side, False, False).settings
-        for side, words in (("source", ["a", "b"]), ("target", ["x", "y"]))
+        side: Words("space").fit([words], SPECIALS).settings
+        for side, words in (("source", "a b"), ("target", "x y"))
     }
     task.metadata = {**sides, "joint": False}
     task.build(task.metadata)

@@ -1,4 +1,4 @@
-"""Translating lines, with the n best translations and pictures of the attention where asked for."""
+"""Translations of lines on the command line, the n best of each, and pictures of the attention."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.prediction import LinePredictor, Predictor, pieces, read_lines
-from srulight.tasks.translation.generation import Translated
+from srulight.tasks.translation.generation import PredictedTranslation
+from srulight.text.tokenizers import END
 
 if TYPE_CHECKING:
     from srulight.tasks.translation.task import Translation
@@ -21,14 +22,14 @@ class TranslationPredictor(Predictor):
 
     Args:
         batch_size: Lines at a time.
-        beam_size: Translations that compete; 1 for the likeliest token at each step; as the
-            checkpoint's if not given.
-        n_best: Translations of each line, at most beam_size.
-        length_penalty: Exponent of the length that log-probabilities are divided by; as the
-            checkpoint's if not given.
-        coverage_penalty: Weight of what is lost by words that were looked at too little; as the
-            checkpoint's if not given.
-        plot: Folder for pictures of where each token came from, line-1.png for the first line.
+        beam_size: Translations that compete; 1 takes the likeliest token at each step; that of the
+            checkpoint if not given.
+        n_best: Translations of each line, 1 to beam_size.
+        length_penalty: Exponent of the length that log-probabilities are divided by, 0 or more;
+            that of the checkpoint if not given.
+        coverage_penalty: Weight of what is lost by source tokens that got too little attention, 0
+            or more; that of the checkpoint if not given.
+        plot: Folder for pictures of the attention, line-1.png for the first line.
     """
 
     inputs = LinePredictor.inputs
@@ -43,13 +44,17 @@ class TranslationPredictor(Predictor):
         plot: str | None = None,
     ) -> None:
         check_range(1, batch_size=batch_size, beam_size=beam_size, n_best=n_best)
+        check_range(0, length_penalty=length_penalty, coverage_penalty=coverage_penalty)
         if plot is not None:
             _check_matplotlib()
         self.batch_size = batch_size
         self.n_best = n_best
         self.plot = plot
-        given = {"beam_size": beam_size, "length_penalty": length_penalty}
-        given["coverage_penalty"] = coverage_penalty
+        given = {
+            "beam_size": beam_size,
+            "length_penalty": length_penalty,
+            "coverage_penalty": coverage_penalty,
+        }
         self.search = {name: value for name, value in given.items() if value is not None}
 
     def answers(self, task: "Translation", inputs: list[str]) -> Iterator[str]:
@@ -65,7 +70,7 @@ class TranslationPredictor(Predictor):
                 yield best[0].text + "\n" if self.n_best == 1 else _row(sentence, best)
 
 
-def _row(sentence: str, best: Sequence[Translated]) -> str:
+def _row(sentence: str, best: Sequence[PredictedTranslation]) -> str:
     translations = [
         {
             "text": one.text,
@@ -85,18 +90,17 @@ def _check_matplotlib() -> None:
         raise InputError('plot needs matplotlib: pip install "srulight[plot]"') from error
 
 
-def _draw(best: Translated, path: Path) -> None:
-    """Draws how much each token of a translation looked at each token of the sentence."""
+def _draw(best: PredictedTranslation, path: Path) -> None:
+    """Draws the attention of each token of a translation to each token of the sentence."""
     from matplotlib.figure import Figure
 
     rows, columns = best.attention.shape
     figure = Figure(figsize=(2 + 0.4 * columns, 1.5 + 0.3 * rows), layout="constrained")
     axes = figure.subplots()
     axes.imshow(best.attention, vmin=0, vmax=1, cmap="Greys", aspect="auto")
-    # The end of a sentence is looked at, too.
-    axes.set_xticks(range(columns), [*best.source_tokens, "</s>"], rotation=60, ha="right")
+    axes.set_xticks(range(columns), [*best.source_tokens, END], rotation=60, ha="right")
     axes.set_yticks(range(rows), best.tokens)
-    # Text of a dollar sign is no formula.
+    # A dollar sign begins no formula.
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)
     with written(path) as part:

@@ -1,6 +1,7 @@
 """BLEU and chrF."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,39 +18,35 @@ class TranslationQuality(Metric):
     differs in the third digit and takes 30 times as long.
 
     Args:
-        lowercase: Whether upper and lower case are the same.
-
-    Raises:
-        InputError: If sacrebleu is not installed.
+        lowercase: Whether to ignore case.
     """
 
     def __init__(self, lowercase: bool = False) -> None:
         super().__init__()
-        try:
-            from sacrebleu.metrics.bleu import BLEU
-            from sacrebleu.metrics.chrf import CHRF
-        except ImportError as error:
-            raise InputError('BLEU needs sacrebleu: pip install "srulight[translation]"') from error
-        self._bleu = BLEU(lowercase=lowercase)
-        self._chrf = CHRF(lowercase=lowercase)
+        self._lowercase = lowercase
+        self._scorers: dict[str, Any] = {}
         self._pairs: list[tuple[str, str]] = []
 
     def update(self, translations: Iterable[str], references: Iterable[str]) -> None:
-        """Adds translations, and what each is compared with."""
+        """Adds translations, and the reference of each; there may be none in a batch."""
         self._pairs += zip(translations, references, strict=True)
 
     def compute(self) -> dict[str, Tensor]:
         """Gives ``bleu`` and ``chrf``, 0 to 100, of the translations of all processes.
 
         All must call this. Without translations both are NaN.
+
+        Raises:
+            InputError: If sacrebleu is not installed.
         """
+        self._scorers = sacrebleu_scorers(self._lowercase)
         pairs = [pair for share in gather(self._pairs) for pair in share]
-        found = {"bleu": torch.tensor(torch.nan), "chrf": torch.tensor(torch.nan)}
+        scores = dict.fromkeys(self._scorers, torch.nan)
         if pairs:
             translations, references = map(list, zip(*pairs, strict=True))
-            for name, metric in (("bleu", self._bleu), ("chrf", self._chrf)):
-                found[name] = torch.tensor(metric.corpus_score(translations, [references]).score)
-        return found
+            for name, scorer in self._scorers.items():
+                scores[name] = scorer.corpus_score(translations, [references]).score
+        return {name: torch.tensor(score, device=self.device) for name, score in scores.items()}
 
     def reset(self) -> None:
         """Forgets the translations."""
@@ -59,4 +56,22 @@ class TranslationQuality(Metric):
     @property
     def signatures(self) -> str:
         """How both are computed, as sacrebleu writes it down; known after ``compute``."""
-        return f"BLEU {self._bleu.get_signature()}; chrF {self._chrf.get_signature()}"
+        bleu, chrf = (self._scorers[name].get_signature() for name in ("bleu", "chrf"))
+        return f"BLEU {bleu}; chrF {chrf}"
+
+
+def sacrebleu_scorers(lowercase: bool = False) -> dict[str, Any]:
+    """Makes what sacrebleu computes BLEU and chrF with, by our names of them.
+
+    Args:
+        lowercase: Whether to ignore case.
+
+    Raises:
+        InputError: If sacrebleu is not installed.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError as error:
+        raise InputError('BLEU needs sacrebleu: pip install "srulight[translation]"') from error
+    return {"bleu": BLEU(lowercase=lowercase), "chrf": CHRF(lowercase=lowercase)}

@@ -1,11 +1,12 @@
 """From sentences of one language to sentences of another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
@@ -17,38 +18,42 @@ from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
 from srulight.tasks.prediction import by_length
-from srulight.tasks.translation.batch import TranslationBatch
-from srulight.tasks.translation.beam_search import Hypothesis, SearchSettings, beam_search
-from srulight.tasks.translation.generation import SentenceWriter, Translated, translated
+from srulight.tasks.translation.batch import (
+    BEGIN_ID,
+    END_ID,
+    PAD_ID,
+    SPECIALS,
+    UNKNOWN_ID,
+    TranslationBatch,
+)
+from srulight.tasks.translation.beam_search import beam_search
+from srulight.tasks.translation.beams import Hypothesis
+from srulight.tasks.translation.generation import PredictedTranslation, TranslationDecoder
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import Decoded, Memory, State, TranslatorFactory
 from srulight.tasks.translation.predict import TranslationPredictor
-from srulight.tasks.translation.quality import TranslationQuality
-from srulight.text.line_tokenizers import BEGIN, END, PADDING, Tokenizer, make_tokenizer
+from srulight.tasks.translation.quality import TranslationQuality, sacrebleu_scorers
+from srulight.tasks.translation.settings import SearchSettings
+from srulight.text.tokenizers import SETTINGS, Tokenizer, from_settings
 
 Tied = Literal["none", "output", "all"]
 
-_TOKENIZER = {
-    "tokenization": str, "words?": [str], "model?": str, "language?": str, "lowercase": bool,
-    "detokenize?": bool,
-}  # fmt: skip
-
 
 class Translation(Task):
-    """Encodes a sentence, and writes its translation token by token.
+    """Encodes a sentence, and decodes its translation token by token.
 
-    Losses are in nats a token, the end of a sentence among them. BLEU and chrF are sacrebleu's, of
-    translations as texts.
+    Losses are in nats per token, the end of a sentence among them. BLEU and chrF are sacrebleu's,
+    of translations as texts.
 
     Args:
         embedding_size: Features of a token.
-        tied: Which weights are the same: those of the target's vectors and of the "output" (Press
-            and Wolf 2017), those of the source, too ("all", for a joint vocabulary), or "none".
-        label_smoothing: Share of the probability that is spread over all tokens while training, 0
-            to 1 (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+        tied: Which weights are shared: target embedding and "output" layer (Press and Wolf 2017),
+            "all", the source embedding among them, which needs a joint vocabulary, or "none".
+        label_smoothing: Share of the probability that is spread over all tokens while training, at
+            least 0 and below 1 (Szegedy et al. 2016, arXiv 1512.00567, section 7).
         search: How translations are found.
-        translator: Builds what reads and writes: AttentionRNN, which has an encoder and a decoder
-            of SRU if None, or Transformer.
+        translator: Builds encoder and decoder: AttentionRNN (with SRU for both if None) or
+            Transformer.
         optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
             if None.
         scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
@@ -60,7 +65,7 @@ class Translation(Task):
 
     monitor = ("val/bleu", "max")
     predictor = TranslationPredictor
-    knows = {"source": _TOKENIZER, "target": _TOKENIZER, "joint": bool}  # noqa: RUF012
+    knows = {"source": SETTINGS, "target": SETTINGS, "joint": bool}  # noqa: RUF012
 
     def __init__(
         self,
@@ -90,7 +95,7 @@ class Translation(Task):
         self.compiled = compile
 
     def search_with(self, **changes: Any) -> None:  # noqa: ANN401
-        """Chooses how sentences are translated from now on.
+        """Changes how sentences are translated from now on.
 
         Args:
             **changes: Fields of ``SearchSettings`` to change; the others stay as they are.
@@ -101,8 +106,8 @@ class Translation(Task):
         self.search = replace(self.search, **changes)
 
     def build_network(self, metadata: dict[str, Any]) -> None:
-        self.source: Tokenizer = make_tokenizer(metadata["source"])
-        self.target: Tokenizer = make_tokenizer(metadata["target"])
+        self.source: Tokenizer = from_settings(metadata["source"], SPECIALS, "source")
+        self.target: Tokenizer = from_settings(metadata["target"], SPECIALS, "target")
         if self.tied == "all" and not metadata["joint"]:
             raise InputError("tied=all needs a joint vocabulary: use --data.joint=true")
         self.translator = self.translator_factory(self.embedding_size)
@@ -123,6 +128,9 @@ class Translation(Task):
 
     def compile_network(self) -> None:
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
+
+    def check(self, data: LightningDataModule) -> None:
+        sacrebleu_scorers()  # a missing package is found now, and not after the first epoch
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
         """Reads sentences.
@@ -170,16 +178,16 @@ class Translation(Task):
     def measure(self, batch: TranslationBatch, metrics: MetricCollection, stage: Stage) -> None:
         metrics["loss"].update(*self._loss(batch, 0.0))
         texts = [(row, *text) for row, text in enumerate(batch.texts) if text is not None]
+        translations: list[str] = []
+        references: list[str] = []
         if texts:
             rows, sources, references = map(list, zip(*texts, strict=True))
             lengths = batch.source_lengths[rows]
-            beam_size = 1 if stage == "val" else self.search.beam_size
-            found = self._search(batch.source[rows, : int(lengths.max())], lengths, beam_size, 1)
-            written = [
-                self._translated(source, best).text
-                for source, (best,) in zip(sources, found, strict=True)
-            ]
-            metrics["quality"].update(written, list(map(self.target.plain, references)))
+            source = batch.source[rows, : int(lengths.max())]
+            settings = replace(self.search, beam_size=1) if stage == "val" else self.search
+            found = self._translate(sources, source, lengths, settings)
+            translations = [best.text for (best,) in found]
+        metrics["quality"].update(translations, map(self.target.plain, references))
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
         # Of a smoothed loss a perplexity says nothing.
@@ -194,13 +202,13 @@ class Translation(Task):
     @torch.no_grad()
     def predict(
         self, inputs: Sequence[str], batch_size: int = 64, n_best: int = 1
-    ) -> list[list[Translated]]:
+    ) -> list[list[PredictedTranslation]]:
         """Translates sentences.
 
         Args:
             inputs: Sentences, as those of the training data were.
             batch_size: Sentences at a time.
-            n_best: Translations of each, at most ``beam_size``.
+            n_best: Translations of each, at most ``search.beam_size``.
 
         Returns:
             The best translations of each sentence, the best first, in order; an empty one of an
@@ -209,35 +217,52 @@ class Translation(Task):
         self.begin_predicting(batch_size)
         check_range(1, self.search.beam_size, n_best=n_best)
         inputs = self.as_texts(inputs)
-        ids = [torch.tensor([*self.source.encode(text), END]) for text in inputs]
-        said = [(text, tokens) for text, tokens in zip(inputs, ids, strict=True) if len(tokens) > 1]
+        ids = [torch.tensor([*self.source.encode(text), END_ID]) for text in inputs]
+        nonempty = [(text, one) for text, one in zip(inputs, ids, strict=True) if len(one) > 1]
 
-        def answer(chosen: list[tuple[str, Tensor]]) -> Iterator[list[Translated]]:
-            source = pad_sequence([tokens for _, tokens in chosen], batch_first=True)
-            lengths = torch.tensor([len(tokens) for _, tokens in chosen])
-            found = self._search(
-                source.to(self.device), lengths.to(self.device), self.search.beam_size, n_best
-            )
-            for (text, _), hypotheses in zip(chosen, found, strict=True):
-                yield [self._translated(text, best) for best in hypotheses]
+        def answer(batch: list[tuple[str, Tensor]]) -> list[list[PredictedTranslation]]:
+            source = pad_sequence([one for _, one in batch], batch_first=True).to(self.device)
+            lengths = torch.tensor([len(one) for _, one in batch], device=self.device)
+            texts = [text for text, _ in batch]
+            return self._translate(texts, source, lengths, self.search, n_best)
 
-        answers = iter(by_length(said, lambda one: len(one[1]), batch_size, answer))
-        nothing = [Translated("", 0.0, 0.0, [], [], torch.zeros(0, 0))]
-        return [next(answers) if len(tokens) > 1 else nothing for tokens in ids]
+        answers = iter(by_length(nonempty, lambda item: len(item[1]), batch_size, answer))
+        empty = [PredictedTranslation("", 0.0, 0.0, [], [], torch.zeros(0, 0))]
+        return [next(answers) if len(one) > 1 else empty for one in ids]
 
-    def _search(
-        self, source: Tensor, lengths: Tensor, beam_size: int, n_best: int
-    ) -> list[list[Hypothesis]]:
-        limits = (self.search.max_ratio * (lengths + 8)).long()
-        return beam_search(
-            SentenceWriter(self.decode, self.head, self.encode(source, lengths)),
-            lengths, limits, BEGIN, END,
-            beam_size=beam_size, n_best=n_best, penalties=self.search.penalties,
-            forbidden=(PADDING, BEGIN),
+    def _translate(
+        self,
+        texts: Sequence[str],
+        source: Tensor,
+        lengths: Tensor,
+        settings: SearchSettings,
+        n_best: int = 1,
+    ) -> list[list[PredictedTranslation]]:
+        """Translates a batch of sentences, of which it gets texts and token ids."""
+        decoder = TranslationDecoder(self.decode, self.head, self.encode(source, lengths))
+        found = beam_search(
+            decoder, lengths, (settings.max_ratio * (lengths + 8)).long(), BEGIN_ID, END_ID,
+            settings, n_best=n_best, forbidden=(PAD_ID, BEGIN_ID),
         )  # fmt: skip
+        return [
+            [self._prediction(text, hypothesis) for hypothesis in hypotheses]
+            for text, hypotheses in zip(texts, found, strict=True)
+        ]
 
-    def _translated(self, source: str, found: Hypothesis) -> Translated:
-        return translated(source, found, self.source, self.target, self.search.replace_unknown)
+    def _prediction(self, source: str, found: Hypothesis) -> PredictedTranslation:
+        """Makes text of a hypothesis for a sentence."""
+        tokens = [self.target.tokens[index] for index in found.tokens]
+        source_tokens = self.source.tokenize(source)
+        if self.search.replace_unknown and source_tokens:
+            for place, index in enumerate(found.tokens):
+                if index == UNKNOWN_ID:
+                    # The end of the sentence is no word.
+                    attention = found.attention[place, : len(source_tokens)]
+                    tokens[place] = source_tokens[int(attention.argmax())]
+        return PredictedTranslation(
+            self.target.join(tokens), found.score, found.log_probability, tokens, source_tokens,
+            found.attention,
+        )  # fmt: skip
 
 
 def _embedding(tokens: int, size: int) -> nn.Embedding:

@@ -4,22 +4,38 @@ import itertools
 import math
 import random
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.translation.beam_search import Hypothesis, Penalties, Writer, search
+from srulight.tasks.translation.beam_search import IncrementalDecoder, beam_search
+from srulight.tasks.translation.beams import Hypothesis
+from srulight.tasks.translation.settings import SearchSettings
 
 BEGIN, END, A, B = range(4)
 LIMITS = (4, 2, 3)
 LENGTHS = (3, 1, 2)
 STEPS = 3  # source steps, padded
+
+
+class Penalties(NamedTuple):
+    """Of the length and of the coverage."""
+
+    length: float = 0.0
+    coverage: float = 0.0
+
+
 NONE = Penalties()
 
 
-class Tables(Writer):
+def settings(beam_size: int = 1, penalties: Penalties = NONE) -> SearchSettings:
+    return SearchSettings(beam_size, *penalties)
+
+
+class Tables(IncrementalDecoder):
     """Probabilities and attention that depend on the sentence and all that is written so far."""
 
     def __init__(self, sentences: list[int]) -> None:
@@ -55,7 +71,7 @@ Read = tuple[int, ...]
 Told = tuple[list[float], list[float]]  # probabilities of all tokens; attention
 
 
-class Answers(Writer):
+class Answers(IncrementalDecoder):
     """One sentence; what may come next is told. No step may come after the one that must end.
 
     Args:
@@ -90,9 +106,9 @@ def ask(
     forbidden: tuple[int, ...] = (),
 ) -> list[Hypothesis]:
     """Searches for a sentence of two source steps, beside which there may be padding."""
-    (found,) = search(
-        Answers(tell, limit), torch.tensor([2]), [limit], BEGIN, END, beam_size=beam_size,
-        n_best=n_best, penalties=penalties, forbidden=forbidden,
+    (found,) = beam_search(
+        Answers(tell, limit), torch.tensor([2]), [limit], BEGIN, END,
+        settings(beam_size, penalties), n_best=n_best, forbidden=forbidden,
     )  # fmt: skip
     return found
 
@@ -127,14 +143,14 @@ def every(sentence: int, penalties: Penalties) -> list[Hypothesis]:
 def look_for(
     sentences: list[int], beam_size: int, n_best: int = 1, penalties: Penalties = NONE
 ) -> tuple[list[list[Hypothesis]], Tables]:
-    writer = Tables(sentences)
+    decoder = Tables(sentences)
     lengths = torch.tensor([LENGTHS[s] for s in sentences])
     limits = torch.tensor([LIMITS[s] for s in sentences])
-    found = search(
-        writer, lengths, limits, BEGIN, END, beam_size=beam_size, n_best=n_best,
-        penalties=penalties, forbidden=(BEGIN,),
+    found = beam_search(
+        decoder, lengths, limits, BEGIN, END, settings(beam_size, penalties), n_best=n_best,
+        forbidden=(BEGIN,),
     )  # fmt: skip
-    return found, writer
+    return found, decoder
 
 
 def assert_same(got: Hypothesis, expected: Hypothesis) -> None:
@@ -227,7 +243,7 @@ def test_there_are_no_more_endings_than_there_can_be() -> None:
 
 
 def test_one_beginning_takes_the_likeliest_token_at_each_step() -> None:
-    found, writer = look_for([0, 1, 2], beam_size=1)
+    found, decoder = look_for([0, 1, 2], beam_size=1)
     for sentence, (best,) in enumerate(found):
         read: tuple[int, ...] = (BEGIN,)
         while len(read) <= LIMITS[sentence]:
@@ -238,14 +254,16 @@ def test_one_beginning_takes_the_likeliest_token_at_each_step() -> None:
             read = (*read, token)
         assert_same(best, measure(sentence, read[1:], Penalties()))
     lengths = [len(best.tokens) for (best,) in found]
-    assert writer.sizes == [sum(length >= t for length in lengths) for t in range(max(lengths) + 1)]
+    assert decoder.sizes == [
+        sum(length >= t for length in lengths) for t in range(max(lengths) + 1)
+    ]
 
 
 @pytest.mark.parametrize("sentences", [[2, 0, 1], [1, 0, 2]])
 @pytest.mark.parametrize("beam_size", [2, 3])
 def test_a_sentence_is_written_as_if_alone(beam_size: int, sentences: list[int]) -> None:
     penalties = Penalties(0.6, 0.2)
-    together, writer = look_for(sentences, beam_size, 2, penalties)
+    together, decoder = look_for(sentences, beam_size, 2, penalties)
     sizes: list[list[int]] = []
     for sentence, best in zip(sentences, together, strict=True):
         alone, lonely = look_for([sentence], beam_size, 2, penalties)
@@ -254,7 +272,7 @@ def test_a_sentence_is_written_as_if_alone(beam_size: int, sentences: list[int])
             assert_same(got, expected)
             assert_same(got, measure(sentence, got.tokens, penalties))
     # A sentence that is done costs nothing more.
-    assert writer.sizes == [sum(step) for step in itertools.zip_longest(*sizes, fillvalue=0)]
+    assert decoder.sizes == [sum(step) for step in itertools.zip_longest(*sizes, fillvalue=0)]
     assert len({len(size) for size in sizes}) > 1
 
 
@@ -269,43 +287,36 @@ def test_poor_endings_do_not_stop_the_search() -> None:
             return torch.tensor(chances).log(), looks
 
     limit, length = torch.tensor([9]), torch.tensor([3])
-    ((best,),) = search(Sure([0]), length, limit, BEGIN, END, beam_size=3, penalties=Penalties(0.6))
+    ((best,),) = beam_search(Sure([0]), length, limit, BEGIN, END, settings(3, Penalties(0.6)))
     assert best.tokens == (A,) * 6
     assert best.log_probability == pytest.approx(7 * math.log(0.9), abs=1e-5)
 
 
 def test_nothing_may_be_all_there_is() -> None:
-    writer = Tables([0])
-    ((best,),) = search(writer, torch.tensor([3]), torch.tensor([0]), BEGIN, END)
+    decoder = Tables([0])
+    ((best,),) = beam_search(decoder, torch.tensor([3]), torch.tensor([0]), BEGIN, END, settings())
     assert_same(best, measure(0, (), Penalties()))
     assert best.attention.shape == (0, 3)
-
-
-@pytest.mark.parametrize("length", [-1.0, math.nan, math.inf])
-def test_bad_penalties_are_refused(length: float) -> None:
-    one = torch.tensor([1])
-    with pytest.raises(InputError, match=rf"penalties must be 0 or more, got .*length={length}"):
-        search(Tables([0]), one, one, BEGIN, END, penalties=Penalties(length=length))
 
 
 def test_bad_numbers_are_refused() -> None:
     one = torch.tensor([1])
     with pytest.raises(InputError, match="n_best must be at least 1 and at most beam_size, got 3"):
-        search(Tables([0]), one, one, BEGIN, END, beam_size=2, n_best=3)
-    with pytest.raises(InputError, match="beam_size, got 1 and 0"):
-        search(Tables([0]), one, one, BEGIN, END, beam_size=0)
+        beam_search(Tables([0]), one, one, BEGIN, END, settings(2), n_best=3)
+    with pytest.raises(InputError, match="beam_size, got 0 and 2"):
+        beam_search(Tables([0]), one, one, BEGIN, END, settings(2), n_best=0)
     with pytest.raises(InputError, match="limits must be 0 or more, got -2"):
-        search(Tables([0, 1]), torch.tensor([3, 1]), [4, -2], BEGIN, END)
+        beam_search(Tables([0, 1]), torch.tensor([3, 1]), [4, -2], BEGIN, END, settings())
     with pytest.raises(InputError, match=r"limits must have .* the shape \(1,\), got \(2,\)"):
-        search(Tables([0]), one, [4, 2], BEGIN, END)
+        beam_search(Tables([0]), one, [4, 2], BEGIN, END, settings())
     with pytest.raises(InputError, match="the end, 1, must not be forbidden"):
-        search(Tables([0]), one, one, BEGIN, END, forbidden=(BEGIN, END))
+        beam_search(Tables([0]), one, one, BEGIN, END, settings(), forbidden=(BEGIN, END))
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ([0.0, math.nan, 0.0, 0.0], "a log-probability is not a number, at step 1 of sequence 1"),
+        ([0.0, math.nan, 0.0, 0.0], "the likeliest token has .* nan, at step 1 of sequence 1"),
         ([-math.inf] * 4, "the likeliest token has .* -inf, at step 1 of sequence 1"),
     ],
     ids=["nan", "nothing"],
@@ -322,4 +333,4 @@ def test_a_model_that_says_nothing_is_named(wrong: list[float], message: str) ->
             return log_probs, looks
 
     with pytest.raises(InputError, match=message):
-        search(Broken([1, 0]), torch.tensor([1, 3]), [0, 4], BEGIN, END, beam_size=2)
+        beam_search(Broken([1, 0]), torch.tensor([1, 3]), [0, 4], BEGIN, END, settings(2))

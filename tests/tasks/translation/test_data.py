@@ -9,10 +9,12 @@ import torch
 
 from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError
+from srulight.tasks.translation.batch import BEGIN_ID, END_ID, SPECIALS, UNKNOWN_ID
 from srulight.tasks.translation.corpora.parallel_text import ParallelText
 from srulight.tasks.translation.corpora.synthetic_numbers import SyntheticNumbers
 from srulight.tasks.translation.data import TranslationData
-from srulight.text.line_tokenizers import BEGIN, END, UNKNOWN_ID, Subwords
+from srulight.tasks.translation.dataset import PairFilters
+from srulight.text.tokenizers import Characters, SentencePiece, Tokenizer, Words, from_settings
 
 PAIRS = [("a b", "x"), ("a b a c", "x y"), ("b", "y x x")]
 
@@ -36,7 +38,7 @@ def module(
 ) -> TranslationData:
     write(folder, "train", train)
     write(folder, "val", val)
-    settings = {"tokenization": "space", "joint": False, **options}
+    settings = {"tokenizer": Words("space"), "joint": False, **options}
     return TranslationData(ParallelText(), root=str(folder), **settings)
 
 
@@ -45,10 +47,14 @@ def test_a_batch_holds_both_sides_between_begin_and_end(tmp_path: Path) -> None:
     data.setup()
     # By frequency, then by alphabet: a, b, c and x, y are tokens 4, 5, 6 and 4, 5.
     (batch,) = data.val_dataloader()
-    assert batch.source.tolist() == [[4, 5, END, 0, 0], [5, END, 0, 0, 0], [4, 5, 4, 6, END]]
+    assert batch.source.tolist() == [
+        [4, 5, END_ID, 0, 0],
+        [5, END_ID, 0, 0, 0],
+        [4, 5, 4, 6, END_ID],
+    ]
     assert batch.source_lengths.tolist() == [3, 2, 5]
-    assert batch.target.tolist() == [[BEGIN, 4, 0, 0], [BEGIN, 5, 4, 4], [BEGIN, 4, 5, 0]]
-    labels = [[4, END, -100, -100], [5, 4, 4, END], [4, 5, END, -100]]
+    assert batch.target.tolist() == [[BEGIN_ID, 4, 0, 0], [BEGIN_ID, 5, 4, 4], [BEGIN_ID, 4, 5, 0]]
+    labels = [[4, END_ID, -100, -100], [5, 4, 4, END_ID], [4, 5, END_ID, -100]]
     assert batch.labels.tolist() == labels
     assert batch.texts == [("a b", "x"), ("b", "y x x"), ("a b a c", "x y")]
     assert batch.size == 3 + 2 + 2 + 4 + 5 + 3
@@ -60,7 +66,7 @@ def test_a_process_without_pairs_gets_a_sentence_with_nothing_to_learn(tmp_path:
     data = module(tmp_path)
     data.setup()
     (batch,) = data.val_dataloader().dataset.__getitems__([])  # type: ignore[attr-defined]
-    assert batch.source.tolist() == [[END]]
+    assert batch.source.tolist() == [[END_ID]]
     assert batch.labels.tolist() == [[IGNORED]]
     assert batch.size == 0
 
@@ -69,7 +75,7 @@ def test_pairs_out_of_proportion_are_left_out_of_training_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     odd = [("a " * 9, "x " * 8), ("a", "x x x x"), ("", "")]
-    data = module(tmp_path, PAIRS + odd, PAIRS + odd, max_length=8, max_ratio=3)
+    data = module(tmp_path, PAIRS + odd, PAIRS + odd, filters=PairFilters(8, 3))
     with caplog.at_level("INFO"):
         data.setup()
     said = "train: 3 pairs, 7 and 6 tokens"
@@ -93,7 +99,7 @@ def test_a_line_that_is_empty_on_one_side_is_refused_or_counted(
     data = module(tmp_path, [*PAIRS, pair])
     with pytest.raises(InputError, match=says):
         data.setup()
-    data = module(tmp_path, [*PAIRS, pair], on_error="skip")
+    data = module(tmp_path, [*PAIRS, pair], filters=PairFilters(on_error="skip"))
     with caplog.at_level("INFO"):
         data.setup()
     assert "train: 3 pairs, 7 and 6 tokens; left out 1: empty on one side" in caplog.text
@@ -102,12 +108,12 @@ def test_a_line_that_is_empty_on_one_side_is_refused_or_counted(
 def test_sides_have_one_vocabulary_or_two(tmp_path: Path) -> None:
     two = module(tmp_path)
     two.setup()
-    assert two.metadata["source"]["words"] == ["a", "b", "c"]
-    assert two.metadata["target"]["words"] == ["x", "y"]
-    one = module(tmp_path, joint=True, min_count=2)
+    assert two.metadata["source"]["vocabulary"] == [*SPECIALS, "a", "b", "c"]
+    assert two.metadata["target"]["vocabulary"] == [*SPECIALS, "x", "y"]
+    one = module(tmp_path, joint=True, tokenizer=Words("space", min_count=2))
     one.setup()
     assert one.metadata["source"] == one.metadata["target"]
-    assert one.metadata["source"]["words"] == ["x", "a", "b", "y"]
+    assert one.metadata["source"]["vocabulary"] == [*SPECIALS, "x", "a", "b", "y"]
     assert one.metadata["joint"]
 
 
@@ -118,15 +124,15 @@ def test_what_a_model_was_trained_with_is_used_again(tmp_path: Path) -> None:
     other.load_metadata(trained.metadata)
     other.setup()
     (batch,) = other.train_dataloader()
-    assert batch.source.tolist() == [[6, UNKNOWN_ID, END]]
-    assert batch.target.tolist() == [[BEGIN, UNKNOWN_ID, 4]]
+    assert batch.source.tolist() == [[6, UNKNOWN_ID, END_ID]]
+    assert batch.target.tolist() == [[BEGIN_ID, UNKNOWN_ID, 4]]
 
 
-def test_subwords_and_ids_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(root: Path) -> TranslationData:
+def test_tokenizers_and_ids_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(root: Path, size: int = 60) -> TranslationData:
         root.mkdir(exist_ok=True)
         corpus = SyntheticNumbers(train_size=60, val_size=5, test_size=5)
-        return TranslationData(corpus, root=str(root), tokenization="bpe", vocabulary_size=60)
+        return TranslationData(corpus, str(root), tokenizer=SentencePiece(size, "bpe"))
 
     first = make(tmp_path / "one")
     first.prepare_data()
@@ -135,17 +141,15 @@ def test_subwords_and_ids_are_made_once(tmp_path: Path, monkeypatch: pytest.Monk
     def again(*_: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(Subwords, "train", again)
-    monkeypatch.setattr("srulight.tasks.translation.token_pairs._make", again)
+    monkeypatch.setattr(SentencePiece, "fit", again)
+    monkeypatch.setattr("srulight.tasks.translation.dataset._encode", again)
     second = make(tmp_path / "two")
     second.setup()
     assert second.metadata == first.metadata
     pairs = [next(iter(data.train_dataloader())) for data in (first, second)]
     assert torch.equal(pairs[0].source, pairs[1].source)
-    second = make(tmp_path / "two")
-    second.vocabulary_size = 61
     with pytest.raises(AssertionError, match="made again"):
-        second.setup()
+        make(tmp_path / "two", 61).setup()
 
 
 def test_some_validation_sentences_are_translated_and_all_of_the_test(tmp_path: Path) -> None:
@@ -164,29 +168,48 @@ def test_a_subword_model_of_ones_own(tmp_path: Path) -> None:
     lines = [f"the {word} was {other}" for word in ("plot", "cast") for other in ("dull", "fresh")]
     paths = [tmp_path / "one.model", tmp_path / "other.model"]
     for path, size in zip(paths, (30, 31), strict=True):
-        settings = Subwords.train(lines, size, "bpe", False).settings
-        path.write_bytes(base64.b64decode(settings["model"]))
-    options: dict[str, Any] = {"tokenization": "bpe", "subword_model": str(paths[0])}
-    data = module(tmp_path, [(lines[0], lines[1])], **options)
+        fitted = SentencePiece(size, "bpe").fit(lines, SPECIALS)
+        path.write_bytes(base64.b64decode(fitted.vocabulary))
+    own, other = (SentencePiece(file=str(path)) for path in paths)
+    data = module(tmp_path, [(lines[0], lines[1])], tokenizer=own)
     data.setup()
+    assert data.metadata["joint"]
     assert data.metadata["source"] == data.metadata["target"]
     (batch,) = data.train_dataloader()
-    tokenizer = Subwords.read(paths[0], False)
-    assert batch.source[0].tolist() == [*tokenizer.encode(lines[0]), END]
+    assert batch.source[0].tolist() == [*own.fit((), SPECIALS).encode(lines[0]), END_ID]
 
-    other = module(tmp_path, **{**options, "subword_model": str(paths[1])})
-    with pytest.raises(InputError, match=r"other.model is not the subword model that the check"):
-        other.load_metadata(data.metadata)
-    module(tmp_path, **options).load_metadata(data.metadata)
+    with pytest.raises(InputError, match=r"other.model is not the vocabulary that the checkpoint"):
+        module(tmp_path, tokenizer=other).load_metadata(data.metadata)
+    module(tmp_path, tokenizer=own).load_metadata(data.metadata)
+    # The checkpoint has what is needed, without the file.
+    paths[1].unlink()
+    module(tmp_path, tokenizer=other).load_metadata(data.metadata)
+
+
+def test_each_side_follows_the_rules_of_its_language(tmp_path: Path) -> None:
+    text = [("bzw. So", "bzw. So")]
+    data = module(tmp_path, text, text, tokenizer=Words("moses"))
+    data.setup()
+    vocabularies = [data.metadata[side]["vocabulary"] for side in ("source", "target")]
+    # A German abbreviation keeps its dot, which in English ends a sentence.
+    assert "bzw." not in vocabularies[0]
+    assert "bzw." in vocabularies[1]
+
+
+@pytest.mark.parametrize("tokenizer", [Characters(), SentencePiece(9, "bpe")])
+def test_other_tokens_make_batches(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    data = module(tmp_path, tokenizer=tokenizer)
+    data.setup()
+    made = from_settings(data.metadata["source"], SPECIALS)
+    (batch,) = data.val_dataloader()
+    assert [made.decode(row.tolist()) for row in batch.source] == ["a b", "b", "a b a c"]
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"batch_tokens": 0}, "batch_tokens must be at least 1, got 0"),
-        ({"max_ratio": 0.5}, "max_ratio must be at least 1, got 0.5"),
-        ({"tokenization": "bpe", "detokenize": True}, "detokenize is for .* tokenization is bpe"),
-        ({"subword_model": "x"}, "subword_model is of no use with tokenization=space"),
+        ({"val_translations": 0}, "val_translations must be at least 1, got 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -196,10 +219,25 @@ def test_settings_that_make_no_sense_are_refused(
         module(tmp_path, **options)
 
 
+def test_filters_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InputError, match=r"max_ratio must be at least 1, got 0.5"):
+        PairFilters(max_ratio=0.5)
+    with pytest.raises(InputError, match="max_length must be at least 1, got 0"):
+        PairFilters(max_length=0)
+
+
+def test_without_limits_nothing_is_too_long(tmp_path: Path) -> None:
+    filters = PairFilters(max_length=None, max_ratio=None)
+    data = module(tmp_path, [("a " * 200, "x")], filters=filters)
+    data.setup()
+    (batch,) = data.train_dataloader()
+    assert batch.source.shape == (1, 201)
+
+
 def test_nothing_left_is_said(tmp_path: Path) -> None:
     data = module(tmp_path, [("a", "x x x x x x")])
     data.setup()
-    with pytest.raises(InputError, match="no train pairs are left: raise max_length"):
+    with pytest.raises(InputError, match=r"no train pairs are left: raise filters.max_length"):
         data.train_dataloader()
     with pytest.raises(InputError, match=r"the corpus has no test sentences: set --data.corpus.te"):
         data.test_dataloader()

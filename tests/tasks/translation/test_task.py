@@ -1,8 +1,6 @@
 """The translator's promises."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,28 +9,31 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from srulight import load
-from srulight.cli import main
 from srulight.data.base import IGNORED
 from srulight.encoders import GRU, LSTM, QRNN, SRU, RecurrentFactory, SRUpp
-from srulight.ops import extension
 from srulight.runtime.errors import InputError
-from srulight.tasks.translation.batch import TranslationBatch
-from srulight.tasks.translation.beam_search import Hypothesis
+from srulight.tasks.translation.batch import (
+    BEGIN_ID,
+    END_ID,
+    SPECIALS,
+    UNKNOWN_ID,
+    TranslationBatch,
+)
+from srulight.tasks.translation.beams import Hypothesis
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import TranslatorFactory
 from srulight.tasks.translation.models.transformer import Transformer
-from srulight.tasks.translation.quality import TranslationQuality
+from srulight.tasks.translation.settings import SearchSettings
 from srulight.tasks.translation.task import Translation
-from srulight.text.line_tokenizers import BEGIN, END, UNKNOWN_ID, Words
+from srulight.text.tokenizers import Words
 
-ROOT = Path(__file__).parents[3]
 A, B, C = 4, 5, 6
 
 
 def metadata(joint: bool = False) -> dict[str, Any]:
-    source = Words(["a", "b", "c"], "space", "en", False, False).settings
-    target = Words(["x", "y", "z"], "space", "de", False, False).settings
+    source, target = (
+        Words("space").fit([words], SPECIALS).settings for words in ("a b c", "x y z")
+    )
     return {"source": source, "target": source if joint else target, "joint": joint}
 
 
@@ -70,9 +71,9 @@ def make(known: dict[str, Any] | None = None, **options: Any) -> Translation:  #
 
 
 def batch_of(*pairs: tuple[list[int], list[int]]) -> TranslationBatch:
-    sources = [torch.tensor([*source, END]) for source, _ in pairs]
-    targets = [torch.tensor([BEGIN, *target]) for _, target in pairs]
-    labels = [torch.tensor([*target, END]) for _, target in pairs]
+    sources = [torch.tensor([*source, END_ID]) for source, _ in pairs]
+    targets = [torch.tensor([BEGIN_ID, *target]) for _, target in pairs]
+    labels = [torch.tensor([*target, END_ID]) for _, target in pairs]
     return TranslationBatch(
         pad_sequence(sources, batch_first=True),
         torch.tensor([len(source) for source in sources]),
@@ -95,7 +96,7 @@ def test_the_loss_is_that_of_each_sentence_alone() -> None:
     for source, target in PAIRS:
         one = batch_of((source, target))
         log_probs = task(one.source, one.source_lengths, one.target)[0].log_softmax(-1)
-        for step, token in enumerate([*target, END]):
+        for step, token in enumerate([*target, END_ID]):
             # Szegedy et al.: 1 - s of the loss, and s of the mean of all tokens' losses.
             by_hand -= 0.8 * float(log_probs[step, token]) + 0.2 * float(log_probs[step].mean())
     assert float(total) == pytest.approx(by_hand, rel=1e-5)
@@ -105,7 +106,7 @@ def test_what_fills_up_adds_nothing() -> None:
     task = make()
     filler = torch.full((1, 1), IGNORED)
     one = TranslationBatch(
-        torch.tensor([[END]]), torch.tensor([1]), torch.tensor([[BEGIN]]), filler, [], 0
+        torch.tensor([[END_ID]]), torch.tensor([1]), torch.tensor([[BEGIN_ID]]), filler, [], 0
     )
     total, count = task._loss(one, 0.1)
     assert (float(total.detach()), int(count)) == (0.0, 0)
@@ -116,17 +117,18 @@ def test_what_fills_up_adds_nothing() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_writing_step_by_step_is_reading_all_at_once(name: str) -> None:
-    task = make(translator=TRANSLATORS[name], beam_size=1, max_ratio=1.0, replace_unknown=False)
+    search = SearchSettings(beam_size=1, max_ratio=1.0, replace_unknown=False)
+    task = make(translator=TRANSLATORS[name], search=search)
     inputs = ["a b", "c", "b a a c"]
     for text, (best,) in zip(inputs, task.predict(inputs), strict=True):
-        source = torch.tensor([[*task.source.encode(text), END]])
+        source = torch.tensor([[*task.source.encode(text), END_ID]])
         lengths = torch.tensor([source.size(1)])
-        read, total = [BEGIN], 0.0
+        read, total = [BEGIN_ID], 0.0
         for token in [*best.tokens, None]:
             scores = task(source, lengths, torch.tensor([read]))[0, -1].log_softmax(-1)
-            wanted = END if token is None else task.target.tokens.index(token)
+            wanted = END_ID if token is None else task.target.tokens.index(token)
             total += float(scores[wanted])
-            scores[[0, BEGIN]] = -math.inf
+            scores[[0, BEGIN_ID]] = -math.inf
             assert token is None or int(scores.argmax()) == wanted
             read.append(wanted)
         assert best.log_probability == pytest.approx(total, abs=1e-4)
@@ -135,7 +137,7 @@ def test_writing_step_by_step_is_reading_all_at_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["SRU", "input feeding", "Transformer"])
 def test_sentences_are_translated_as_if_alone(name: str) -> None:
-    task = make(translator=TRANSLATORS[name], beam_size=3, max_ratio=1.0)
+    task = make(translator=TRANSLATORS[name], search=SearchSettings(beam_size=3, max_ratio=1.0))
     inputs = ["a b", "", "c", "b a a c", "a"]
     together = task.predict(inputs, n_best=2)
     assert [best.text for best in together[1]] == [""]
@@ -153,16 +155,16 @@ def test_an_unknown_word_becomes_the_one_that_was_looked_at(
     task = make()
     looks = torch.tensor([[0.1, 0.3, 0.6], [0.2, 0.7, 0.1]])
     found = [[Hypothesis((4, UNKNOWN_ID), -1.0, -1.0, looks)]]
-    monkeypatch.setattr(task, "_search", lambda *_: found)
+    monkeypatch.setattr("srulight.tasks.translation.task.beam_search", lambda *_, **__: found)
     assert task.predict(["a Zürich"])[0][0].text == "x Zürich"
-    task.replace_unknown = False
+    task.search_with(replace_unknown=False)
     assert task.predict(["a Zürich"])[0][0].text == "x <unk>"
 
 
 def test_the_end_of_a_sentence_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make()
     found = [[Hypothesis((UNKNOWN_ID,), -1.0, -1.0, torch.tensor([[0.1, 0.2, 0.7]]))]]
-    monkeypatch.setattr(task, "_search", lambda *_: found)
+    monkeypatch.setattr("srulight.tasks.translation.task.beam_search", lambda *_, **__: found)
     assert task.predict(["a b"])[0][0].text == "b"
 
 
@@ -182,11 +184,8 @@ def test_weights_are_tied_as_asked() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
-        ({"length_penalty": -1.0}, "length_penalty must be at least 0, got -1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1, got 1.0"),
         ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
-        ({"max_ratio": -1.0}, "max_ratio must be more than 0, got -1.0"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
@@ -194,68 +193,22 @@ def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
         make(**options)
 
 
-def test_bleu_is_the_one_worked_by_hand() -> None:
-    quality = TranslationQuality()
-    quality.update(["a b c d e"], ["a b c d f"])
-    # 4 of 5 words, 3 of 4 pairs, 2 of 3 and 1 of 2 are in the reference, which is as long.
-    bleu = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** (1 / 4)
-    assert quality.compute()["bleu"] == pytest.approx(bleu, abs=1e-6)
-    assert quality.compute() == pytest.approx({"bleu": math.nan, "chrf": math.nan}, nan_ok=True)
-    quality.update(["A b c d e"], ["a b c d e"])
-    assert quality.compute()["chrf"] < 100
-    assert "BLEU nrefs:1|case:mixed" in quality.signatures
-    insensitive = TranslationQuality(lowercase=True)
-    insensitive.update(["A b c d e"], ["a b c d e"])
-    assert insensitive.compute() == {"bleu": pytest.approx(100), "chrf": pytest.approx(100)}
-
-
-SMALL = [
-    f"--config={ROOT / 'configs' / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",
-    "--data.corpus.train_size=1500", "--data.corpus.val_size=20", "--data.corpus.test_size=20",
-    "--data.batch_tokens=400", "--model.optimizer.lr=0.01", "--trainer.max_epochs=4",
-    "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
-]  # fmt: skip
-
-
-def test_trains_measures_and_translates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    extension.load("cpu")  # from the cache of kernels, before there is another
-    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
-    main(["fit", *SMALL, f"--trainer.default_root_dir={tmp_path}"])
-    best = tmp_path / "version_0" / "checkpoints" / "best.ckpt"
-    main(["test", f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"])
-    out = capsys.readouterr().out
-    assert float(out.split("test/bleu ")[1].split()[0]) > 40  # below 5 before training
-
-    lines = tmp_path / "lines.txt"
-    lines.write_text("three hundred forty two\n\nsix\n", encoding="utf-8")
-    main(["predict", f"--ckpt_path={best}", f"--input={lines}", f"--plot={tmp_path / 'plots'}"])
-    said = capsys.readouterr().out.split("\n")
-    one, two = load(best).predict(["three hundred forty two", "six"])
-    assert said == [one[0].text, "", two[0].text, ""]
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"line-1.png", "line-3.png"}
-
-    main(["predict", f"--ckpt_path={best}", f"--input={lines}", "--n_best=2", "--beam_size=3"])
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["source"] for row in rows] == ["three hundred forty two", "", "six"]
-    assert rows[0]["translations"][0]["text"] == said[0]
-    assert len(rows[0]["translations"]) == 2
-    for option, says in (
-        ("--n_best=6", "n_best must be 1 to beam_size, 5, got 6"),
-        ("--stream=true", "a Translation has no use for stream"),
-    ):
-        with pytest.raises(SystemExit, match=says):
-            main(["predict", f"--ckpt_path={best}", f"--input={lines}", option])
-
-
-def test_sacrebleu_is_asked_for_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(__import__("sys").modules, "sacrebleu.metrics.bleu", None)
-    with pytest.raises(SystemExit, match="error: BLEU needs sacrebleu: pip install"):
-        main(["fit", *SMALL, f"--trainer.default_root_dir={tmp_path}"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
+        ({"length_penalty": -1.0}, "length_penalty must be at least 0, got -1.0"),
+        ({"coverage_penalty": math.nan}, "coverage_penalty must be at least 0, got nan"),
+        ({"max_ratio": -1.0}, "max_ratio must be more than 0, got -1.0"),
+    ],
+)
+def test_a_search_refuses_bad_settings(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        SearchSettings(**changes)
+    task = make()
+    with pytest.raises(InputError, match=says):
+        task.search_with(**changes)
+    assert task.search == SearchSettings()
 
 
 def logits_of(task: Translation, batch: TranslationBatch) -> Tensor:

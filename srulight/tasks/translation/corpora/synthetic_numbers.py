@@ -1,4 +1,4 @@
-"""A parallel corpus made on the spot: numbers in English and in German words."""
+"""A parallel corpus that is generated: numbers in English and in German words."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.translation.corpora.base import Pair, Pairs, ParallelCorpus, ParallelSplits
 
 _LARGEST = 999_999
@@ -27,12 +27,12 @@ _GERMAN_TENS = (
 
 
 class SyntheticNumbers(ParallelCorpus):
-    """English numbers to German ones, made on the spot: needs no files.
+    """English numbers to German ones, which are generated and need no files.
 
-    ``four hundred thirty seven`` is ``vier hundert sieben und dreißig``: written apart, so that
-    few words make all numbers, and in another order, so that a model has to look back and forth.
-    No number comes twice, and those of any count of digits are about as frequent, as far as
-    there are enough. Zero is always to learn from, because no other number has its words.
+    ``four hundred thirty seven`` is ``vier hundert sieben und dreißig``: words apart, so that few
+    make all numbers, and in another order, so that attention is needed. No number comes twice, and
+    numbers of each count of digits are about as frequent, as far as there are enough. Zero is
+    always in training, because no other number has its words.
 
     Args:
         train_size: Training pairs, at least 1.
@@ -55,13 +55,9 @@ class SyntheticNumbers(ParallelCorpus):
         largest: int = _LARGEST,
         seed: int = 1,
     ) -> None:
-        if train_size < 1 or val_size < 1 or test_size < 0:
-            raise InputError(
-                "train_size and val_size must be at least 1 and test_size 0 or more, got "
-                f"train_size={train_size} val_size={val_size} test_size={test_size}"
-            )
-        if not 1 <= largest <= _LARGEST:
-            raise InputError(f"largest must be 1 to {_LARGEST}, got {largest}")
+        check_range(1, train_size=train_size, val_size=val_size)
+        check_range(0, test_size=test_size)
+        check_range(1, _LARGEST, largest=largest)
         total = train_size + val_size + test_size
         if total > largest + 1:
             raise InputError(
@@ -73,9 +69,6 @@ class SyntheticNumbers(ParallelCorpus):
         self.test_size = test_size
         self.largest = largest
         self.seed = seed
-
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the numbers are drawn on the spot."""
 
     def read(self, root: Path) -> ParallelSplits:
         held_size = self.val_size + self.test_size
@@ -130,13 +123,13 @@ def _draw(largest: int, size: int, generator: random.Random) -> list[int]:
 
 
 def english_words(number: int) -> str:
-    """Says a number in English.
+    """Spells out a number in English.
 
     Args:
         number: 0 to 999999.
 
     Returns:
-        Words with single spaces between them, in the American way: without "and".
+        Words with single spaces between them, without "and", as in American English.
     """
     thousands, rest = divmod(number, 1000)
     words = [*_english_below_1000(thousands), "thousand"] if thousands else []
@@ -153,7 +146,7 @@ def _english_below_1000(number: int) -> list[str]:
 
 
 def german_words(number: int) -> str:
-    """Says a number in German.
+    """Spells out a number in German.
 
     Args:
         number: 0 to 999999.

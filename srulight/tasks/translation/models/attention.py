@@ -1,4 +1,4 @@
-"""Looking back: which source steps a translation needs next.
+"""Attention: which source steps each step of a translation needs.
 
 Shapes: B sentences of S steps with M features, and Q queries of D features for each sentence.
 """
@@ -13,7 +13,7 @@ Scoring = Literal["dot", "general", "additive"]
 
 
 class Attention(nn.Module, ABC):
-    """Scores how much each query wants to see each source step."""
+    """Scores each source step for each query."""
 
     @abstractmethod
     def keys(self, encoded: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class Attention(nn.Module, ABC):
         """Scores all pairs.
 
         Args:
-            queries: What looks back, (B, Q, D).
+            queries: Steps of translations, (B, Q, D).
             keys: What ``keys`` gave, (B, S, A).
 
         Returns:
@@ -39,27 +39,17 @@ class Attention(nn.Module, ABC):
         """
 
 
-class Dot(Attention):
-    """The product of query and source step: Luong et al. (2015), arXiv 1508.04025, equation 8."""
-
-    def keys(self, encoded: Tensor) -> Tensor:
-        return encoded
-
-    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        return queries @ keys.mT
-
-
-class General(Attention):
-    """The same product with a matrix between: Luong et al. (2015), equation 8, general.
+class Product(Attention):
+    """The product of query and key: Luong et al. (2015), arXiv 1508.04025, equation 8.
 
     Args:
-        query_size: Features of a query, D.
-        memory_size: Features of an encoded source step, M.
+        weight: Makes a key of an encoded source step: a matrix for their "general" attention,
+            nothing for "dot".
     """
 
-    def __init__(self, query_size: int, memory_size: int) -> None:
+    def __init__(self, weight: nn.Linear | nn.Identity) -> None:
         super().__init__()
-        self.weight = nn.Linear(memory_size, query_size, bias=False)
+        self.weight = weight
 
     def keys(self, encoded: Tensor) -> Tensor:
         keys: Tensor = self.weight(encoded)
@@ -113,15 +103,16 @@ def get_attention(scoring: Scoring, query_size: int, memory_size: int) -> Attent
                 f"encoder, {memory_size} (both directions together): change one, or use "
                 "attention=general"
             )
-        return Dot()
-    kinds = {"general": General, "additive": Additive}
-    if scoring not in kinds:
-        raise ValueError(f"attention must be dot, general or additive, got {scoring}")
-    return kinds[scoring](query_size, memory_size)
+        return Product(nn.Identity())
+    if scoring == "general":
+        return Product(nn.Linear(memory_size, query_size, bias=False))
+    if scoring == "additive":
+        return Additive(query_size, memory_size)
+    raise ValueError(f"attention must be dot, general or additive, got {scoring}")
 
 
 def attention_weights(scores: Tensor, valid: Tensor) -> Tensor:
-    """Makes weights of scores.
+    """Turns scores into weights.
 
     Args:
         scores: Scores of source steps, (B, Q, S).

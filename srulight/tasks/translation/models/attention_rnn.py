@@ -12,27 +12,27 @@ from srulight.tasks.translation.models.base import Decoded, Memory, State, Trans
 
 
 class AttentionRNN(Translator):
-    """Reads a sentence, and looks back at it while it writes another.
+    """Recurrent encoder and decoder, and attention of the decoder's steps to the encoder's.
 
     Bahdanau et al. (2015), arXiv 1409.0473; Luong et al. (2015), arXiv 1508.04025, figure 2 and
-    equation 5. The decoder sees vectors of the tokens that are written; what comes out of it asks
-    where to look, and both together make an output. Without input feeding all steps of the decoder,
-    and all of its questions, are computed at once. The mean of the encoded source is added, through
-    a matrix, to the first token's vector, so that any two recurrent layers fit together.
+    equation 5. Outputs of the decoder are queries to the encoded source; what they attend to and
+    themselves make an output. Without input feeding all steps of the decoder and their attention
+    are computed at once. The mean of the encoded source is added, through a matrix, to the first
+    token's embedding, so that any two recurrent layers fit together.
 
     Args:
         input_size: Features of a token, E; those of an output, too.
-        encoder: Builds what reads the source; SRU with 2 layers of 256 units in both directions and
+        encoder: Builds the encoder; SRU with 2 layers of 256 units in both directions and
             a highway_bias of -2 if None.
-        decoder: Builds what reads the target, left to right; SRU with 2 layers of 512 units and a
+        decoder: Builds the decoder, left to right; SRU with 2 layers of 512 units and a
             highway_bias of -2 if None.
         attention: How a source step is scored: by the "dot" product, which needs encoder and
             decoder of one size, the "general" product, with a matrix between, or "additive", a
             small network.
         input_feeding: Whether each step also sees the output of the last one (Luong et al., section
             3.3): then steps are computed one after the other, and training takes longer.
-        dropout: Probability of zeroing a feature of the tokens' vectors and of an output while
-            training, 0 to 1.
+        dropout: Probability of zeroing a feature of the embeddings, of the encoded source and of an
+            output while training, 0 to 1.
 
     Raises:
         ValueError: If the decoder is bidirectional, or the dot product is of two sizes.
@@ -65,7 +65,7 @@ class AttentionRNN(Translator):
         self.output = nn.Linear(memory_size + size, input_size)
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Reads sentences; what is encoded has the attention's keys beside it."""
+        """Encodes sentences; the attention's keys are beside the encoded source."""
         encoded = self.dropout(self.encoder(self.dropout(source), lengths))
         both = torch.cat((encoded, self.attention.keys(encoded)), -1)
         return Memory(both, valid_steps(lengths, source.size(1)))
@@ -73,30 +73,32 @@ class AttentionRNN(Translator):
     def decode(self, target: Tensor, memory: Memory, state: State | None = None) -> Decoded:
         x = self.dropout(target)
         if state is None:
-            x = torch.cat((x[:, :1] + self._first(memory, len(x)), x[:, 1:]), 1)
+            x = torch.cat((x[:, :1] + self._summary(memory, len(x)), x[:, 1:]), 1)
         before = None if state is None else state[0]
         if not self.input_feeding:
             hidden, after = self.decoder.forward_with_state(x, before)
-            features, weights = self._look(hidden, memory)
+            features, weights = self._attend(hidden, memory)
             return Decoded(features, weights, (after,))
         # What an output is fed into comes after it: one step at a time.
         output = x.new_zeros(len(x), 1, self.output_size) if state is None else state[1][0]
-        outputs, looks = [], []
+        outputs, attention = [], []
         for step in x.split(1, 1):
             hidden, before = self.decoder.forward_with_state(torch.cat((step, output), -1), before)
-            output, weights = self._look(hidden, memory)
+            output, weights = self._attend(hidden, memory)
             outputs.append(output)
-            looks.append(weights)
+            attention.append(weights)
         assert before is not None
-        return Decoded(torch.cat(outputs, 1), torch.cat(looks, 1), (before, output.unsqueeze(0)))
+        return Decoded(
+            torch.cat(outputs, 1), torch.cat(attention, 1), (before, output.unsqueeze(0))
+        )
 
-    def _look(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def _attend(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Gives outputs, (N, T, H), and weights, (N, T, S), for the decoder's steps, (N, T, D)."""
         sentences = len(memory.encoded)
         encoded, keys = memory.encoded.split(
             (self.memory_size, memory.encoded.size(-1) - self.memory_size), -1
         )
-        # The steps of all translations of a sentence are questions to the same memory.
+        # The steps of all translations of a sentence are queries to the same memory.
         queries = hidden.reshape(sentences, -1, hidden.size(-1))
         weights = attention_weights(self.attention(queries, keys), memory.valid)
         seen = torch.cat((weights @ encoded, queries), -1)
@@ -104,9 +106,9 @@ class AttentionRNN(Translator):
         shape = hidden.shape[:2]
         return outputs.reshape(*shape, -1), weights.reshape(*shape, -1)
 
-    def _first(self, memory: Memory, rows: int) -> Tensor:
-        """Gives what the first step of each translation knows of its sentence, (N, 1, E)."""
+    def _summary(self, memory: Memory, rows: int) -> Tensor:
+        """Summarizes the sentence of each translation for its first step, (N, 1, E)."""
         encoded = memory.encoded[..., : self.memory_size]
         mean = masked_mean(encoded * memory.valid.unsqueeze(-1), memory.valid.sum(1))
-        first: Tensor = self.bridge(mean).repeat_interleave(rows // len(mean), 0).unsqueeze(1)
-        return first
+        summary: Tensor = self.bridge(mean).repeat_interleave(rows // len(mean), 0).unsqueeze(1)
+        return summary

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Memory(NamedTuple):
-    """What a decoder looks back at while it writes.
+    """Encoded source sentences, for a decoder to attend to.
 
     Attributes:
         encoded: Encoded source, (B, S, M).
@@ -32,16 +32,16 @@ class Memory(NamedTuple):
 
 
 State = tuple[Tensor, ...]
-"""Where a decoder is in its translations; the second dimension of each tensor is N."""
+"""State of a decoder after the tokens so far; the second dimension of each tensor is N."""
 
 
 class Decoded(NamedTuple):
     """What a decoder makes of some target tokens.
 
     Attributes:
-        features: What the token after each is told from, (N, T, H).
-        attention: How much each step looked at each source token, (N, T, S); a row sums to 1.
-        state: Where the decoder is after the last of them.
+        features: What the next token is predicted from, after each, (N, T, H).
+        attention: Attention of each step to each source token, (N, T, S); a row sums to 1.
+        state: State of the decoder after the last of them.
     """
 
     features: Tensor
@@ -50,10 +50,10 @@ class Decoded(NamedTuple):
 
 
 class Translator(nn.Module, ABC):
-    """Reads vectors of source tokens and, one after the other, those of target tokens.
+    """Encoder of source tokens and decoder of target tokens, from their embeddings.
 
-    A step past the end of a source sentence changes nothing. Of the target a step sees those before
-    it only: all of them at once, as in training, or split into calls of any lengths give the same.
+    A step past the end of a source sentence changes nothing. A step of the target depends on those
+    before it only: all at once, as in training, or in calls of any lengths, they give the same.
 
     Attributes:
         input_size: Features of a token, E.
@@ -65,10 +65,10 @@ class Translator(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Reads sentences.
+        """Encodes sentences.
 
         Args:
-            source: Vectors of their tokens, (B, S, E).
+            source: Embeddings of their tokens, (B, S, E).
             lengths: Real tokens of each, (B,) int64, 1 to S.
         """
 
@@ -77,10 +77,10 @@ class Translator(nn.Module, ABC):
         """Reads the next tokens of translations.
 
         Args:
-            target: Vectors of the tokens, (N, T, E), T at least 1. K translations of a sentence lie
-                next to each other; K is 1 in training.
+            target: Embeddings of the tokens, (N, T, E), T at least 1. K translations of a sentence
+                lie next to each other; K is 1 in training.
             memory: What ``encode`` made of the B sentences.
-            state: What the call before gave, of these translations; None where they begin.
+            state: The state after the call before, of these translations; None where they begin.
         """
 
 

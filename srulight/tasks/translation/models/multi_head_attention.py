@@ -115,8 +115,10 @@ class CrossAttention(nn.Module):
         attended = F.scaled_dot_product_attention(q, k, v, valid[:, None, None], dropout)
         return self._join(attended, x)
 
-    def look(self, x: Tensor, keys_values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Does the same, and tells where it looks.
+    def forward_with_weights(
+        self, x: Tensor, keys_values: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Does the same, and gives the attention weights.
 
         Args: those of ``forward``.
 

@@ -11,7 +11,8 @@ from torch._dynamo.utils import counters
 from srulight.encoders import LSTM, SRU, RecurrentFactory, SRUpp
 from srulight.tasks.translation.models.base import Memory, select_state
 from srulight.tasks.translation.models.multi_head_attention import CrossAttention
-from srulight.tasks.translation.models.transformer import Norm, Transformer
+from srulight.tasks.translation.models.transformer import Transformer
+from srulight.tasks.translation.models.transformer_layers import Norm
 
 E, HIDDEN, LAYERS, HEADS = 6, 10, 2, 3
 LENGTHS = torch.tensor([5, 3])
@@ -120,7 +121,7 @@ def test_looks_where_torch_looks() -> None:
     keys_values = source @ other.in_proj_weight[E:].mT + other.in_proj_bias[E:]
     valid = torch.arange(5) < LENGTHS.unsqueeze(1)
     expected, where = other(x, source, source, key_padding_mask=~valid)
-    attended, attention = cross.look(x, keys_values, valid)
+    attended, attention = cross.forward_with_weights(x, keys_values, valid)
     torch.testing.assert_close(attended, expected)
     torch.testing.assert_close(attention, where)
     torch.testing.assert_close(cross(x, keys_values, valid), expected)
@@ -259,10 +260,10 @@ def test_what_is_dropped_adds_nothing() -> None:
 def test_attention_is_told_before_dropout() -> None:
     cross = CrossAttention(E, HEADS, dropout=0.5).double()
     given = random(1, 40, E), random(1, 5, 2 * E), torch.ones(1, 5, dtype=torch.bool)
-    attended, attention = cross.look(*given)
+    attended, attention = cross.forward_with_weights(*given)
     dropped = cross(*given)
     cross.eval()
-    expected, where = cross.look(*given)
+    expected, where = cross.forward_with_weights(*given)
     torch.testing.assert_close(attention, where)
     assert not torch.allclose(attended, expected)
     assert not torch.allclose(dropped, expected)
