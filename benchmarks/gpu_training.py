@@ -19,7 +19,11 @@ bits on a GPU."""
 NO_DROPOUT = {
     "quickstart": ("--model.dropout=0", "--model.encoder.dropout=0"),
     "language_model": ("--model.dropout=0", "--model.encoder.dropout=0"),
-    "speech": ("--model.dropout=0", "--model.encoder.dropout=0", "--model.augmentation.frequency_masks=0"),
+    "speech": (
+        "--model.dropout=0",
+        "--model.encoder.dropout=0",
+        "--model.augmentation.frequency_masks=0",
+    ),
     "translation": ("--model.translator.dropout=0",),
     "questions": ("--model.word_dropout=0", "--model.dropout=0"),
 }

@@ -194,9 +194,8 @@ class QuestionAnswering(Task):
     def measure(self, batch: QuestionBatch, metrics: MetricCollection, stage: Stage) -> None:
         scores = self._scores(batch)
         metrics["loss"].update(*span_loss(scores, batch.first, batch.last))
-        if not batch.texts:
-            return
-        found = self._found(scores, batch, 1)
+        # Without questions the window that fills the batch up has no text to find an answer in.
+        found = self._found(scores, batch, 1) if batch.texts else []
         metrics["answers"].update(
             [
                 {"id": t.id, "prediction_text": f[0].text}

@@ -119,7 +119,6 @@ def test_a_question_about_a_text_is_answered(
         ([], "expected a file of questions (.json, as SQuAD's), or a text and --question, got"),
         (["--question= "], "expected a question, got nothing: set --question"),
         (["--question=Who?", "--n_best=0"], "n_best must be at least 1, got 0"),
-        (["--question=Who?", "--beam_size=2"], "a QuestionAnswering has no use for beam_size"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(
@@ -129,3 +128,24 @@ def test_what_cannot_be_answered_is_refused(
     path.write_text("Ada sold hats.")
     with pytest.raises(SystemExit, match=re.escape(says)):
         main(["predict", f"--ckpt_path={trained}", f"--input={path}", *options])
+
+
+def test_an_option_of_another_task_is_refused_by_the_parser(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", f"--ckpt_path={trained}", "--question=Who?", "--beam_size=2"])
+    assert stopped.value.code == 2
+    assert "--beam_size" in capsys.readouterr().err
+
+
+def test_the_help_of_a_checkpoint_shows_the_options_of_the_task(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", f"--ckpt_path={trained}", "--help"])
+    assert not stopped.value.code
+    shown = capsys.readouterr().out
+    for option in ("--question", "--batch_size", "--n_best", "--input", "--output"):
+        assert option in shown
+    assert "--beam_size" not in shown

@@ -1,5 +1,6 @@
 """The reader's promises, from a batch to an answer."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -7,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.text import SQuAD
 
 from srulight.encoders import CNN, GRU, LSTM, QRNN, SRU
 from srulight.runtime.errors import InputError
@@ -195,18 +195,22 @@ def test_scores_are_those_of_the_official_rules(
     texts = [text._replace(answers=answers) for text in batch.texts]
     best = [[PredictedAnswer(said, 0, 1.0)]] * 2
     monkeypatch.setattr(task, "_found", lambda *_: best)
-    metric = SQuAD()
-    task._measure(task.val_loss, metric, batch._replace(texts=texts))
-    assert {name: float(value) for name, value in metric.compute().items()} == {
-        "exact_match": pytest.approx(exact), "f1": pytest.approx(f1),
-    }  # fmt: skip
+    task.validation_step(batch._replace(texts=texts), 0)
+    values = task.val_metrics.compute()
+    assert values.keys() == {"val/loss", "val/exact_match", "val/f1"}
+    assert float(values["val/exact_match"]) == pytest.approx(exact)
+    assert float(values["val/f1"]) == pytest.approx(f1)
 
 
 def test_a_batch_that_only_fills_up_measures_nothing() -> None:
     task = make()
     reading = QuestionFeaturizer(token_table(Annotator()(["a", "b"])), SETTINGS)
     task.validation_step(reading.batch([]), 0)
-    assert task.val_loss.count == 0
+    assert task.val_metrics["loss"].count == 0
+    assert task.val_metrics["answers"].total == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(value.isnan() for value in task.val_metrics.compute().values())
 
 
 @pytest.mark.parametrize("encoder", [LSTM, GRU, QRNN, CNN])

@@ -205,7 +205,9 @@ def test_sizes_below_one_are_refused(name: str, value: int) -> None:
         (None, Grammar),
     ],
 )
-def test_the_command_line_builds_it_with_any_corpus(corpus: object, kind: type[SentenceCorpus]) -> None:
+def test_the_command_line_builds_it_with_any_corpus(
+    corpus: object, kind: type[SentenceCorpus]
+) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     settings = {
