@@ -9,9 +9,9 @@ import pytest
 from srulight.data.download import Source
 from srulight.runtime.errors import InputError
 from srulight.tasks.question_answering.corpora import squad as squad_module
-from srulight.tasks.question_answering.corpora.answers import locate
 from srulight.tasks.question_answering.corpora.base import Answer, Paragraph
-from srulight.tasks.question_answering.corpora.squad import Squad, read_squad
+from srulight.tasks.question_answering.corpora.squad import Squad
+from srulight.tasks.question_answering.corpora.squad_format import locate, read_squad
 
 CONTEXT = "Ada sold  red lamps.\nThe red lamps were new."
 
