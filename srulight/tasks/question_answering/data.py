@@ -81,8 +81,8 @@ class QuestionAnsweringData(TaskData):
             speech and entities; words alone if None.
         vectors: File of pretrained word vectors as text (GloVe, word2vec, fastText).
         windows: How texts that are too long to be read at once are split.
-        batch_size: Training questions per step and process, at least 1; the last batch has fewer.
-        eval_batch_size: Validation and test questions per step and process, as well.
+        batch_size: Training questions per step and process, at most.
+        eval_batch_size: Validation and test questions per step and process, at most.
         preparation_workers: Processes that find the words; 0 for the main one, one a core if None,
             where that pays.
         num_workers: Processes that prepare batches; 0 prepares them in the main one.

@@ -10,6 +10,8 @@ import torch
 from srulight import load
 from srulight.cli import main
 from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
+from srulight.tasks.question_answering.features import Windows
+from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import QuestionAnswering
 
 
@@ -25,6 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--data.corpus.train_size=150",
             "--data.corpus.val_size=20", "--data.corpus.test_size=20",
             "--data.corpus.unanswerable=0.3", "--data.batch_size=16",
+            "--data.windows.size=60", "--data.windows.overlap=20", "--model.layers.document=1",
             "--model.optimizer.lr=0.004", f"--trainer.default_root_dir={folder}",
             "--trainer.max_epochs=4", "--trainer.enable_progress_bar=false",
             "--trainer.enable_model_summary=false",
@@ -66,6 +69,14 @@ def test_it_learns(trained: Path) -> None:
         for (best,), (_, q) in zip(found, asked, strict=True)
     )
     assert right / len(asked) > 0.6
+
+
+def test_a_checkpoint_keeps_its_settings(trained: Path) -> None:
+    task = load(trained)
+    assert isinstance(task, QuestionAnswering)
+    assert task.layers == ReaderLayers(document=1, question=2)
+    assert task.settings.windows == Windows(size=60, overlap=20)
+    assert task.settings.tokenizer.lowercase
 
 
 def test_a_file_of_questions_is_answered_in_the_official_format(
