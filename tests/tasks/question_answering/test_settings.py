@@ -42,7 +42,10 @@ def test_the_settings_of_the_paper() -> None:
     [
         (["--data.windows.overlap=400"], "windows.overlap must be 0 to 399, got 400"),
         (["--model.layers.question=0"], "layers.question must be at least 1, got 0"),
-        (["--data.tokenizer.split=basic_english"], "split=toktok does not tell where in the text"),
+        (
+            ["--data.tokenizer.split=basic_english"],
+            "split=basic_english does not tell where in the text",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(options: list[str], message: str) -> None:
