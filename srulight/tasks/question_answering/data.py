@@ -87,6 +87,10 @@ class QuestionAnsweringData(TaskData):
             where that pays.
         num_workers: Processes that prepare batches; 0 prepares them in the main one.
         seed: Number that decides the order of the batches and the vectors of unknown words.
+
+    Attributes:
+        word_vectors: Pretrained vectors in the order of the vocabulary, (V, F) float32; None
+            without any, and before ``setup``.
     """
 
     def __init__(
@@ -115,13 +119,8 @@ class QuestionAnsweringData(TaskData):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.preparation_workers = preparation_workers
-        self._word_vectors: Tensor | None = None
+        self.word_vectors: Tensor | None = None
         self._splits: dict[str, _Questions] | None = None
-
-    @property
-    def word_vectors(self) -> Tensor | None:
-        """Pretrained vectors in the order of the vocabulary, (V, F) float32; None without any."""
-        return self._word_vectors
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         trained = FeaturizerSettings.from_metadata(metadata)
@@ -153,7 +152,13 @@ class QuestionAnsweringData(TaskData):
         if self._metadata:
             settings = FeaturizerSettings.from_metadata(self._metadata)
         else:
-            settings = self._settings(found["train"], tables)
+            settings = FeaturizerSettings(
+                self._fitted(len(found["train"]), tables),
+                self.annotator,
+                [[name for name in names if name] for names in tables["train"].tag_names],
+                self.windows,
+                any(not q.answers for paragraph in found["train"] for q in paragraph.questions),
+            )
             self._metadata = settings.metadata
         self._splits = {}
         for name, paragraphs in found.items():
@@ -174,7 +179,7 @@ class QuestionAnsweringData(TaskData):
 
     def _paragraphs(self, report: bool = False) -> dict[str, list[Paragraph]]:
         splits = self.corpus.read(self.root)
-        for what, count in splits.mended.items() if report else ():
+        for what, count in splits.corrections.items() if report else ():
             rank_zero_info(f"{count:,} {what}")
         found = {"train": splits.train, "val": splits.val, "test": splits.test}
         return {name: paragraphs for name, paragraphs in found.items() if paragraphs is not None}
@@ -182,17 +187,6 @@ class QuestionAnsweringData(TaskData):
     def _table(self, paragraphs: list[Paragraph], name: str) -> TokenTable:
         return paragraph_tokens(
             paragraphs, self.tokenizer, self.annotator, self.preparation_workers, name
-        )
-
-    def _settings(
-        self, train: list[Paragraph], tables: dict[str, TokenTable]
-    ) -> FeaturizerSettings:
-        return FeaturizerSettings(
-            self._fitted(len(train), tables),
-            self.annotator,
-            [[name for name in names if name] for names in tables["train"].tag_names],
-            self.windows,
-            any(not q.answers for p in train for q in p.questions),
         )
 
     def _fitted(self, contexts: int, tables: dict[str, TokenTable]) -> Words:
@@ -212,7 +206,7 @@ class QuestionAnsweringData(TaskData):
             words = list(tokenizer.fit((), SPECIALS).tokens[len(SPECIALS) :])
         words = [*SPECIALS, *sorted(words, key=lambda word: (-asked[word], -every[word], word))]
         if self.vectors is not None:
-            words, self._word_vectors = vocabulary_with_vectors(
+            words, self.word_vectors = vocabulary_with_vectors(
                 words, set().union(*counts.values()), Path(self.vectors).expanduser(), self.seed
             )
         return tokenizer.with_vocabulary(words, SPECIALS)

@@ -109,23 +109,14 @@ class FeaturizerSettings(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A window of a text, as a row of a batch.
+    """A window of a text, as a row of a batch."""
 
-    Attributes:
-        document: Word indices, (T,).
-        features: Other features of each word, (T, A).
-        question: Word indices of the question, (Q,).
-        question_index: Which question of the batch it is.
-        offset: Where the window begins in its text, in words.
-        answer: First and last word of the answer in the window; None if it is not there.
-    """
-
-    document: Tensor
-    features: Tensor
-    question: Tensor
+    document: Tensor  # word indices, (T,)
+    features: Tensor  # (T, A)
+    question: Tensor  # word indices, (Q,)
     question_index: int
     offset: int
-    answer: tuple[int, int] | None
+    answer: tuple[int, int] | None  # first and last word, in the window
 
 
 class QuestionFeaturizer:

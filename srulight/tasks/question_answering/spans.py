@@ -70,8 +70,8 @@ def _best(scores: Tensor, no_span: Tensor, offsets: list[int], count: int) -> li
     """Finds the best spans of one text.
 
     Args:
-        scores: Scores of the spans that begin at each word of each window, (W, T, max_words).
-        no_span: Score of there being none, (); minus infinity if there is one for sure.
+        scores: Of the spans that begin at each word of each window, (W, T, max_words).
+        no_span: Score of there being none, (); minus infinity if there must be one.
         offsets: Where each window begins in the text.
         count: Spans, at most.
     """

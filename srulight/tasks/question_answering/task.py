@@ -104,8 +104,7 @@ class QuestionAnswering(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if tuned_words is not None and tuned_words < 0:
-            raise InputError(f"tuned_words must be 0 or more, or null for all, got {tuned_words}")
+        check_range(0, tuned_words=tuned_words)
         check_range(1, embedding_size=embedding_size, max_answer=max_answer)
         check_range(0, 1, word_dropout=word_dropout, dropout=dropout)
         self.embedding_size = embedding_size
@@ -239,7 +238,7 @@ class QuestionAnswering(Task):
         """
         self.begin_predicting(batch_size)
         check_range(1, n_best=n_best)
-        featurizer, asked = self._read([_pair(one) for one in inputs])
+        featurizer, items = self._read([_pair(one) for one in inputs])
 
         def answer(
             chosen: list[tuple[QuestionExample, QuestionContext]],
@@ -249,7 +248,7 @@ class QuestionAnswering(Task):
             moved = self.transfer_batch_to_device(batch, self.device, 0)
             return self._best_answers(self._scores(moved), moved, n_best)
 
-        return by_length(asked, lambda one: len(one[1].starts), batch_size, answer)
+        return by_length(items, lambda one: len(one[1].starts), batch_size, answer)
 
     def _read(
         self, inputs: list[tuple[str, str]]
@@ -262,12 +261,12 @@ class QuestionAnswering(Task):
         for text, words in zip(texts, table.bounds.diff().tolist(), strict=False):
             if not words:
                 raise InputError(f"expected a text with words, got {text[:60]!r}")
-        asked = []
+        items = []
         for i, (text, _) in enumerate(inputs):
             place = table.place(number[text])
             context = QuestionContext("", text, table.starts[place], table.ends[place], [])
-            asked.append((QuestionExample(number[text], len(texts) + i, None), context))
-        return QuestionFeaturizer(table, self.settings), asked
+            items.append((QuestionExample(number[text], len(texts) + i, None), context))
+        return QuestionFeaturizer(table, self.settings), items
 
 
 def _pair(given: object) -> tuple[str, str]:

@@ -33,7 +33,7 @@ class Given(QuestionCorpus):
     """Paragraphs given by the test."""
 
     def __init__(self, *train: Paragraph, test: list[Paragraph] | None = None) -> None:
-        self.splits = QuestionSplits(list(train), list(train), test, {"answers mended": 1200})
+        self.splits = QuestionSplits(list(train), list(train), test, {"answers corrected": 1200})
         self.fetched: list[Path] = []
 
     def fetch(self, root: Path) -> None:
@@ -155,10 +155,10 @@ def test_vectors_are_those_of_the_file(tmp_path: Path) -> None:
         QuestionAnsweringData(Given(Paragraph(TEXT, QUESTIONS, "A")), vectors=str(path)).setup()
 
 
-def test_what_was_mended_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_corrected_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         build()
-    assert caplog.text.count("1,200 answers mended") == 1
+    assert caplog.text.count("1,200 answers corrected") == 1
     assert "train: 1 answers begin or end inside a word, and are widened" in caplog.text
     assert "train: 1 articles, 1 paragraphs, 3 questions" in caplog.text
 

@@ -100,11 +100,11 @@ def test_vectors_of_the_data_are_where_words_are() -> None:
     task = make(tuned_words=3)
     vectors = torch.arange(55.0).view(11, 5)
     data = QuestionAnsweringData()
-    data._word_vectors = vectors
+    data.word_vectors = vectors
     task.load_pretrained_embeddings(data)
     words = torch.arange(11)
     assert torch.equal(task._embed(words), vectors)
-    data._word_vectors = torch.zeros(11, 4)
+    data.word_vectors = torch.zeros(11, 4)
     with pytest.raises(InputError, match=r"4 features and embedding_size is 5: set --model\.embed"):
         task.load_pretrained_embeddings(data)
 
@@ -227,7 +227,7 @@ def test_any_encoder_reads(encoder: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"tuned_words": -1}, "tuned_words must be 0 or more, or null for all, got -1"),
+        ({"tuned_words": -1}, "tuned_words must be at least 0, got -1"),
         ({"max_answer": 0}, "max_answer must be at least 1, got 0"),
         ({"word_dropout": 1.5}, r"word_dropout must be 0 to 1, got 1\.5"),
     ],

@@ -53,13 +53,13 @@ class QuestionSplits(NamedTuple):
         train: Paragraphs to train on.
         val: Paragraphs to choose a model by.
         test: Paragraphs to report figures of; None where the corpus has none.
-        mended: How many answers were mended or left out, by what was wrong.
+        corrections: How many answers were corrected or left out, by what was wrong.
     """
 
     train: list[Paragraph]
     val: list[Paragraph]
     test: list[Paragraph] | None
-    mended: dict[str, int]
+    corrections: dict[str, int]
 
 
 class QuestionCorpus(Corpus[QuestionSplits]):

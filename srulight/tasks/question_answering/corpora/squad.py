@@ -26,8 +26,8 @@ class Squad(QuestionCorpus):
     """Files in the format of SQuAD 1.1 or 2.0 (Rajpurkar et al. 2016 and 2018).
 
     An answer that is a few characters away from where the file says, or has other white space, is
-    mended, and counted. In a file in which some question has ``is_impossible``, a question may have
-    no answer. Parts are split off by article: questions about one article are much alike.
+    corrected and counted. In a file in which some question has ``is_impossible``, a question may
+    have no answer. Splits are made by article: questions about one article are much alike.
 
     Args:
         train: Name of the training file, inside ``root``.
@@ -85,11 +85,11 @@ class Squad(QuestionCorpus):
             download(Source(_URL + name, _CHECKSUMS[name]), root / name)
 
     def read(self, root: Path) -> QuestionSplits:
-        mended: Counter[str] = Counter()
+        corrected: Counter[str] = Counter()
 
         def file(name: str) -> list[Paragraph]:
             paragraphs, counts = read_squad(root / name, self.on_error)
-            mended.update(counts)
+            corrected.update(counts)
             if not paragraphs:
                 raise InputError(f"{root / name} has no question that can be used")
             return paragraphs
@@ -99,7 +99,7 @@ class Squad(QuestionCorpus):
         val = parts["val"] if self.val is None else file(self.val)
         test = parts["test"] or None if self.test is None else file(self.test)
         self._refuse_shared({"train": parts["train"], "val": val, "test": test or []})
-        return QuestionSplits(parts["train"], val, test, dict(mended))
+        return QuestionSplits(parts["train"], val, test, dict(corrected))
 
     def _refuse_shared(self, parts: dict[str, list[Paragraph]]) -> None:
         """Raises InputError if a question is in two splits, and so is trained on and measured."""

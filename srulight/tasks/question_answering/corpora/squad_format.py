@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import read_text
@@ -17,28 +17,16 @@ OnError = Literal["refuse", "skip"]
 _NEAR = 20  # Characters that an answer may be away from where it should be.
 
 _Slip = Literal["white space", "place"]
-_MENDED: dict[_Slip, str] = {
-    "white space": "answers with other white space than their context, mended",
-    "place": "answers a few characters away from where they should be, mended",
+_CORRECTED: dict[_Slip, str] = {
+    "white space": "answers with other white space than their context, corrected",
+    "place": "answers a few characters away from where they should be, corrected",
 }
 
 _WANTED = {str: "text", int: "a whole number", list: "a list"}
 _T = TypeVar("_T", str, int, list[Any])
 
 
-class Located(NamedTuple):
-    """An answer that was found.
-
-    Attributes:
-        answer: The answer as it stands in the context, and where.
-        slip: What was wrong; None if nothing.
-    """
-
-    answer: Answer
-    slip: _Slip | None
-
-
-def locate(text: str, start: int, context: str) -> Located | None:
+def locate(text: str, start: int, context: str) -> tuple[Answer, _Slip | None] | None:
     """Finds an answer in its context.
 
     It may be a few characters away from where it should be, and its white space may be other than
@@ -50,8 +38,8 @@ def locate(text: str, start: int, context: str) -> Located | None:
         context: The text that has it.
 
     Returns:
-        The answer; None if it has no words, or is not near where it should be, or that is no place
-        in the context.
+        The answer as it stands in the context, and what was wrong with it, None if nothing. None if
+        it has no words, or is not near where it should be, or that is no place in the context.
     """
     words = text.split()
     # White space before it is no part of it.
@@ -60,7 +48,7 @@ def locate(text: str, start: int, context: str) -> Located | None:
     if not words or not 0 <= inner < len(context):
         return None
     if context.startswith(text, start) and text == text.strip():
-        return Located(Answer(text, start), None)
+        return Answer(text, start), None
     pattern = re.compile(r"\s+".join(map(re.escape, words)))
     found = [
         (abs(match.start() - inner), match)
@@ -70,7 +58,7 @@ def locate(text: str, start: int, context: str) -> Located | None:
     if not found:
         return None
     away, match = min(found, key=lambda one: one[0])
-    return Located(Answer(match[0], match.start()), "place" if away else "white space")
+    return Answer(match[0], match.start()), "place" if away else "white space"
 
 
 def read_squad(
@@ -85,7 +73,8 @@ def read_squad(
         answered: Whether answers are read; if not, they need not be there.
 
     Returns:
-        The paragraphs that have questions; and how much was mended or left out, by what was wrong.
+        The paragraphs that have questions; and how many answers and texts were corrected or left
+            out, by what was wrong.
 
     Raises:
         InputError: If the file is not in the format, or has something that is refused.
@@ -179,13 +168,15 @@ class _Reader:
                     "answers that are not in their context, left out",
                 )
             return None
-        if found.slip is not None:
-            self._counts[_MENDED[found.slip]] += 1
-        return found.answer
+        answer, slip = found
+        if slip is not None:
+            self._counts[_CORRECTED[slip]] += 1
+        return answer
 
     def _refuse_or_count(self, message: str, counted: str) -> None:
         if self._on_error == "refuse":
-            raise InputError(f"{message}; mend it, or leave such out: --data.corpus.on_error=skip")
+            remedy = "correct it, or leave such out: --data.corpus.on_error=skip"
+            raise InputError(f"{message}; {remedy}")
         self._counts[counted] += 1
 
     def _field(self, data: object, name: str, kind: type[_T], where: str) -> _T:
