@@ -57,7 +57,7 @@ def train(name: str, args: argparse.Namespace) -> Run:
         "--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.002",
         "--model.optimizer.fused=true", "--model.scheduler=Cosine",
         "--model.scheduler.steps=2000", "--model.scheduler.steps={steps}",
-        f"--model.document_layers={layers}", f"--model.question_layers={layers}",
+        f"--model.layers.document={layers}", f"--model.layers.question={layers}",
         f"--model.encoder={cls}", "--model.encoder.hidden_size=128",
         "--model.encoder.num_layers=1", "--model.encoder.bidirectional=true", *more, *args.options,
         threads=threads_each(args.jobs),

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from srulight.tasks.question_answering.question_tokens import usable_cores
+from srulight.runtime.devices import usable_cores
 
 ROOT = Path(__file__).parents[1]
 TRAIN = str(ROOT / "train.py")

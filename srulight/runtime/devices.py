@@ -1,5 +1,8 @@
 """What can compute here."""
 
+import os
+import sys
+
 import torch
 
 from srulight.runtime.errors import InputError
@@ -22,3 +25,10 @@ def get_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"there is no device {name!s}: here are {', '.join(here)}") from error
     return device
+
+
+def usable_cores() -> int:
+    """Counts the cores that this process may use; those of the machine where none says."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.question_answering.corpora.squad import read_squad
+from srulight.tasks.question_answering.corpora.squad_format import read_squad
 from srulight.tasks.speech_recognition.corpora.an4 import AN4
 from srulight.tasks.speech_recognition.corpora.manifest import Manifest
 from srulight.tasks.speech_recognition.ctc.ngram import NGram

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srulight.runtime.devices import get_device
+from srulight.runtime.devices import get_device, usable_cores
 from srulight.runtime.errors import InputError
 
 
@@ -15,3 +15,10 @@ def test_a_device_that_is_here_is_given() -> None:
 def test_another_is_not(name: str) -> None:
     with pytest.raises(InputError, match=f"there is no device {name}: here are cpu"):
         get_device(name)
+
+
+def test_where_no_system_says_which_cores_are_ours_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert usable_cores() == 6

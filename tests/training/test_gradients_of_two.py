@@ -22,14 +22,17 @@ from srulight.data.base import IGNORED
 from srulight.tasks.language_modelling.batch import StreamBatch
 from srulight.tasks.language_modelling.task import LanguageModelling
 from srulight.tasks.question_answering.annotation import Annotator
-from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
+from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.features import (
+    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
-    token_table,
+    Windows,
 )
+from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import QuestionAnswering
+from srulight.tasks.question_answering.token_table import token_table
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.layers.subsampling import Stacking
@@ -195,19 +198,19 @@ def translate(rank: int, processes: int) -> Report:
 
 def answer(rank: int, processes: int) -> Report:
     """Trains on two questions, of which the second has a longer text, and then on one."""
-    table = token_table(Annotator()(["a b", "b a d c a b", "c", "a d"]))
-    asked = [QuestionExample(0, 2, (1, 1)), QuestionExample(1, 3, None)]
-    settings = FeaturizerSettings(
-        ["<pad>", "<unk>", *"abc"], True, [], False, window=4, overlap=1, no_answer=True
-    )
-    reading = QuestionFeaturizer(table, settings)
+    table = token_table(Annotator(Words())(["a b", "b a d c a b", "c", "a d"]))
+    examples = [QuestionExample(0, 2, (1, 1)), QuestionExample(1, 3, None)]
+    tokenizer = Words().with_vocabulary([*"abc"], SPECIALS)
+    settings = FeaturizerSettings(tokenizer, None, [], Windows(4, 1), no_answer=True)
+    featurizer = QuestionFeaturizer(table, settings)
+    starts = torch.arange(6) * 2
+    contexts = [
+        QuestionContext(str(i), "a b c d a b", starts, starts + 1, answers)
+        for i, answers in enumerate((["b"], []))
+    ]
 
     def batch(rows: slice) -> QuestionBatch:
-        texts = [
-            AskedText(str(i), "a b c d a b", torch.arange(6) * 2, torch.arange(6) * 2 + 1, wanted)
-            for i, wanted in enumerate((["b"], []))
-        ]
-        return reading.batch(asked[rows], texts[rows])
+        return featurizer.batch(examples[rows], contexts[rows])
 
     if processes == 1:
         steps = [batch(slice(None)), batch(slice(1))]
@@ -216,10 +219,10 @@ def answer(rank: int, processes: int) -> Report:
         steps = [batch(slice(rank, rank + 1)), batch(slice(rank, 1))]
     torch.manual_seed(1)
     task = QuestionAnswering(
-        embedding_size=4, word_dropout=0.0, dropout=0.0, document_layers=2, question_layers=1,
+        embedding_size=4, word_dropout=0.0, dropout=0.0, layers=ReaderLayers(2, 1),
         encoder=partial(SRU, hidden_size=4, num_layers=1), optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
-    task.metadata = {**settings._asdict(), "annotator": None}
+    task.metadata = settings.metadata
     task.build(task.metadata)
     batches: Any = DataLoader(steps, batch_size=None)  # type: ignore[arg-type]
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)

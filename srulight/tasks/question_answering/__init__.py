@@ -1,7 +1,9 @@
-"""The part of a text that answers a question."""
+"""Extractive question answering: the part of a text that answers a question."""
 
 from srulight.tasks.question_answering.corpora import QuestionCorpus, Squad, SyntheticStories
 from srulight.tasks.question_answering.data import QuestionAnsweringData
+from srulight.tasks.question_answering.features import Windows
+from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import PredictedAnswer, QuestionAnswering
 
 __all__ = [
@@ -9,6 +11,8 @@ __all__ = [
     "QuestionAnswering",
     "QuestionAnsweringData",
     "QuestionCorpus",
+    "ReaderLayers",
     "Squad",
     "SyntheticStories",
+    "Windows",
 ]

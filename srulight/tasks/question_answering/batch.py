@@ -5,19 +5,19 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class AskedText(NamedTuple):
-    """A question about a text, and what an answer is compared with.
+class QuestionContext(NamedTuple):
+    """The text that a question is about, and the reference answers.
 
     Attributes:
-        id: Of the question.
-        context: The text.
+        id: Id of the question.
+        text: The text.
         starts: Where each of its words begins, in characters, (T,) int32.
         ends: Where each ends, (T,) int32.
         answers: Equally good answers; none if the text has none.
     """
 
     id: str
-    context: str
+    text: str
     starts: Tensor
     ends: Tensor
     answers: list[str]
@@ -31,7 +31,7 @@ class QuestionBatch(NamedTuple):
     Attributes:
         document: Word indices of each window, (W, T) int64, padded on the right with 0.
         lengths: Real words of each window, (W,) int64, at least 1.
-        features: What else is known of each word, (W, T, A) float32, padded with 0.
+        features: Other features of each word, (W, T, A) float32, padded with 0.
         question: Word indices of the question of each window, (W, Q) int64, padded with 0.
         question_lengths: Real words of each question, (W,) int64, at least 1.
         question_index: Question of each window, (W,) int64, 0 to B - 1, never falling.
@@ -39,7 +39,7 @@ class QuestionBatch(NamedTuple):
         first: First word of the answer in each window, (W,) int64; T if the window does not have
             it, -100 if there is nothing to learn.
         last: Last word of the answer, as ``first``.
-        texts: The questions, B of them; none while training.
+        contexts: Texts and reference answers of the questions, B of them; none while training.
         size: Questions in the batch.
     """
 
@@ -52,7 +52,7 @@ class QuestionBatch(NamedTuple):
     offsets: Tensor
     first: Tensor
     last: Tensor
-    texts: list[AskedText]
+    contexts: list[QuestionContext]
     size: int
 
     @property

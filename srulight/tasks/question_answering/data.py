@@ -1,6 +1,5 @@
 """Questions about texts."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,19 @@ from srulight.data.base import BatchDataset, Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import BucketBatchSampler
 from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
+from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.corpora.base import Paragraph, QuestionCorpus
 from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
 from srulight.tasks.question_answering.features import (
+    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
-    TokenTable,
+    Windows,
     answer_words,
 )
-from srulight.tasks.question_answering.question_tokens import paragraph_tokens
-from srulight.text.vocabulary import PAD, UNKNOWN, PlacingTokenizer, Vocabulary
+from srulight.tasks.question_answering.token_table import TokenTable, paragraph_tokens
+from srulight.text.tokenizers import Words
 from srulight.text.word_vectors import vocabulary_with_vectors
 
 
@@ -32,35 +32,38 @@ class _Questions(BatchDataset[QuestionBatch]):
     """Questions, a batch at a time.
 
     Args:
-        reading: Makes the batches.
-        asked: The questions.
-        texts: What their answers are compared with; none while training.
+        featurizer: Makes the batches.
+        examples: The questions.
+        contexts: Their texts and reference answers; none while training.
     """
 
     def __init__(
-        self, reading: QuestionFeaturizer, asked: list[QuestionExample], texts: list[AskedText]
+        self,
+        featurizer: QuestionFeaturizer,
+        examples: list[QuestionExample],
+        contexts: list[QuestionContext],
     ) -> None:
-        self._reading = reading
-        self._asked = asked
-        self._texts = texts
-        self.training = not texts
-        table = reading.table
-        self.lengths = table.bounds.diff()[torch.tensor([one.context for one in asked]).long()]
+        self._featurizer = featurizer
+        self._examples = examples
+        self._contexts = contexts
+        numbers = torch.tensor([example.context for example in examples])
+        self.lengths = featurizer.table.bounds.diff()[numbers.long()]
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._examples)
 
     def __getitems__(self, indices: list[int]) -> list[QuestionBatch]:
         """Makes a whole batch, the only item: a loader asks for one this way if it can."""
-        texts = [self._texts[i] for i in indices] if self._texts else []
-        asked = [self._asked[i] for i in indices]
-        return [self._reading.batch(asked, texts, self.training)]
+        examples = [self._examples[i] for i in indices]
+        if not self._contexts:
+            return [self._featurizer.batch(examples, training=True)]
+        return [self._featurizer.batch(examples, [self._contexts[i] for i in indices])]
 
 
 class QuestionAnsweringData(TaskData):
     """Questions about texts, in batches of texts of similar length.
 
-    Its metadata: the fields of ``FeaturizerSettings``, ``annotator`` and ``tokenizer``.
+    Its metadata: the fields of ``FeaturizerSettings``, as plain data.
 
     The words of the texts are found once, by several processes, and kept in a file (in
     SRULIGHT_CACHE, or ~/.cache/srulight).
@@ -70,23 +73,24 @@ class QuestionAnsweringData(TaskData):
             no files, if None.
         root: Folder of the corpus's files.
         download: Download the files that are missing, if the corpus knows where they are.
+        tokenizer: Splits texts into words: ``Words``, whose ``split`` is ``english``,
+            ``characters`` (each one a word, for scripts without spaces, such as Chinese, Japanese
+            and Thai) or ``space``. English words in lower case if None; vectors of cased words,
+            such as glove.840B, need ``lowercase=False``.
         annotator: Name or folder of a spaCy pipeline, such as en_core_web_sm, for lemmas, parts of
             speech and entities; words alone if None.
-        tokenizer: What words are: ``english``, or ``characters`` (each one a word) for scripts
-            without spaces, such as Chinese, Japanese and Thai.
-        lowercase: Turn words into lower case before they are looked up; vectors of cased words,
-            such as glove.840B, need False.
-        min_count: Times that a word must occur in training to be in the vocabulary.
-        max_size: Most words that the vocabulary takes from training; no limit if None.
         vectors: File of pretrained word vectors as text (GloVe, word2vec, fastText).
-        window: Most words of a text that are read at once; a longer text is read in windows.
-        overlap: Words that a window has in common with the next, 0 to below ``window``.
+        windows: How texts that are too long to be read at once are split.
         batch_size: Training questions per step and process, at most.
         eval_batch_size: Validation and test questions per step and process, at most.
         preparation_workers: Processes that find the words; 0 for the main one, one a core if None,
             where that pays.
         num_workers: Processes that prepare batches; 0 prepares them in the main one.
         seed: Number that decides the order of the batches and the vectors of unknown words.
+
+    Attributes:
+        word_vectors: Pretrained vectors in the order of the vocabulary, (V, F) float32; None
+            without any, and before ``setup``.
     """
 
     def __init__(
@@ -94,14 +98,10 @@ class QuestionAnsweringData(TaskData):
         corpus: QuestionCorpus | None = None,
         root: str = ".",
         download: bool = False,
+        tokenizer: Words | None = None,
         annotator: str | None = None,
-        tokenizer: PlacingTokenizer = "english",
-        lowercase: bool = True,
-        min_count: int = 1,
-        max_size: int | None = None,
         vectors: str | None = None,
-        window: int = 400,
-        overlap: int = 100,
+        windows: Windows = Windows(),
         batch_size: int = 32,
         eval_batch_size: int = 32,
         preparation_workers: int | None = None,
@@ -109,40 +109,29 @@ class QuestionAnsweringData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__(corpus or SyntheticStories(), root, download, num_workers, seed)
-        check_range(
-            1, window=window, batch_size=batch_size, eval_batch_size=eval_batch_size,
-            min_count=min_count, max_size=max_size,
-        )  # fmt: skip
+        check_range(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_range(0, preparation_workers=preparation_workers)
-        if not 0 <= overlap < window:
-            raise InputError(f"overlap must be 0 to below window, {window}, got {overlap}")
+        self.tokenizer = tokenizer or Words(lowercase=True)
+        self.tokenizer.spans("")  # raises if it does not tell where words stand
         self.annotator = annotator
-        self.tokenizer: PlacingTokenizer = tokenizer
-        self.lowercase = lowercase
-        self.min_count = min_count
-        self.max_size = max_size
         self.vectors = vectors
-        self.window = window
-        self.overlap = overlap
+        self.windows = windows
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.preparation_workers = preparation_workers
-        self._word_vectors: Tensor | None = None
+        self.word_vectors: Tensor | None = None
         self._splits: dict[str, _Questions] | None = None
 
-    @property
-    def word_vectors(self) -> Tensor | None:
-        """Pretrained vectors in the order of the vocabulary, (V, F) float32; None without any."""
-        return self._word_vectors
-
     def load_metadata(self, metadata: dict[str, Any]) -> None:
-        # Before it could be chosen, the tokenizer was this one.
-        metadata = {"tokenizer": "english", **metadata}
-        for name in ("annotator", "tokenizer"):
-            if metadata[name] != getattr(self, name):
+        trained = FeaturizerSettings.from_metadata(metadata)
+        for name, theirs, own in (
+            ("annotator", trained.annotator, self.annotator),
+            ("tokenizer.split", trained.tokenizer.split, self.tokenizer.split),
+        ):
+            if theirs != own:
                 raise InputError(
-                    f"the checkpoint was trained with {name}={metadata[name]} and the data have "
-                    f"{name}={getattr(self, name)}: set --data.{name}"
+                    f"the checkpoint was trained with {name}={theirs} and the data have "
+                    f"{name}={own}: set --data.{name}"
                 )
         super().load_metadata(metadata)
 
@@ -158,77 +147,69 @@ class QuestionAnsweringData(TaskData):
         """
         if self._splits is not None:
             return
-        found = self._paragraphs(tell=True)
+        found = self._paragraphs(report=True)
         tables = {name: self._table(paragraphs, name) for name, paragraphs in found.items()}
-        if not self._metadata:
-            self._metadata = self._settings(found["train"], tables)._asdict()
-            self._metadata["annotator"] = self.annotator
-            self._metadata["tokenizer"] = self.tokenizer
-        settings = FeaturizerSettings.of(self._metadata)
+        if self._metadata:
+            settings = FeaturizerSettings.from_metadata(self._metadata)
+        else:
+            settings = FeaturizerSettings(
+                self._fitted(len(found["train"]), tables),
+                self.annotator,
+                [[name for name in names if name] for names in tables["train"].tag_names],
+                self.windows,
+                any(not q.answers for paragraph in found["train"] for q in paragraph.questions),
+            )
+            self._metadata = settings.metadata
         self._splits = {}
         for name, paragraphs in found.items():
-            reading = QuestionFeaturizer(tables[name], settings)
-            asked, texts = _ask(paragraphs, tables[name], name)
+            featurizer = QuestionFeaturizer(tables[name], settings)
+            examples, contexts = _examples(paragraphs, tables[name], name)
+            total = len(examples)
             if name == "train":
-                asked, texts = [one for one in asked if reading.learnt(one)], []
-            self._splits[name] = _Questions(reading, asked, texts)
+                examples = [one for one in examples if featurizer.windows(one, training=True)]
+                contexts = []
+            self._splits[name] = _Questions(featurizer, examples, contexts)
             articles = len({paragraph.article for paragraph in paragraphs})
-            total = sum(len(paragraph.questions) for paragraph in paragraphs)
-            left = total - len(asked)
+            left = total - len(examples)
             rank_zero_info(
-                f"{name}: {articles:,} articles, {len(paragraphs):,} paragraphs, {len(asked):,} "
-                "questions" + (f"; {left:,} left out: no window has the answer" if left else "")
+                f"{name}: {articles:,} articles, {len(paragraphs):,} paragraphs, "
+                f"{len(examples):,} questions"
+                + (f"; {left:,} left out: no window has the answer" if left else "")
             )
 
-    def _paragraphs(self, tell: bool = False) -> dict[str, list[Paragraph]]:
+    def _paragraphs(self, report: bool = False) -> dict[str, list[Paragraph]]:
         splits = self.corpus.read(self.root)
-        for what, count in splits.mended.items() if tell else ():
+        for what, count in splits.corrections.items() if report else ():
             rank_zero_info(f"{count:,} {what}")
         found = {"train": splits.train, "val": splits.val, "test": splits.test}
         return {name: paragraphs for name, paragraphs in found.items() if paragraphs is not None}
 
     def _table(self, paragraphs: list[Paragraph], name: str) -> TokenTable:
         return paragraph_tokens(
-            paragraphs, self.annotator, self.tokenizer, self.preparation_workers, name
-        )  # fmt: skip
-
-    def _settings(
-        self, train: list[Paragraph], tables: dict[str, TokenTable]
-    ) -> FeaturizerSettings:
-        table = tables["train"]
-        vocabulary = self._vocabulary(len(train), tables)
-        return FeaturizerSettings(
-            words=vocabulary.words,
-            lowercase=self.lowercase,
-            tag_names=[[name for name in names if name] for names in table.tag_names],
-            lemmas=self.annotator is not None,
-            window=self.window,
-            overlap=self.overlap,
-            no_answer=any(not q.answers for p in train for q in p.questions),
+            paragraphs, self.tokenizer, self.annotator, self.preparation_workers, name
         )
 
-    def _vocabulary(self, contexts: int, tables: dict[str, TokenTable]) -> Vocabulary:
-        """Puts the words of questions first, the most frequent first: they are tuned first."""
-        table = tables["train"]
-        every = self._counts(table, slice(None))
-        asked = self._counts(table, slice(int(table.bounds[contexts]), None))
-        common = Vocabulary.from_counts(every, self.min_count, self.max_size).words[2:]
-        common.sort(key=lambda word: (-asked[word], -every[word], word))
-        words = [PAD, UNKNOWN, *common]
-        if self.vectors is None:
-            return Vocabulary(words)
-        path = Path(self.vectors).expanduser()
-        others = set().union(*(self._counts(one, slice(None)) for one in tables.values()))
-        words, self._word_vectors = vocabulary_with_vectors(words, others, path, self.seed)
-        return Vocabulary(words)
+    def _fitted(self, contexts: int, tables: dict[str, TokenTable]) -> Words:
+        """Gives the tokenizer a vocabulary: frequent words of questions first, as they are tuned.
 
-    def _counts(self, table: TokenTable, part: slice) -> Counter[str]:
-        numbers = table.words[part].bincount(minlength=len(table.forms)).tolist()
-        counts: Counter[str] = Counter()
-        for form, number in zip(table.forms, numbers, strict=True):
-            if number:
-                counts[form.lower() if self.lowercase else form] += number
-        return counts
+        Args:
+            contexts: Texts in the table of training, which come before the questions.
+            tables: The words of each split.
+        """
+        tokenizer = self.tokenizer
+        counts = {name: table.counts(tokenizer.lowercase) for name, table in tables.items()}
+        every = counts["train"]
+        asked = tables["train"].counts(tokenizer.lowercase, first=contexts)
+        if tokenizer.file is None:
+            words = tokenizer.rank(every, SPECIALS)
+        else:
+            words = list(tokenizer.fit((), SPECIALS).tokens[len(SPECIALS) :])
+        words = [*SPECIALS, *sorted(words, key=lambda word: (-asked[word], -every[word], word))]
+        if self.vectors is not None:
+            words, self.word_vectors = vocabulary_with_vectors(
+                words, set().union(*counts.values()), Path(self.vectors).expanduser(), self.seed
+            )
+        return tokenizer.with_vocabulary(words, SPECIALS)
 
     def loader(self, split: Split) -> ResumableLoader[QuestionBatch]:
         if self._splits is None:
@@ -239,12 +220,12 @@ class QuestionAnsweringData(TaskData):
         return self.sharded(self._splits[split], BucketBatchSampler, size, split)
 
 
-def _ask(
+def _examples(
     paragraphs: Sequence[Paragraph], table: TokenTable, name: str
-) -> tuple[list[QuestionExample], list[AskedText]]:
-    """Gives every question, and what its answer is compared with."""
-    asked: list[QuestionExample] = []
-    texts: list[AskedText] = []
+) -> tuple[list[QuestionExample], list[QuestionContext]]:
+    """Gives every question, with its text and reference answers."""
+    examples: list[QuestionExample] = []
+    contexts: list[QuestionContext] = []
     widened = 0
     for number, paragraph in enumerate(paragraphs):
         place = table.place(number)
@@ -265,9 +246,9 @@ def _ask(
                 part = (answer.start, answer.start + len(answer.text))
                 words = answer_words(*part, starts, ends)
                 widened += part != (int(starts[words[0]]), int(ends[words[1]]))
-            asked.append(QuestionExample(number, len(paragraphs) + len(asked), words))
+            examples.append(QuestionExample(number, len(paragraphs) + len(examples), words))
             answers = [answer.text for answer in question.answers]
-            texts.append(AskedText(question.id, paragraph.context, starts, ends, answers))
+            contexts.append(QuestionContext(question.id, paragraph.context, starts, ends, answers))
     if widened:
         rank_zero_info(f"{name}: {widened:,} answers begin or end inside a word, and are widened")
-    return asked, texts
+    return examples, contexts

@@ -1,6 +1,7 @@
-"""Texts and questions as numbers: words, features and windows, for training and answering alike."""
+"""Texts and questions as numbers: words, features and windows, for training and prediction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -8,78 +9,45 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from srulight.data.base import IGNORED
-from srulight.tasks.question_answering.annotation import Annotated
-from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
-from srulight.text.vocabulary import UNKNOWN_INDEX, Vocabulary
+from srulight.runtime.errors import InputError, check_range
+from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
+from srulight.tasks.question_answering.token_table import TokenTable
+from srulight.text.tokenizers import PAD, UNKNOWN, Words, from_settings
+
+SPECIALS = (PAD, UNKNOWN)
+"""Special tokens of the vocabulary."""
+
+_UNKNOWN_ID = SPECIALS.index(UNKNOWN)
 
 
-class TokenTable(NamedTuple):
-    """The words of many texts, one text behind the other; S words in all.
+@dataclass(frozen=True)
+class Windows:
+    """How a long text is read: in windows that overlap.
 
-    Attributes:
-        forms: Every distinct word and lemma.
-        words: Form of each word, (S,) int32.
-        lemmas: Form of the lemma of each word, (S,) int32; (0,) if they are not known.
-        tags: Tag of each word, (K, S) int32, numbers as in ``tag_names``; K is 0 without tags.
-        tag_names: Names of the tags of each of the K kinds.
-        starts: Where each word begins in its text, in characters, (S,) int32.
-        ends: Where each word ends, (S,) int32.
-        bounds: Where each of the N texts begins, and the last ends, in words, (N + 1,) int64.
+    Args:
+        size: Most words of a text that are read at once, at least 1.
+        overlap: Words that a window has in common with the next, 0 to below ``size``.
     """
 
-    forms: list[str]
-    words: Tensor
-    lemmas: Tensor
-    tags: Tensor
-    tag_names: list[list[str]]
-    starts: Tensor
-    ends: Tensor
-    bounds: Tensor
+    size: int = 400
+    overlap: int = 100
 
-    def place(self, text: int) -> slice:
-        """Gives where the words of a text are."""
-        return slice(int(self.bounds[text]), int(self.bounds[text + 1]))
+    def __post_init__(self) -> None:
+        check_range(1, **{"windows.size": self.size})
+        check_range(0, self.size - 1, **{"windows.overlap": self.overlap})
 
+    def split(self, words: int) -> list[range]:
+        """Gives the words of each window of a text.
 
-def token_table(texts: Iterable[Annotated]) -> TokenTable:
-    """Puts the words of texts into a table."""
-    forms: dict[str, int] = {}
-    names: list[dict[str, int]] = []
-    words: list[int] = []
-    lemmas: list[int] = []
-    tags: list[list[int]] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    bounds = [0]
-
-    def number(known: dict[str, int], wanted: list[str]) -> list[int]:
-        return [known.setdefault(one, len(known)) for one in wanted]
-
-    for text in texts:
-        words += number(forms, text.words)
-        lemmas += number(forms, text.lemmas)
-        if not names:
-            names = [{} for _ in text.tags]
-            tags = [[] for _ in text.tags]
-        for known, column, given in zip(names, tags, text.tags, strict=True):
-            column += number(known, given)
-        starts += text.starts
-        ends += text.ends
-        bounds.append(len(words))
-    return TokenTable(
-        list(forms),
-        torch.tensor(words, dtype=torch.int32),
-        torch.tensor(lemmas, dtype=torch.int32),
-        torch.tensor(tags, dtype=torch.int32).view(len(names), -1 if names else len(words)),
-        [list(known) for known in names],
-        torch.tensor(starts, dtype=torch.int32),
-        torch.tensor(ends, dtype=torch.int32),
-        torch.tensor(bounds),
-    )
+        Args:
+            words: Words of the text.
+        """
+        starts = range(0, max(words - self.overlap, 1), self.size - self.overlap)
+        return [range(start, min(start + self.size, words)) for start in starts]
 
 
 class QuestionExample(NamedTuple):
-    """A question to be read.
+    """A question about a text.
 
     Attributes:
         context: Number of the text in the table.
@@ -93,35 +61,62 @@ class QuestionExample(NamedTuple):
 
 
 class FeaturizerSettings(NamedTuple):
-    """How texts become numbers; part of what a checkpoint knows.
+    """How texts become numbers; what a checkpoint knows of its data.
 
     Attributes:
-        words: The vocabulary.
-        lowercase: Whether its words are in lower case.
+        tokenizer: Splits texts, and has the vocabulary.
+        annotator: Name or folder of the spaCy pipeline that gives lemmas and tags; None without.
         tag_names: Tags that are told apart, of each kind.
-        lemmas: Whether lemmas are compared.
-        window: Most words of a window.
-        overlap: Words that a window has in common with the next.
+        windows: How long texts are read.
         no_answer: Whether a text may not have the answer.
     """
 
-    words: list[str]
-    lowercase: bool
+    tokenizer: Words
+    annotator: str | None
     tag_names: list[list[str]]
-    lemmas: bool
-    window: int
-    overlap: int
+    windows: Windows
     no_answer: bool
 
     @classmethod
-    def of(cls, metadata: dict[str, Any]) -> "FeaturizerSettings":
-        """Picks them out of a checkpoint's metadata."""
-        return cls(**{name: metadata[name] for name in cls._fields})
+    def from_metadata(cls, metadata: dict[str, Any]) -> "FeaturizerSettings":
+        """Makes them of a data module's ``metadata``, maybe that of a checkpoint.
+
+        Raises:
+            InputError: If something is out of range, or the tokenizer is not of this kind.
+        """
+        tokenizer = from_settings(metadata["tokenizer"], SPECIALS)
+        if not isinstance(tokenizer, Words):
+            raise InputError(f"tokenizer.kind must be Words, got {type(tokenizer).__name__}")
+        windows = Windows(metadata["windows"]["size"], metadata["windows"]["overlap"])
+        given = {name: metadata[name] for name in ("annotator", "tag_names", "no_answer")}
+        return cls(tokenizer=tokenizer, windows=windows, **given)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Plain data that ``from_metadata`` makes the same from."""
+        plain = {"tokenizer": self.tokenizer.settings, "windows": asdict(self.windows)}
+        return {**self._asdict(), **plain}
+
+    @property
+    def tag_start(self) -> int:
+        """Features of a word before its tags: exact matches, frequency, and match of lemmas."""
+        return 3 + (self.annotator is not None)
 
     @property
     def feature_size(self) -> int:
-        """Features of a word: exact matches, frequency, and one for each tag."""
-        return 3 + self.lemmas + sum(map(len, self.tag_names))
+        """Features of a word: those before its tags, and one for each tag."""
+        return self.tag_start + sum(map(len, self.tag_names))
+
+
+class _Row(NamedTuple):
+    """A window of a text, as a row of a batch."""
+
+    document: Tensor  # word indices, (T,)
+    features: Tensor  # (T, A)
+    question: Tensor  # word indices, (Q,)
+    question_index: int
+    offset: int
+    answer: tuple[int, int] | None  # first and last word, in the window
 
 
 class QuestionFeaturizer:
@@ -139,46 +134,45 @@ class QuestionFeaturizer:
     def __init__(self, table: TokenTable, settings: FeaturizerSettings) -> None:
         self.table = table
         self.settings = settings
-        vocabulary = Vocabulary(settings.words)
+        tokenizer = settings.tokenizer
         lower = [form.lower() for form in table.forms]
-        known = vocabulary.encode(lower if settings.lowercase else table.forms)
-        self._indices = torch.tensor(known)
+        self._ids = torch.tensor(tokenizer.encode(lower if tokenizer.lowercase else table.forms))
         number: dict[str, int] = {}
         same = [number.setdefault(form, len(number)) for form in lower]
         self._lower = torch.tensor(same, dtype=torch.int32)
-        # Column of each tag among the features; those that were never learnt have none.
+        # Column of each tag among the features; those that training did not see have none.
         self._columns = []
-        column = 3 + settings.lemmas
-        for names, learnt in zip(table.tag_names, settings.tag_names, strict=True):
-            place = {name: column + i for i, name in enumerate(learnt)}
+        column = settings.tag_start
+        for names, learned in zip(table.tag_names, settings.tag_names, strict=True):
+            place = {name: column + i for i, name in enumerate(learned)}
             self._columns.append(torch.tensor([place.get(name, -1) for name in names] or [-1]))
-            column += len(learnt)
+            column += len(learned)
 
-    def windows(self, asked: QuestionExample) -> list[range]:
-        """Gives the words of the text of a question that are read together."""
-        words = len(range(*self.table.place(asked.context).indices(len(self.table.words))))
-        window, step = self.settings.window, self.settings.window - self.settings.overlap
-        starts = range(0, max(words - self.settings.overlap, 1), step)
-        return [range(start, min(start + window, words)) for start in starts]
+    def windows(self, example: QuestionExample, training: bool = False) -> list[range]:
+        """Gives the words of each window of an example's text.
 
-    def learnt(self, asked: QuestionExample) -> list[range]:
-        """Gives the windows that there is something to learn from."""
-        windows = self.windows(asked)
-        if self.settings.no_answer:
+        Args:
+            example: A question about a text.
+            training: Whether to leave out windows with nothing to learn: those without the answer,
+                unless a text may not have one.
+        """
+        here = self.table.place(example.context)
+        windows = self.settings.windows.split(here.stop - here.start)
+        if not training or self.settings.no_answer:
             return windows
-        return [window for window in windows if _within(asked.answer, window)]
+        return [window for window in windows if _inside(example.answer, window)]
 
-    def features(self, asked: QuestionExample) -> Tensor:
-        """Gives the features of all words of the text of a question, (T, A) float32."""
-        here, there = self.table.place(asked.context), self.table.place(asked.question)
-        words, wanted = self.table.words[here], self.table.words[there]
+    def features(self, example: QuestionExample) -> Tensor:
+        """Gives the features of all words of an example's text, (T, A) float32."""
+        here, there = self.table.place(example.context), self.table.place(example.question)
+        words, question = self.table.words[here], self.table.words[there]
         lower = self._lower[words]
         features = torch.zeros(len(words), self.settings.feature_size)
-        features[:, 0] = torch.isin(words, wanted)
-        features[:, 1] = torch.isin(lower, self._lower[wanted])
+        features[:, 0] = torch.isin(words, question)
+        features[:, 1] = torch.isin(lower, self._lower[question])
         _, places, counts = lower.unique(return_inverse=True, return_counts=True)
         features[:, 2] = counts[places] / len(words)
-        if self.settings.lemmas:
+        if self.settings.annotator is not None:
             features[:, 3] = torch.isin(self.table.lemmas[here], self.table.lemmas[there])
         for columns, tags in zip(self._columns, self.table.tags, strict=True):
             column = columns[tags[here]]
@@ -187,72 +181,72 @@ class QuestionFeaturizer:
         return features
 
     def _words(self, text: int) -> Tensor:
-        """Looks the words of a text up; a text without words is an unknown one."""
-        words = self._indices[self.table.words[self.table.place(text)]]
-        return words if len(words) else torch.tensor([UNKNOWN_INDEX])
+        """Looks up the words of a text; a text without words is an unknown one."""
+        words = self._ids[self.table.words[self.table.place(text)]]
+        return words if len(words) else torch.tensor([_UNKNOWN_ID])
+
+    def _rows(self, example: QuestionExample, index: int, training: bool) -> Iterator[_Row]:
+        """Gives the windows of the example that is ``index`` in its batch."""
+        words, question = self._words(example.context), self._words(example.question)
+        features = self.features(example)
+        for window in self.windows(example, training):
+            start, part = window.start, slice(window.start, window.stop)
+            answer = None
+            if example.answer is not None and _inside(example.answer, window):
+                answer = (example.answer[0] - start, example.answer[1] - start)
+            yield _Row(words[part], features[part], question, index, start, answer)
 
     def batch(
         self,
-        asked: Sequence[QuestionExample],
-        texts: Sequence[AskedText] = (),
+        examples: Sequence[QuestionExample],
+        contexts: Sequence[QuestionContext] = (),
         training: bool = False,
     ) -> QuestionBatch:
         """Makes a batch.
 
         Args:
-            asked: The questions. Without any it is an unknown word asked about an unknown word,
+            examples: The questions. Without any it is an unknown word asked about an unknown word,
                 with nothing to learn.
-            texts: What their answers are compared with.
-            training: Whether only windows are read that there is something to learn from.
+            contexts: Their texts and reference answers, where answers are to be found.
+            training: Whether to leave out windows with nothing to learn.
         """
-        rows: list[tuple[Tensor, Tensor, Tensor, int, int, tuple[int, int] | None]] = []
-        for owner, one in enumerate(asked):
-            words, question = self._words(one.context), self._words(one.question)
-            features = self.features(one)
-            for window in self.learnt(one) if training else self.windows(one):
-                part = slice(window.start, window.stop)
-                inside = _within(one.answer, window)
-                place = None
-                if inside and one.answer is not None:
-                    place = (one.answer[0] - window.start, one.answer[1] - window.start)
-                rows.append((words[part], features[part], question, owner, window.start, place))
-        nothing = not rows
-        if nothing:
-            unknown = torch.tensor([UNKNOWN_INDEX])
+        rows = [
+            row for i, example in enumerate(examples) for row in self._rows(example, i, training)
+        ]
+        may_lack = self.settings.no_answer and bool(rows)
+        if not rows:
+            unknown = torch.tensor([_UNKNOWN_ID])
             features = torch.zeros(1, self.settings.feature_size)
-            rows.append((unknown, features, unknown, 0, 0, None))
-        documents, marks, questions, question_index, offsets, places = map(
-            list, zip(*rows, strict=True)
-        )
-        lengths = torch.tensor([len(document) for document in documents])
-        steps = int(lengths.max())
-        none = (IGNORED, IGNORED) if nothing or not self.settings.no_answer else (steps, steps)
-        labels = torch.tensor([none if place is None else place for place in places])
+            rows = [_Row(unknown, features, unknown, 0, 0, None)]
+        lengths = torch.tensor([len(row.document) for row in rows])
+        # What says that there is no answer stands behind the last word.
+        none = int(lengths.max()) if may_lack else IGNORED
+        labels = torch.tensor([row.answer or (none, none) for row in rows])
         return QuestionBatch(
-            pad_sequence(documents, batch_first=True),
+            pad_sequence([row.document for row in rows], batch_first=True),
             lengths,
-            pad_sequence(marks, batch_first=True),
-            pad_sequence(questions, batch_first=True),
-            torch.tensor([len(question) for question in questions]),
-            torch.tensor(question_index),
-            torch.tensor(offsets),
+            pad_sequence([row.features for row in rows], batch_first=True),
+            pad_sequence([row.question for row in rows], batch_first=True),
+            torch.tensor([len(row.question) for row in rows]),
+            torch.tensor([row.question_index for row in rows]),
+            torch.tensor([row.offset for row in rows]),
             labels[:, 0],
             labels[:, 1],
-            list(texts),
-            len(asked),
+            list(contexts),
+            len(examples),
         )
 
 
-def _within(answer: tuple[int, int] | None, window: range) -> bool:
+def _inside(answer: tuple[int, int] | None, window: range) -> bool:
     return answer is not None and answer[0] in window and answer[1] in window
 
 
 def answer_words(start: int, end: int, starts: Tensor, ends: Tensor) -> tuple[int, int]:
-    """Gives the first and the last word that a part of a text has something of.
+    """Finds the first and the last word that overlap with a part of a text.
 
     Args:
         start: Where the part begins, in characters.
-        end: Where it ends; it has something else than white space.
+        end: Where it ends; it must have more than white space.
         starts: Where each word begins, (T,), rising.
         ends: Where each word ends, (T,), rising.
     """

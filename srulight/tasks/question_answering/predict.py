@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import read_text
 from srulight.tasks.prediction import Predictor, one_input, pieces
-from srulight.tasks.question_answering.corpora.squad import read_squad
+from srulight.tasks.question_answering.corpora.squad_format import read_squad
 
 if TYPE_CHECKING:
     from srulight.tasks.question_answering.task import QuestionAnswering
@@ -53,18 +53,18 @@ class QuestionPredictor(Predictor):
 
     def _answer(self, task: "QuestionAnswering", text: str, question: str) -> Iterator[str]:
         (best,) = task.predict([(text, question)], n_best=self.n_best)
-        for found in best:
-            answer = " ".join(found.text.split()) if found.start >= 0 else "(no answer)"
-            yield f"{found.probability:.4f}\t{found.start}\t{answer}\n"
+        for answer in best:
+            shown = " ".join(answer.text.split()) if answer.start >= 0 else "(no answer)"
+            yield f"{answer.probability:.4f}\t{answer.start}\t{shown}\n"
 
     def _answer_file(self, task: "QuestionAnswering", path: Path) -> Iterator[str]:
         paragraphs, _ = read_squad(path, "refuse", answered=False)
-        asked = [(p.context, q) for p in paragraphs for q in p.questions]
+        questions = [(p.context, q) for p in paragraphs for q in p.questions]
         predictions: dict[str, object] = {}
-        for piece in pieces(asked, self.batch_size * 16, "answering"):
-            questions = [(context, q.text) for context, q in piece]
-            found = task.predict(questions, self.batch_size, self.n_best)
-            for (_, question), best in zip(piece, found, strict=True):
-                rows = [one._asdict() for one in best]
+        for piece in pieces(questions, self.batch_size * 16, "answering"):
+            inputs = [(context, question.text) for context, question in piece]
+            answers = task.predict(inputs, self.batch_size, self.n_best)
+            for (_, question), best in zip(piece, answers, strict=True):
+                rows = [answer._asdict() for answer in best]
                 predictions[question.id] = best[0].text if self.n_best == 1 else rows
         yield json.dumps(predictions, ensure_ascii=False, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""The best parts of a text by the scores of their first and last words."""
+"""The best parts of a text, by the scores of their first and last words."""
 
 from typing import NamedTuple
 
@@ -56,29 +56,40 @@ def best_spans(
     # Where, in a window, a span may end that begins at each word: (W, T, max_words).
     ends = F.pad(end.float(), (0, max_words - 1), value=_NO).unfold(1, max_words, 1)
     scores = (start.float().unsqueeze(-1) + ends).cpu()
-    steps = scores.size(1)
     found = []
     begin = 0
     for windows in question_index.bincount().tolist():
         here = slice(begin, begin + windows)
         begin += windows
-        own = scores[here].flatten()
-        missing = torch.tensor(_NO) if none is None else 2 * none[here].float().min().cpu()
-        total = torch.cat((own, missing.view(1))).logsumexp(0)
-        spans = [] if none is None else [Span(-1, -1, float(missing) - float(total))]
-        # A span can lie in as many windows as there are; all that equal the last are there, for a
-        # later window may have the earlier span.
-        least = own.topk(min(count * windows, len(own))).values[-1]
-        places = ((own >= least) & (own > _NO)).nonzero().squeeze(1)
-        starts = offsets[here].tolist()
-        for value, place in zip(own[places].tolist(), places.tolist(), strict=True):
-            window, inside = divmod(place, steps * max_words)
-            first, more = divmod(inside, max_words)
-            first += starts[window]
-            spans.append(Span(first, first + more, value - float(total)))
-        spans.sort(key=lambda span: (-span.log_probability, span.first, span.last))
-        different: dict[tuple[int, int], Span] = {}
-        for span in spans:
-            different.setdefault(span[:2], span)
-        found.append(list(different.values())[:count])
+        no_span = torch.tensor(_NO) if none is None else 2 * none[here].float().min().cpu()
+        found.append(_best(scores[here], no_span, offsets[here].tolist(), count))
     return found
+
+
+def _best(scores: Tensor, no_span: Tensor, offsets: list[int], count: int) -> list[Span]:
+    """Finds the best spans of one text.
+
+    Args:
+        scores: Of the spans that begin at each word of each window, (W, T, max_words).
+        no_span: Score of there being none, (); minus infinity if there must be one.
+        offsets: Where each window begins in the text.
+        count: Spans, at most.
+    """
+    windows, steps, max_words = scores.shape
+    scores = scores.flatten()
+    total = float(torch.cat((scores, no_span.view(1))).logsumexp(0))
+    spans = [Span(-1, -1, float(no_span) - total)] if no_span > _NO else []
+    # A span can lie in as many windows as there are; all that equal the last are there, for a
+    # later window may have the earlier span.
+    least = scores.topk(min(count * windows, len(scores))).values[-1]
+    places = ((scores >= least) & (scores > _NO)).nonzero().squeeze(1)
+    for value, place in zip(scores[places].tolist(), places.tolist(), strict=True):
+        window, inside = divmod(place, steps * max_words)
+        first, more = divmod(inside, max_words)
+        first += offsets[window]
+        spans.append(Span(first, first + more, value - total))
+    spans.sort(key=lambda span: (-span.log_probability, span.first, span.last))
+    different: dict[tuple[int, int], Span] = {}
+    for span in spans:
+        different.setdefault(span[:2], span)
+    return list(different.values())[:count]

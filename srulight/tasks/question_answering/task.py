@@ -19,16 +19,23 @@ from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
 from srulight.tasks.prediction import by_length
 from srulight.tasks.question_answering.annotation import Annotator
-from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
+from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.features import (
+    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
-    token_table,
 )
-from srulight.tasks.question_answering.model import DocumentReader, Scores, span_loss
+from srulight.tasks.question_answering.model import (
+    DocumentReader,
+    ReaderLayers,
+    Scores,
+    span_loss,
+)
 from srulight.tasks.question_answering.predict import QuestionPredictor
 from srulight.tasks.question_answering.spans import Span, best_spans
+from srulight.tasks.question_answering.token_table import token_table
+from srulight.text.tokenizers import SETTINGS
 from srulight.text.word_vectors import pretrained_vectors
 
 
@@ -58,11 +65,10 @@ class QuestionAnswering(Task):
         tuned_words: How many of the word vectors are trained, those of the most frequent words of
             questions; all if None. The others stay as they start: random, or pretrained if the data
             have ``vectors``.
-        document_layers: Encoders of the text, one on top of the other; all of their outputs count.
-        question_layers: Encoders of the question, as well.
         word_dropout: Probability of zeroing a feature of the word vectors while training, 0 to 1.
         dropout: Probability of zeroing a feature that goes into an encoder, or comes out of the
             last, while training, 0 to 1.
+        layers: Encoders of the text and of the question, one on top of the other.
         max_answer: Most words of an answer.
         encoder: Builds one layer that reads the text: an encoder of any kind, of one layer. A
             bidirectional SRU of 128 units if None.
@@ -78,18 +84,17 @@ class QuestionAnswering(Task):
     monitor = ("val/f1", "max")
     predictor = QuestionPredictor
     knows = {  # noqa: RUF012
-        "words": [str], "lowercase": bool, "tag_names": [[str]], "lemmas": bool, "window": int,
-        "overlap": int, "no_answer": bool, "annotator": (str, type(None)),
+        "tokenizer": SETTINGS, "annotator": (str, type(None)), "tag_names": [[str]],
+        "windows": {"size": int, "overlap": int}, "no_answer": bool,
     }  # fmt: skip
 
     def __init__(
         self,
         embedding_size: int = 300,
         tuned_words: int | None = None,
-        document_layers: int = 3,
-        question_layers: int = 3,
         word_dropout: float = 0.4,
         dropout: float = 0.2,
+        layers: ReaderLayers = ReaderLayers(),
         max_answer: int = 15,
         encoder: EncoderFactory | None = None,
         question_encoder: EncoderFactory | None = None,
@@ -99,18 +104,13 @@ class QuestionAnswering(Task):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if tuned_words is not None and tuned_words < 0:
-            raise InputError(f"tuned_words must be 0 or more, or null for all, got {tuned_words}")
-        check_range(
-            1, embedding_size=embedding_size, document_layers=document_layers,
-            question_layers=question_layers, max_answer=max_answer,
-        )  # fmt: skip
+        check_range(0, tuned_words=tuned_words)
+        check_range(1, embedding_size=embedding_size, max_answer=max_answer)
         check_range(0, 1, word_dropout=word_dropout, dropout=dropout)
         self.embedding_size = embedding_size
         self.tuned_words = tuned_words
-        self.document_layers = document_layers
-        self.question_layers = question_layers
         self.dropout = dropout
+        self.layers = layers
         self.max_answer = max_answer
         self.encoder_factory = encoder or (
             lambda size: SRU(size, 128, num_layers=1, bidirectional=True)
@@ -122,9 +122,9 @@ class QuestionAnswering(Task):
         self.word_dropout = Dropout(word_dropout)
 
     def build_network(self, metadata: dict[str, Any]) -> None:
-        self.settings = FeaturizerSettings.of(metadata)
-        words = len(self.settings.words)
-        tuned = words if self.tuned_words is None else min(self.tuned_words + 2, words)
+        self.settings = FeaturizerSettings.from_metadata(metadata)
+        words = len(self.settings.tokenizer.tokens)
+        tuned = words if self.tuned_words is None else min(len(SPECIALS) + self.tuned_words, words)
         vectors = torch.empty(words, self.embedding_size).uniform_(-0.25, 0.25)
         vectors[0] = 0
         self.tuned = nn.Embedding.from_pretrained(vectors[:tuned], freeze=False, padding_idx=0)
@@ -136,8 +136,7 @@ class QuestionAnswering(Task):
             self.settings.feature_size,
             self.encoder_factory,
             self.question_encoder_factory,
-            self.document_layers,
-            self.question_layers,
+            self.layers,
             self.dropout,
             self.settings.no_answer,
         )
@@ -177,8 +176,8 @@ class QuestionAnswering(Task):
         if not len(self.fixed):
             return self.tuned(words)
         fixed = F.embedding((words - tuned).clamp(min=0), self.fixed)
-        learnt = self.tuned(words.clamp(max=tuned - 1))
-        return torch.where((words < tuned).unsqueeze(-1), learnt, fixed)
+        trained = self.tuned(words.clamp(max=tuned - 1))
+        return torch.where((words < tuned).unsqueeze(-1), trained, fixed)
 
     def _scores(self, batch: QuestionBatch) -> Scores:
         return self(
@@ -194,31 +193,29 @@ class QuestionAnswering(Task):
     def measure(self, batch: QuestionBatch, metrics: MetricCollection, stage: Stage) -> None:
         scores = self._scores(batch)
         metrics["loss"].update(*span_loss(scores, batch.first, batch.last))
-        if not batch.texts:
-            return
-        found = self._found(scores, batch, 1)
+        # A batch without questions has a window, to fill it up, but no text to find answers in.
+        best = self._best_answers(scores, batch, 1) if batch.contexts else []
         metrics["answers"].update(
             [
-                {"id": t.id, "prediction_text": f[0].text}
-                for t, f in zip(batch.texts, found, strict=True)
+                {"id": context.id, "prediction_text": answers[0].text}
+                for context, answers in zip(batch.contexts, best, strict=True)
             ],
             [
-                {"id": t.id, "answers": {"text": t.answers or [""], "answer_start": [0]}}
-                for t in batch.texts
+                {"id": c.id, "answers": {"text": c.answers or [""], "answer_start": [0]}}
+                for c in batch.contexts
             ],
         )
 
-    def _found(
+    def _best_answers(
         self, scores: Scores, batch: QuestionBatch, count: int
     ) -> list[list[PredictedAnswer]]:
-        """Gives the best answers of each question."""
         spans = best_spans(
             scores.start, scores.end, scores.none, batch.question_index, batch.offsets,
             max_words=self.max_answer, count=count,
         )  # fmt: skip
         return [
-            [_answer(span, text) for span in best]
-            for best, text in zip(spans, batch.texts, strict=True)
+            [_answer(span, context) for span in best]
+            for best, context in zip(spans, batch.contexts, strict=True)
         ]
 
     @torch.no_grad()
@@ -230,42 +227,46 @@ class QuestionAnswering(Task):
         Args:
             inputs: Texts, each with a question about it.
             batch_size: Questions at a time.
-            n_best: Answers of each, at most.
+            n_best: Answers to each, at most.
 
         Returns:
-            The best answers of each question, the best first, in order.
+            The best answers to each question, the best first, in order.
 
         Raises:
             InputError: If an input is no pair, a text has no words, or ``batch_size`` or ``n_best``
                 is below 1.
         """
-        metadata = self.begin_predicting(batch_size)
+        self.begin_predicting(batch_size)
         check_range(1, n_best=n_best)
-        inputs = [_pair(one) for one in inputs]
-        # Before it could be chosen, it was this one.
-        tokenizer = metadata.get("tokenizer", "english")
-        annotate = Annotator(metadata["annotator"], tokenizer)
-        # A text that is asked about several times is read once.
-        contexts = list(dict.fromkeys(context for context, _ in inputs))
-        number = {context: i for i, context in enumerate(contexts)}
-        table = token_table(annotate([*contexts, *(question for _, question in inputs)]))
-        for context, words in zip(contexts, table.bounds.diff().tolist(), strict=False):
-            if not words:
-                raise InputError(f"expected a text with words, got {context[:60]!r}")
-        reading = QuestionFeaturizer(table, self.settings)
-        asked = []
-        for i, (context, _) in enumerate(inputs):
-            place = table.place(number[context])
-            text = AskedText("", context, table.starts[place], table.ends[place], [])
-            asked.append((QuestionExample(number[context], len(contexts) + i, None), text))
+        featurizer, items = self._read([_pair(one) for one in inputs])
 
-        def answer(chosen: list[tuple[QuestionExample, AskedText]]) -> list[list[PredictedAnswer]]:
-            examples, texts = map(list, zip(*chosen, strict=True))
-            batch = reading.batch(examples, texts)
+        def answer(
+            chosen: list[tuple[QuestionExample, QuestionContext]],
+        ) -> list[list[PredictedAnswer]]:
+            examples, contexts = map(list, zip(*chosen, strict=True))
+            batch = featurizer.batch(examples, contexts)
             moved = self.transfer_batch_to_device(batch, self.device, 0)
-            return self._found(self._scores(moved), moved, n_best)
+            return self._best_answers(self._scores(moved), moved, n_best)
 
-        return by_length(asked, lambda one: len(one[1].starts), batch_size, answer)
+        return by_length(items, lambda one: len(one[1].starts), batch_size, answer)
+
+    def _read(
+        self, inputs: list[tuple[str, str]]
+    ) -> tuple[QuestionFeaturizer, list[tuple[QuestionExample, QuestionContext]]]:
+        """Splits texts and questions into words; a text with several questions is read once."""
+        annotate = Annotator(self.settings.tokenizer, self.settings.annotator)
+        texts = list(dict.fromkeys(text for text, _ in inputs))
+        number = {text: i for i, text in enumerate(texts)}
+        table = token_table(annotate([*texts, *(question for _, question in inputs)]))
+        for text, words in zip(texts, table.bounds.diff().tolist(), strict=False):
+            if not words:
+                raise InputError(f"expected a text with words, got {text[:60]!r}")
+        items = []
+        for i, (text, _) in enumerate(inputs):
+            place = table.place(number[text])
+            context = QuestionContext("", text, table.starts[place], table.ends[place], [])
+            items.append((QuestionExample(number[text], len(texts) + i, None), context))
+        return QuestionFeaturizer(table, self.settings), items
 
 
 def _pair(given: object) -> tuple[str, str]:
@@ -274,9 +275,9 @@ def _pair(given: object) -> tuple[str, str]:
     raise InputError(f"expected a text and a question, got {str(given)[:60]!r}")
 
 
-def _answer(span: Span, asked: AskedText) -> PredictedAnswer:
+def _answer(span: Span, context: QuestionContext) -> PredictedAnswer:
     probability = torch.tensor(span.log_probability).exp().item()
     if span.first < 0:
         return PredictedAnswer("", -1, probability)
-    start, end = int(asked.starts[span.first]), int(asked.ends[span.last])
-    return PredictedAnswer(asked.context[start:end], start, probability)
+    start, end = int(context.starts[span.first]), int(context.ends[span.last])
+    return PredictedAnswer(context.text[start:end], start, probability)

@@ -7,6 +7,7 @@ import pytest
 
 from srulight.runtime.errors import InputError
 from srulight.tasks.question_answering.annotation import Annotator
+from srulight.text.tokenizers import Words
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from srulight.tasks.question_answering.annotation import Annotator
     ],
 )  # fmt: skip
 def test_compounds_are_split_and_each_word_is_where_it_says(text: str, words: str) -> None:
-    (found,) = Annotator()([text])
+    (found,) = Annotator(Words())([text])
     assert found.words == words.split()
     parts = [
         text[i:j].replace("\u2019", "'") for i, j in zip(found.starts, found.ends, strict=True)
@@ -33,18 +34,18 @@ def test_compounds_are_split_and_each_word_is_where_it_says(text: str, words: st
 
 def test_words_stand_where_they_are_in_the_original() -> None:
     text = "  caf\u0065\u0301-bar\r\n\u4e2d\u6587"
-    (found,) = Annotator()([text])
+    (found,) = Annotator(Words())([text])
     assert found.words == ["caf\u00e9", "-", "bar", "\u4e2d\u6587"]
     parts = [text[i:j] for i, j in zip(found.starts, found.ends, strict=True)]
     assert parts == ["caf\u0065\u0301", "-", "bar", "\u4e2d\u6587"]
-    (found,) = Annotator(tokenizer="characters")([text])
+    (found,) = Annotator(Words(split="characters"))([text])
     assert found.words == [*"caf\u00e9-bar\u4e2d\u6587"]
     assert (found.starts[3], found.ends[3], found.starts[4]) == (5, 7, 7)
 
 
 def test_every_character_but_white_space_is_in_one_word() -> None:
     text = "A\u00f1o 5th\u2014(x)  \u00a71 \u6f22\u5b57 e\u0301! ''q'' [sic] 3.14.15 -lrb- _a"
-    (found,) = Annotator()([text])
+    (found,) = Annotator(Words())([text])
     covered = [0] * len(text)
     for start, end in zip(found.starts, found.ends, strict=True):
         for i in range(start, end):
@@ -69,8 +70,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_spacy_tags_the_same_words(pipeline: str) -> None:
     text = "She sold twenty-3 lamps  in Lisbon."
-    (plain,) = Annotator()([text])
-    (found,) = Annotator(pipeline)([text])
+    (plain,) = Annotator(Words())([text])
+    (found,) = Annotator(Words(), pipeline)([text])
     assert (found.words, found.starts, found.ends) == plain[:3]
     tag, entity = found.tags
     assert dict(zip(found.words, tag, strict=True)) == {
@@ -85,13 +86,13 @@ def test_spacy_tags_the_same_words(pipeline: str) -> None:
 def test_a_missing_pipeline_is_named() -> None:
     pytest.importorskip("spacy")
     with pytest.raises(InputError, match="spaCy has no pipeline nosuch: python -m spacy download"):
-        Annotator("nosuch")
+        Annotator(Words(), "nosuch")
 
 
 def test_missing_spacy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(InputError, match="annotator en_core_web_sm needs spaCy: pip install"):
-        Annotator("en_core_web_sm")
+        Annotator(Words(), "en_core_web_sm")
 
 
 def test_a_package_that_is_no_pipeline_is_not_imported(
@@ -104,4 +105,4 @@ def test_a_package_that_is_no_pipeline_is_not_imported(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: no_pipeline\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match="spaCy has no pipeline no_pipeline"):
-        Annotator("no_pipeline")
+        Annotator(Words(), "no_pipeline")

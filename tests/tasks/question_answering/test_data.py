@@ -1,12 +1,13 @@
 """Questions become batches, once read from whatever has them."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.question_answering import question_tokens as tokens_module
+from srulight.tasks.question_answering import token_table as tables_module
 from srulight.tasks.question_answering.corpora.base import (
     Answer,
     Paragraph,
@@ -16,7 +17,9 @@ from srulight.tasks.question_answering.corpora.base import (
 )
 from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
 from srulight.tasks.question_answering.data import QuestionAnsweringData
-from srulight.tasks.question_answering.question_tokens import paragraph_tokens
+from srulight.tasks.question_answering.features import Windows
+from srulight.tasks.question_answering.token_table import paragraph_tokens
+from srulight.text.tokenizers import Words
 
 TEXT = "Ada sold lamps in Oslo. She was happy."
 QUESTIONS = [
@@ -30,7 +33,7 @@ class Given(QuestionCorpus):
     """Paragraphs given by the test."""
 
     def __init__(self, *train: Paragraph, test: list[Paragraph] | None = None) -> None:
-        self.splits = QuestionSplits(list(train), list(train), test, {"answers mended": 1200})
+        self.splits = QuestionSplits(list(train), list(train), test, {"answers corrected": 1200})
         self.fetched: list[Path] = []
 
     def fetch(self, root: Path) -> None:
@@ -56,8 +59,8 @@ def build(*paragraphs: Paragraph, **options: object) -> QuestionAnsweringData:
 def test_a_training_batch_has_words_and_places_of_answers() -> None:
     data = build()
     (batch,) = data.train_dataloader()
-    words = data.metadata["words"]
-    assert batch.texts == []
+    words = data.metadata["tokenizer"]["vocabulary"]
+    assert batch.contexts == []
     places = {}
     for question, first, last in zip(batch.question, batch.first, batch.last, strict=True):
         text = " ".join(words[i] for i in question if i)
@@ -72,33 +75,48 @@ def test_a_training_batch_has_words_and_places_of_answers() -> None:
 
 def test_what_is_measured_has_its_texts() -> None:
     (batch,) = build().val_dataloader()
-    assert {text.id: text.answers for text in batch.texts} == {
+    assert {context.id: context.answers for context in batch.contexts} == {
         "1": ["Ada"], "2": ["Oslo", "in Oslo"], "3": ["amp"],
     }  # fmt: skip
-    for text in batch.texts:
-        assert text.context == TEXT
-        assert [text.context[i:j] for i, j in zip(text.starts, text.ends, strict=True)] == (
+    for context in batch.contexts:
+        assert context.text == TEXT
+        assert [TEXT[i:j] for i, j in zip(context.starts, context.ends, strict=True)] == (
             TEXT.replace(".", " .").split()
         )
 
 
-def test_words_of_questions_come_first() -> None:
+def words_of(tokenizer: Words | None = None) -> list[str]:
+    vocabulary = build(tokenizer=tokenizer).metadata["tokenizer"]["vocabulary"]
+    assert vocabulary[:2] == ["<pad>", "<unk>"]
+    return list(vocabulary[2:])
+
+
+def test_words_of_questions_come_first(tmp_path: Path) -> None:
     # By how often they are asked, then by how often they occur, then by the alphabet.
-    words = build().metadata["words"]
-    assert words[:5] == ["<pad>", "<unk>", "?", "lamps", "ada"]
+    words = words_of()
+    assert words[:3] == ["?", "lamps", "ada"]
     assert set(words[-6:]) == {".", "happy", "in", "oslo", "she", "was"}
-    rare = build(min_count=2).metadata["words"]
-    assert rare == ["<pad>", "<unk>", "?", "lamps", "ada", "sold", "."]
-    assert build(max_size=2).metadata["words"] == ["<pad>", "<unk>", "?", "lamps"]
-    assert "Ada" in build(lowercase=False).metadata["words"]
+    rare = words_of(Words(lowercase=True, min_count=2))
+    assert rare == ["?", "lamps", "ada", "sold", "."]
+    assert words_of(Words(lowercase=True, max_size=2)) == ["?", "lamps"]
+    assert "Ada" in words_of(Words())
+    path = tmp_path / "words.txt"
+    path.write_text("zebra\nlamps\nada\n?\n")
+    given = words_of(Words(lowercase=True, file=str(path)))
+    assert given == ["?", "lamps", "ada", "zebra"]
 
 
 def test_metadata_is_plain_and_complete() -> None:
-    metadata = build(window=20, overlap=3).metadata
-    assert {name: value for name, value in metadata.items() if name != "words"} == {
-        "lowercase": True, "tag_names": [], "lemmas": False, "window": 20, "overlap": 3,
-        "no_answer": False, "annotator": None, "tokenizer": "english",
+    metadata = build(windows=Windows(20, 3)).metadata
+    tokenizer = metadata["tokenizer"]
+    assert (tokenizer["kind"], tokenizer["split"], tokenizer["lowercase"]) == (
+        "Words", "english", True,
+    )  # fmt: skip
+    assert {name: value for name, value in metadata.items() if name != "tokenizer"} == {
+        "annotator": None, "tag_names": [], "windows": {"size": 20, "overlap": 3},
+        "no_answer": False,
     }  # fmt: skip
+    assert json.loads(json.dumps(metadata)) == metadata
     given = QuestionAnsweringData(SyntheticStories(4, 1, 0, unanswerable=1.0))
     given.setup()
     assert given.metadata["no_answer"] is True
@@ -126,7 +144,7 @@ def test_vectors_are_those_of_the_file(tmp_path: Path) -> None:
         Given(Paragraph(TEXT, QUESTIONS, "Ada"), test=test), vectors=str(path)
     )
     data.setup()
-    vectors, words = data.word_vectors, data.metadata["words"]
+    vectors, words = data.word_vectors, data.metadata["tokenizer"]["vocabulary"]
     assert vectors is not None
     assert "zebra" not in words
     assert words[-1] == "bob"  # of the test alone, with a vector
@@ -137,13 +155,12 @@ def test_vectors_are_those_of_the_file(tmp_path: Path) -> None:
         QuestionAnsweringData(Given(Paragraph(TEXT, QUESTIONS, "A")), vectors=str(path)).setup()
 
 
-def test_what_was_mended_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_corrected_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         build()
-    said = caplog.text
-    assert said.count("1,200 answers mended") == 1
-    assert "train: 1 answers begin or end inside a word, and are widened" in said
-    assert "train: 1 articles, 1 paragraphs, 3 questions" in said
+    assert caplog.text.count("1,200 answers corrected") == 1
+    assert "train: 1 answers begin or end inside a word, and are widened" in caplog.text
+    assert "train: 1 articles, 1 paragraphs, 3 questions" in caplog.text
 
 
 def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
@@ -151,7 +168,7 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
 ) -> None:
     long = Question("4", "What?", [Answer("sold lamps in Oslo", 4)])
     with caplog.at_level("INFO"):
-        data = build(Paragraph(TEXT, [*QUESTIONS, long], "Ada"), window=3, overlap=1)
+        data = build(Paragraph(TEXT, [*QUESTIONS, long], "Ada"), windows=Windows(3, 1))
     assert "train: 1 articles, 1 paragraphs, 3 questions; 1 left out: no window" in caplog.text
     assert sum(batch.size for batch in data.train_dataloader()) == 3
     assert sum(batch.size for batch in data.val_dataloader()) == 4
@@ -170,39 +187,35 @@ def test_characters_are_words_for_scripts_without_spaces() -> None:
     context = "\u5979\u5728\u5317\u4eac\u5356 lampe\u0301."
     answers = [Answer("\u5317\u4eac", 2)], [Answer("e\u0301.", 10)]
     asked = [Question(str(i), "\u54ea\u91cc\uff1f", found) for i, found in enumerate(answers)]
-    data = build(Paragraph(context, asked, "Ada"), tokenizer="characters")
+    characters = Words("characters", lowercase=True)
+    data = build(Paragraph(context, asked, "Ada"), tokenizer=characters)
     (batch,) = data.train_dataloader()
-    assert [data.metadata["words"][i] for i in batch.document[0]] == [
+    assert [data.metadata["tokenizer"]["vocabulary"][i] for i in batch.document[0]] == [
         *"\u5979\u5728\u5317\u4eac\u5356lamp\u00e9."
     ]
     assert sorted(zip(batch.first.tolist(), batch.last.tolist(), strict=True)) == [(2, 3), (9, 10)]
-    with pytest.raises(InputError, match="trained with tokenizer=characters and the data have"):
+    with pytest.raises(
+        InputError, match=r"trained with tokenizer\.split=characters and the data have"
+    ):
         build().load_metadata(data.metadata)
 
 
 def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = build().metadata
-    monkeypatch.setattr(tokens_module, "Annotator", None)  # whoever calls it fails
+    monkeypatch.setattr(tables_module, "Annotator", None)  # whoever calls it fails
     assert build().metadata == first
     with pytest.raises(TypeError):
         build(Paragraph(TEXT + " Yes.", QUESTIONS, "Ada"))
-
-
-def test_where_no_system_says_which_cores_are_ours_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert tokens_module.usable_cores() == 6
 
 
 def test_several_processes_find_the_same_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paragraphs = SyntheticStories(30, 1, 0).read(tmp_path).train
-    monkeypatch.setattr(tokens_module, "_PIECE", 7)
-    alone = paragraph_tokens(paragraphs, None, "english", 0, "train")
+    monkeypatch.setattr(tables_module, "_PIECE", 7)
+    alone = paragraph_tokens(paragraphs, Words(), None, 0, "train")
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "other"))
-    together = paragraph_tokens(paragraphs, None, "english", 2, "train")
+    together = paragraph_tokens(paragraphs, Words(), None, 2, "train")
     for one, other in zip(alone, together, strict=True):
         if isinstance(one, torch.Tensor):
             assert isinstance(other, torch.Tensor)
@@ -211,18 +224,15 @@ def test_several_processes_find_the_same_words(
             assert one == other
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"window": 0}, "window must be at least 1, got 0"),
-        ({"window": 10, "overlap": 10}, "overlap must be 0 to below window, 10, got 10"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"min_count": 0}, "min_count must be at least 1, got 0"),
-    ],
-)
-def test_bad_settings_are_refused(options: dict[str, int], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        QuestionAnsweringData(**options)  # type: ignore[arg-type]
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
+        QuestionAnsweringData(batch_size=0)
+    with pytest.raises(InputError, match="split=basic_english does not tell where in the text"):
+        QuestionAnsweringData(tokenizer=Words("basic_english"))
+    with pytest.raises(InputError, match=r"windows\.size must be at least 1, got 0"):
+        Windows(0, 0)
+    with pytest.raises(InputError, match=r"windows\.overlap must be 0 to 9, got 10"):
+        Windows(10, 10)
 
 
 def test_a_context_without_words_is_named() -> None:

@@ -1,31 +1,37 @@
 """Batches of questions, worked by hand."""
 
+import json
 from itertools import pairwise
 
 import pytest
 import torch
 
 from srulight.data.base import IGNORED
+from srulight.runtime.errors import InputError
 from srulight.tasks.question_answering.annotation import Annotated, Annotator
 from srulight.tasks.question_answering.features import (
+    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
+    Windows,
     answer_words,
-    token_table,
 )
+from srulight.tasks.question_answering.token_table import token_table
+from srulight.text.tokenizers import Characters, Words
 
-WORDS = ["<pad>", "<unk>", "who", "sold", "lamps", "ada", "the", "she", "?", "."]
-SETTINGS = FeaturizerSettings(WORDS, True, [], False, window=6, overlap=2, no_answer=False)
+WORDS = ["who", "sold", "lamps", "ada", "the", "she", "?", "."]
+TOKENIZER = Words(lowercase=True).with_vocabulary(WORDS, SPECIALS)
+SETTINGS = FeaturizerSettings(TOKENIZER, None, [], Windows(6, 2), no_answer=False)
 
 
 def read(settings: FeaturizerSettings, *texts: str) -> QuestionFeaturizer:
-    return QuestionFeaturizer(token_table(Annotator()(texts)), settings)
+    return QuestionFeaturizer(token_table(Annotator(Words())(texts)), settings)
 
 
 def test_words_and_features_are_those_of_the_text() -> None:
-    reading = read(SETTINGS, "The Lamps the dog", "Who sold the lamps?")
-    batch = reading.batch([QuestionExample(0, 1, (1, 1))])
+    featurizer = read(SETTINGS, "The Lamps the dog", "Who sold the lamps?")
+    batch = featurizer.batch([QuestionExample(0, 1, (1, 1))])
     assert batch.document.tolist() == [[6, 4, 6, 1]]
     assert batch.question.tolist() == [[2, 3, 6, 4, 8]]
     # As it is, in lower case, and how frequent: "the" is half of the words.
@@ -36,15 +42,15 @@ def test_words_and_features_are_those_of_the_text() -> None:
 
 
 def test_words_keep_their_case_if_the_vocabulary_does() -> None:
-    words = ["<pad>", "<unk>", "Lamps", "lamps"]
-    reading = read(SETTINGS._replace(words=words, lowercase=False), "Lamps LAMPS lamps", "?")
-    assert reading.batch([QuestionExample(0, 1, None)]).document.tolist() == [[2, 1, 3]]
+    tokenizer = Words().with_vocabulary(["Lamps", "lamps"], SPECIALS)
+    featurizer = read(SETTINGS._replace(tokenizer=tokenizer), "Lamps LAMPS lamps", "?")
+    assert featurizer.batch([QuestionExample(0, 1, None)]).document.tolist() == [[2, 1, 3]]
 
 
 def test_lemmas_and_tags_are_features() -> None:
     text = Annotated(["Ada", "sold"], [0, 4], [3, 8], ["ada", "sell"], (["NN", "VB"], ["PER", ""]))
     other = Annotated(["bye", "sells"], [0, 4], [3, 9], ["bye", "sell"], (["UH", "VB"], ["", ""]))
-    settings = SETTINGS._replace(lemmas=True, tag_names=[["VB", "NN"], ["GPE", "PER"]])
+    settings = SETTINGS._replace(annotator="rules", tag_names=[["VB", "NN"], ["GPE", "PER"]])
     batch = QuestionFeaturizer(token_table([text, other]), settings).batch(
         [QuestionExample(0, 1, None), QuestionExample(1, 0, None)]
     )
@@ -58,24 +64,23 @@ def test_lemmas_and_tags_are_features() -> None:
 
 def test_a_long_text_is_read_in_windows_that_overlap() -> None:
     text = " ".join("abcdefghijkl")  # 12 words: windows of 6 that have 2 in common
-    reading = read(SETTINGS, text, "who", "Ada sold the lamps")
+    featurizer = read(SETTINGS, text, "who", "Ada sold the lamps")
     long, short = QuestionExample(0, 1, (5, 6)), QuestionExample(2, 1, (0, 0))
-    assert reading.windows(long) == [range(6), range(4, 10), range(8, 12)]
-    assert reading.windows(short) == [range(4)]
-    batch = reading.batch([long, short])
+    assert featurizer.windows(long) == [range(6), range(4, 10), range(8, 12)]
+    assert featurizer.windows(short) == [range(4)]
+    batch = featurizer.batch([long, short])
     assert batch.question_index.tolist() == [0, 0, 0, 1]
     assert batch.offsets.tolist() == [0, 4, 8, 0]
     assert batch.lengths.tolist() == [6, 6, 4, 4]
     # The first window has half of the answer, the third none of it: nothing to learn.
     assert batch.first.tolist() == [IGNORED, 1, IGNORED, 0]
     assert batch.last.tolist() == [IGNORED, 2, IGNORED, 0]
-    assert reading.batch([long, short], training=True).offsets.tolist() == [4, 0]
+    assert featurizer.batch([long, short], training=True).offsets.tolist() == [4, 0]
 
 
 @pytest.mark.parametrize("words", range(1, 30))
 def test_windows_cover_a_text_and_none_is_within_another(words: int) -> None:
-    reading = read(SETTINGS, "a " * words, "who")
-    windows = reading.windows(QuestionExample(0, 1, None))
+    windows = SETTINGS.windows.split(words)
     assert {word for window in windows for word in window} == set(range(words))
     assert all(len(window) == 6 for window in windows[:-1])
     for one, next in pairwise(windows):
@@ -84,8 +89,8 @@ def test_windows_cover_a_text_and_none_is_within_another(words: int) -> None:
 
 
 def test_where_there_may_be_no_answer_a_window_without_it_says_so() -> None:
-    reading = read(SETTINGS._replace(no_answer=True), " ".join("abcdefghijkl"), "who", "a b")
-    batch = reading.batch(
+    featurizer = read(SETTINGS._replace(no_answer=True), " ".join("abcdefghijkl"), "who", "a b")
+    batch = featurizer.batch(
         [QuestionExample(0, 1, (0, 0)), QuestionExample(2, 1, None)], training=True
     )
     # 6 is behind the last word: the padded length.
@@ -119,3 +124,24 @@ def test_a_part_of_a_text_has_the_words_it_touches(
 ) -> None:
     # "Ada sold"
     assert answer_words(start, end, torch.tensor([0, 4]), torch.tensor([3, 8])) == words
+
+
+def test_settings_travel_as_plain_data() -> None:
+    settings = SETTINGS._replace(annotator="rules", tag_names=[["VB"], ["GPE"]], no_answer=True)
+    plain = json.loads(json.dumps(settings.metadata))
+    assert plain["windows"] == {"size": 6, "overlap": 2}
+    assert plain["tokenizer"]["vocabulary"] == ["<pad>", "<unk>", *WORDS]
+    made = FeaturizerSettings.from_metadata(plain)
+    assert made[1:] == settings[1:]
+    assert made.tokenizer.settings == TOKENIZER.settings
+
+
+def test_settings_of_a_file_are_not_trusted() -> None:
+    letters = Characters().with_vocabulary(["a"], SPECIALS).settings
+    for wrong, says in (
+        ({"tokenizer": letters}, "tokenizer.kind must be Words, got Characters"),
+        ({"windows": {"size": 0, "overlap": 0}}, "windows.size must be at least 1, got 0"),
+        ({"windows": {"size": 5, "overlap": 5}}, "windows.overlap must be 0 to 4, got 5"),
+    ):
+        with pytest.raises(InputError, match=says):
+            FeaturizerSettings.from_metadata({**SETTINGS.metadata, **wrong})

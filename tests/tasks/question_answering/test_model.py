@@ -1,4 +1,7 @@
-"""The document reader is its equations, in plain loops, whatever the encoder and the padding."""
+"""The document reader is its equations, in plain loops, whatever the encoder and the padding.
+
+Its stacks are their encoders, one after the other, and keep what comes out of each.
+"""
 
 import inspect
 import math
@@ -13,7 +16,13 @@ from torch import Tensor
 from srulight import encoders
 from srulight.encoders import LSTM, SRU, Encoder, EncoderFactory, Recurrent
 from srulight.layers.masking import zero_padding
-from srulight.tasks.question_answering.model import DocumentReader, Scores
+from srulight.runtime.errors import InputError
+from srulight.tasks.question_answering.model import (
+    DocumentReader,
+    ReaderLayers,
+    Scores,
+    StackedEncoder,
+)
 
 VECTOR, FEATURES = 4, 3
 LENGTHS, QUESTION_LENGTHS = torch.tensor([6, 1, 4]), torch.tensor([2, 5, 1])
@@ -79,7 +88,8 @@ def random_inputs(dtype: torch.dtype = torch.float64, learn: bool = False) -> In
 def reader(
     make: EncoderFactory = SMALL, question: EncoderFactory | None = None, no_answer: bool = True
 ) -> DocumentReader:
-    return DocumentReader(VECTOR, FEATURES, make, question or make, 2, 1, no_answer=no_answer)
+    layers = ReaderLayers(2, 1)
+    return DocumentReader(VECTOR, FEATURES, make, question or make, layers, no_answer=no_answer)
 
 
 def softmax(scores: list[float]) -> list[float]:
@@ -174,7 +184,8 @@ def test_padding_changes_neither_value_nor_gradient(make: EncoderFactory) -> Non
 
 
 def test_gradients_are_differences_of_scores() -> None:
-    model = DocumentReader(2, 1, partial(SMALL, hidden_size=2), SMALL, 2, 1, no_answer=True)
+    low = partial(SMALL, hidden_size=2)
+    model = DocumentReader(2, 1, low, SMALL, ReaderLayers(2, 1), no_answer=True)
     model = model.double().eval()
     document, features, question = (
         torch.randn(2, steps, size, dtype=torch.float64, requires_grad=True)
@@ -263,6 +274,78 @@ def test_a_batch_may_be_empty() -> None:
 
 
 def test_says_what_is_wrong() -> None:
-    for layers in ((0, 1), (1, 0)):
-        with pytest.raises(ValueError, match="layers of a reader must be at least 1, got 0"):
-            DocumentReader(VECTOR, 0, SMALL, SMALL, *layers)
+    with pytest.raises(InputError, match=r"layers\.document must be at least 1, got 0"):
+        ReaderLayers(document=0)
+    with pytest.raises(InputError, match=r"layers\.question must be at least 1, got 0"):
+        ReaderLayers(question=0)
+    with pytest.raises(ValueError, match=r"dropout must be 0 to 1, got 1\.5"):
+        StackedEncoder(4, Scaled, 1, dropout=1.5)
+
+
+class Same(Encoder):
+    """Gives what it is given."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.input_size = self.output_size = input_size
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return x
+
+
+def test_each_encoder_reads_the_one_below_and_all_are_kept() -> None:
+    sizes = []
+
+    def factory(size: int) -> Encoder:
+        sizes.append(size)
+        hidden_size = 4 - len(sizes)
+        return (SRU, LSTM)[len(sizes) % 2](size, hidden_size, num_layers=1, bidirectional=True)
+
+    stack = StackedEncoder(5, factory, 3)
+    assert sizes == [5, 6, 4]
+    assert stack.output_size == 6 + 4 + 2
+    x, lengths = torch.randn(2, 7, 5), torch.tensor([7, 3])
+    first, second, third = stack.layers
+    low = first(x, lengths)
+    middle = second(low, lengths)
+    expected = torch.cat((low, middle, third(middle, lengths)), 2)
+    torch.testing.assert_close(stack(x, lengths), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", EXPORTED)
+def test_any_encoder_may_be_stacked(make: EncoderFactory) -> None:
+    stack = StackedEncoder(5, make, 2).eval()
+    for parameter in stack.parameters():  # a bias that starts as zero hides what it does
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, lengths = torch.randn(2, 7, 5), torch.tensor([7, 3])
+    y = stack(x, lengths)
+    assert y.shape == (2, 7, stack.output_size)
+    low, high = stack.layers
+    below = low(x, lengths)
+    torch.testing.assert_close(y, torch.cat((below, high(below, lengths)), 2), rtol=0, atol=0)
+    torch.testing.assert_close(y[1, :3], stack(x[1:, :3], torch.tensor([3]))[0])
+    assert not y[1, 3:].any()
+
+
+def test_dropout_is_before_each_encoder_and_at_the_end() -> None:
+    stack = StackedEncoder(4000, Same, 2, dropout=0.5)
+    y = stack(torch.ones(2, 1, 4000), torch.tensor([1, 1]))
+    # What is kept doubles each time: two times on its way out of the first, three of the second.
+    for half, value, share in ((y[..., :4000], 4.0, 0.25), (y[..., 4000:], 8.0, 0.125)):
+        assert set(half.unique().tolist()) == {0.0, value}
+        # Five standard deviations of the share of 8000 draws.
+        assert abs((half > 0).float().mean() - share) < 5 * (share * (1 - share) / 8000) ** 0.5
+
+
+def test_nothing_is_dropped_when_not_training() -> None:
+    x = torch.randn(2, 3, 4)
+    y = StackedEncoder(4, Same, 2, dropout=0.5).eval()(x, torch.tensor([3, 3]))
+    assert torch.equal(y, torch.cat((x, x), 2))
+
+
+def test_dropout_draws_once_for_a_sequence() -> None:
+    torch.manual_seed(0)
+    y = StackedEncoder(50, Same, 1, dropout=0.5).train()(torch.ones(2, 7, 50), torch.tensor([7, 7]))
+    assert torch.equal(y, y[:, :1].expand_as(y))
+    assert not torch.equal(y[0], y[1])
+    assert 0 < (y == 0).float().mean() < 1

@@ -10,6 +10,8 @@ import torch
 from srulight import load
 from srulight.cli import main
 from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
+from srulight.tasks.question_answering.features import Windows
+from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import QuestionAnswering
 
 
@@ -25,6 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--data.corpus.train_size=150",
             "--data.corpus.val_size=20", "--data.corpus.test_size=20",
             "--data.corpus.unanswerable=0.3", "--data.batch_size=16",
+            "--data.windows.size=60", "--data.windows.overlap=20", "--model.layers.document=1",
             "--model.optimizer.lr=0.004", f"--trainer.default_root_dir={folder}",
             "--trainer.max_epochs=4", "--trainer.enable_progress_bar=false",
             "--trainer.enable_model_summary=false",
@@ -66,6 +69,14 @@ def test_it_learns(trained: Path) -> None:
         for (best,), (_, q) in zip(found, asked, strict=True)
     )
     assert right / len(asked) > 0.6
+
+
+def test_a_checkpoint_keeps_its_settings(trained: Path) -> None:
+    task = load(trained)
+    assert isinstance(task, QuestionAnswering)
+    assert task.layers == ReaderLayers(document=1, question=2)
+    assert task.settings.windows == Windows(size=60, overlap=20)
+    assert task.settings.tokenizer.lowercase
 
 
 def test_a_file_of_questions_is_answered_in_the_official_format(
@@ -119,7 +130,6 @@ def test_a_question_about_a_text_is_answered(
         ([], "expected a file of questions (.json, as SQuAD's), or a text and --question, got"),
         (["--question= "], "expected a question, got nothing: set --question"),
         (["--question=Who?", "--n_best=0"], "n_best must be at least 1, got 0"),
-        (["--question=Who?", "--beam_size=2"], "a QuestionAnswering has no use for beam_size"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(
@@ -129,3 +139,24 @@ def test_what_cannot_be_answered_is_refused(
     path.write_text("Ada sold hats.")
     with pytest.raises(SystemExit, match=re.escape(says)):
         main(["predict", f"--ckpt_path={trained}", f"--input={path}", *options])
+
+
+def test_an_option_of_another_task_is_refused_by_the_parser(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", f"--ckpt_path={trained}", "--question=Who?", "--beam_size=2"])
+    assert stopped.value.code == 2
+    assert "--beam_size" in capsys.readouterr().err
+
+
+def test_the_help_of_a_checkpoint_shows_the_options_of_the_task(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", f"--ckpt_path={trained}", "--help"])
+    assert not stopped.value.code
+    shown = capsys.readouterr().out
+    for option in ("--question", "--batch_size", "--n_best", "--input", "--output"):
+        assert option in shown
+    assert "--beam_size" not in shown

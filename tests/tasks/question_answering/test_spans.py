@@ -40,9 +40,9 @@ def brute_force(
 @pytest.mark.parametrize("seed", range(60))
 def test_finds_what_looking_at_every_span_finds(seed: int) -> None:
     draw = random.Random(seed)
-    owner = [q for q in range(draw.randint(1, 3)) for _ in range(draw.randint(1, 3))]
+    question_index = [q for q in range(draw.randint(1, 3)) for _ in range(draw.randint(1, 3))]
     steps = draw.randint(1, 6)
-    lengths = [draw.randint(1, steps) for _ in owner]
+    lengths = [draw.randint(1, steps) for _ in question_index]
     # Small whole numbers: many are equal, and sums are exact.
     start, end = (
         torch.tensor(
@@ -50,10 +50,10 @@ def test_finds_what_looking_at_every_span_finds(seed: int) -> None:
         )
         for _ in range(2)
     )
-    none = torch.tensor([float(draw.randint(-1, 2)) for _ in owner]) if seed % 2 else None
-    offsets = torch.tensor([draw.randint(0, 4) for _ in owner])
+    none = torch.tensor([float(draw.randint(-1, 2)) for _ in question_index]) if seed % 2 else None
+    offsets = torch.tensor([draw.randint(0, 4) for _ in question_index])
     max_words, count = draw.randint(1, 7), draw.choice([1, 2, 5, 1000])
-    given = (start, end, none, torch.tensor(owner), offsets)
+    given = (start, end, none, torch.tensor(question_index), offsets)
     found = best_spans(*given, max_words=max_words, count=count)
     expected = brute_force(*given, max_words, count)
     assert [[span[:2] for span in spans] for spans in found] == [
@@ -70,8 +70,8 @@ def test_finds_what_looking_at_every_span_finds(seed: int) -> None:
 def test_probabilities_of_all_answers_sum_to_one(dtype: torch.dtype, none: Tensor | None) -> None:
     start, end = torch.randn(2, 3, 7, dtype=dtype)
     start[1, 4:] = end[1, 4:] = NO
-    owner, offsets = torch.tensor([0, 0, 1]), torch.tensor([0, 7, 0])
-    answers = best_spans(start, end, none, owner, offsets, max_words=3, count=1000)
+    question_index, offsets = torch.tensor([0, 0, 1]), torch.tensor([0, 7, 0])
+    answers = best_spans(start, end, none, question_index, offsets, max_words=3, count=1000)
     extra = int(none is not None)
     # 7 words have 7 + 6 + 5 spans, 4 words 4 + 3 + 2.
     assert [len(spans) for spans in answers] == [27 + extra, 18 + extra]
@@ -81,9 +81,9 @@ def test_probabilities_of_all_answers_sum_to_one(dtype: torch.dtype, none: Tenso
 
 def test_no_answer_needs_all_windows_to_agree() -> None:
     start = end = torch.log(torch.tensor([[2.0], [1.0]]))
-    owner, offsets = torch.tensor([0, 0]), torch.tensor([0, 1])
+    question_index, offsets = torch.tensor([0, 0]), torch.tensor([0, 1])
     none = torch.log(torch.tensor([5.0, 3.0]))
-    (spans,) = best_spans(start, end, none, owner, offsets, max_words=1, count=3)
+    (spans,) = best_spans(start, end, none, question_index, offsets, max_words=1, count=3)
     # Of 3 * 3 + 2 * 2 + 1 * 1.
     assert [span[:2] for span in spans] == [(-1, -1), (0, 0), (1, 1)]
     probabilities = [math.exp(span.log_probability) for span in spans]
@@ -93,8 +93,8 @@ def test_no_answer_needs_all_windows_to_agree() -> None:
 def test_the_same_words_of_two_windows_are_given_once_with_the_better_probability() -> None:
     start = torch.log(torch.tensor([[1.0, 3.0], [4.0, 1.0]]))
     end = torch.zeros(2, 2)
-    owner, offsets = torch.tensor([0, 0]), torch.tensor([5, 6])
-    (spans,) = best_spans(start, end, None, owner, offsets, max_words=1, count=9)
+    question_index, offsets = torch.tensor([0, 0]), torch.tensor([5, 6])
+    (spans,) = best_spans(start, end, None, question_index, offsets, max_words=1, count=9)
     # Word 6 is in both; all windows' spans add up to 1 + 3 + 4 + 1.
     assert [span[:2] for span in spans] == [(6, 6), (5, 5), (7, 7)]
     probabilities = [math.exp(span.log_probability) for span in spans]
@@ -111,8 +111,10 @@ def test_half_precision_is_summed_in_single() -> None:
 
 
 def test_of_equals_the_earlier_then_the_shorter_comes_first() -> None:
-    scores, owner, offsets = torch.zeros(1, 2), torch.tensor([0]), torch.tensor([3])
-    (spans,) = best_spans(scores, scores, torch.zeros(1), owner, offsets, max_words=2, count=9)
+    scores, question_index, offsets = torch.zeros(1, 2), torch.tensor([0]), torch.tensor([3])
+    (spans,) = best_spans(
+        scores, scores, torch.zeros(1), question_index, offsets, max_words=2, count=9
+    )
     assert [span[:2] for span in spans] == [(-1, -1), (3, 3), (3, 4), (4, 4)]
 
 

@@ -1,5 +1,6 @@
 """The reader's promises, from a batch to an answer."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -7,31 +8,34 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.text import SQuAD
 
 from srulight.encoders import CNN, GRU, LSTM, QRNN, SRU
 from srulight.runtime.errors import InputError
 from srulight.tasks.question_answering.annotation import Annotator
-from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
+from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.data import QuestionAnsweringData
 from srulight.tasks.question_answering.features import (
+    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
-    token_table,
+    Windows,
 )
+from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import PredictedAnswer, QuestionAnswering
+from srulight.tasks.question_answering.token_table import token_table
+from srulight.text.tokenizers import Words
 
-WORDS = ["<pad>", "<unk>", *"abcdefgh", "?"]
-SETTINGS = FeaturizerSettings(WORDS, True, [], False, window=6, overlap=2, no_answer=False)
+TOKENIZER = Words(lowercase=True).with_vocabulary([*"abcdefgh", "?"], SPECIALS)
+SETTINGS = FeaturizerSettings(TOKENIZER, None, [], Windows(6, 2), no_answer=False)
 
 
 def make(settings: FeaturizerSettings = SETTINGS, **options: Any) -> QuestionAnswering:  # noqa: ANN401
     torch.manual_seed(0)
     encoder = partial(SRU, hidden_size=4, num_layers=1, bidirectional=True)
-    given = {"embedding_size": 5, "document_layers": 2, "question_layers": 1, "encoder": encoder}
+    given = {"embedding_size": 5, "layers": ReaderLayers(2, 1), "encoder": encoder}
     task = QuestionAnswering(**{**given, **options})
-    task.metadata = {**settings._asdict(), "annotator": None}
+    task.metadata = settings.metadata
     task.build(task.metadata)
     return task.eval()
 
@@ -39,13 +43,14 @@ def make(settings: FeaturizerSettings = SETTINGS, **options: Any) -> QuestionAns
 def batch_of(settings: FeaturizerSettings = SETTINGS) -> QuestionBatch:
     """Two questions: one has its answer in the second of two windows, the other has none."""
     texts = ["a b c d e f g h", "b ? a"]
-    table = token_table(Annotator()([*texts, "c d ?"]))
-    asked = [QuestionExample(0, 2, (6, 7)), QuestionExample(1, 2, None)]
-    said = [
-        AskedText(str(i), text, table.starts[table.place(i)], table.ends[table.place(i)], answers)
+    table = token_table(Annotator(Words())([*texts, "c d ?"]))
+    examples = [QuestionExample(0, 2, (6, 7)), QuestionExample(1, 2, None)]
+    contexts = [
+        QuestionContext(str(i), text, table.starts[here], table.ends[here], answers)
         for i, (text, answers) in enumerate(zip(texts, (["g h"], []), strict=True))
+        for here in [table.place(i)]
     ]
-    return QuestionFeaturizer(table, settings).batch(asked, said)
+    return QuestionFeaturizer(table, settings).batch(examples, contexts)
 
 
 @torch.no_grad()
@@ -95,11 +100,11 @@ def test_vectors_of_the_data_are_where_words_are() -> None:
     task = make(tuned_words=3)
     vectors = torch.arange(55.0).view(11, 5)
     data = QuestionAnsweringData()
-    data._word_vectors = vectors
+    data.word_vectors = vectors
     task.load_pretrained_embeddings(data)
     words = torch.arange(11)
     assert torch.equal(task._embed(words), vectors)
-    data._word_vectors = torch.zeros(11, 4)
+    data.word_vectors = torch.zeros(11, 4)
     with pytest.raises(InputError, match=r"4 features and embedding_size is 5: set --model\.embed"):
         task.load_pretrained_embeddings(data)
 
@@ -113,7 +118,7 @@ def pointing(task: QuestionAnswering, first: str, last: str) -> QuestionAnswerin
         scores = scores_before(document, lengths, features, question, ends)
         padded = scores.start == float("-inf")
         start, end = (
-            (10.0 * (document == WORDS.index(word))).masked_fill(padded, float("-inf"))
+            (10.0 * (document == TOKENIZER.tokens.index(word))).masked_fill(padded, float("-inf"))
             for word in (first, last)
         )
         return scores._replace(start=start, end=end)
@@ -171,7 +176,7 @@ def test_a_text_without_words_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "answers", "exact", "f1"),
+    ("predicted", "answers", "exact", "f1"),
     [
         # Articles, case and punctuation do not count.
         ("the Denver Broncos!", ["denver broncos"], 100, 100),
@@ -189,24 +194,28 @@ def test_a_text_without_words_is_refused() -> None:
     ],
 )
 def test_scores_are_those_of_the_official_rules(
-    said: str, answers: list[str], exact: float, f1: float, monkeypatch: pytest.MonkeyPatch
+    predicted: str, answers: list[str], exact: float, f1: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, batch = make(), batch_of()
-    texts = [text._replace(answers=answers) for text in batch.texts]
-    best = [[PredictedAnswer(said, 0, 1.0)]] * 2
-    monkeypatch.setattr(task, "_found", lambda *_: best)
-    metric = SQuAD()
-    task._measure(task.val_loss, metric, batch._replace(texts=texts))
-    assert {name: float(value) for name, value in metric.compute().items()} == {
-        "exact_match": pytest.approx(exact), "f1": pytest.approx(f1),
-    }  # fmt: skip
+    contexts = [context._replace(answers=answers) for context in batch.contexts]
+    best = [[PredictedAnswer(predicted, 0, 1.0)]] * 2
+    monkeypatch.setattr(task, "_best_answers", lambda *_: best)
+    task.validation_step(batch._replace(contexts=contexts), 0)
+    values = task.val_metrics.compute()
+    assert values.keys() == {"val/loss", "val/exact_match", "val/f1"}
+    assert float(values["val/exact_match"]) == pytest.approx(exact)
+    assert float(values["val/f1"]) == pytest.approx(f1)
 
 
 def test_a_batch_that_only_fills_up_measures_nothing() -> None:
     task = make()
-    reading = QuestionFeaturizer(token_table(Annotator()(["a", "b"])), SETTINGS)
-    task.validation_step(reading.batch([]), 0)
-    assert task.val_loss.count == 0
+    featurizer = QuestionFeaturizer(token_table(Annotator(Words())(["a", "b"])), SETTINGS)
+    task.validation_step(featurizer.batch([]), 0)
+    assert task.val_metrics["loss"].count == 0
+    assert task.val_metrics["answers"].total == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(value.isnan() for value in task.val_metrics.compute().values())
 
 
 @pytest.mark.parametrize("encoder", [LSTM, GRU, QRNN, CNN])
@@ -218,9 +227,9 @@ def test_any_encoder_reads(encoder: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"tuned_words": -1}, "tuned_words must be 0 or more, or null for all, got -1"),
+        ({"tuned_words": -1}, "tuned_words must be at least 0, got -1"),
         ({"max_answer": 0}, "max_answer must be at least 1, got 0"),
-        ({"document_layers": 0}, "document_layers must be at least 1, got 0"),
+        ({"word_dropout": 1.5}, r"word_dropout must be 0 to 1, got 1\.5"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:

@@ -21,9 +21,9 @@ class Question(NamedTuple):
     """A question about a text.
 
     Attributes:
-        id: What it is called in files of predictions.
+        id: Its name in files of predictions.
         text: The question.
-        answers: Equally good answers, the first of which is learnt from; none if the context does
+        answers: Equally good answers, the first of which is trained on; none if the context does
             not answer it.
     """
 
@@ -38,7 +38,7 @@ class Paragraph(NamedTuple):
     Attributes:
         context: The text.
         questions: In the order of the file.
-        article: What it is part of; articles are never split between training and measuring.
+        article: What it is part of; articles are never split between training and evaluation.
     """
 
     context: str
@@ -50,16 +50,16 @@ class QuestionSplits(NamedTuple):
     """Everything that a corpus of questions holds.
 
     Attributes:
-        train: Paragraphs to learn from.
+        train: Paragraphs to train on.
         val: Paragraphs to choose a model by.
-        test: Paragraphs to report; None where the corpus has none.
-        mended: How many answers were mended or left out, by what was wrong.
+        test: Paragraphs to report figures of; None where the corpus has none.
+        corrections: How many answers were corrected or left out, by what was wrong.
     """
 
     train: list[Paragraph]
     val: list[Paragraph]
     test: list[Paragraph] | None
-    mended: dict[str, int]
+    corrections: dict[str, int]
 
 
 class QuestionCorpus(Corpus[QuestionSplits]):

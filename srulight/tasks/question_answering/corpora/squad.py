@@ -1,23 +1,17 @@
 """SQuAD, and all that is in its format."""
 
-import json
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
 from srulight.data.download import Source, download
 from srulight.runtime.errors import InputError
-from srulight.runtime.files import read_text
-from srulight.runtime.records import parse_json
-from srulight.tasks.question_answering.corpora.answers import Slip, locate
 from srulight.tasks.question_answering.corpora.base import (
-    Answer,
     Paragraph,
-    Question,
     QuestionCorpus,
     QuestionSplits,
 )
+from srulight.tasks.question_answering.corpora.squad_format import OnError, read_squad
 
 _URL = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
 _CHECKSUMS = {
@@ -26,23 +20,14 @@ _CHECKSUMS = {
     "train-v2.0.json": "68dcfbb971bd3e96d5b46c7177b16c1a4e7d4bdef19fb204502738552dede002",
     "dev-v2.0.json": "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
 }
-_MENDED: dict[Slip, str] = {
-    "white space": "answers with other white space than their context, mended",
-    "place": "answers a few characters away from where they should be, mended",
-}
-
-_WANTED = {str: "text", int: "a whole number", list: "a list"}
-
-Faulty = Literal["refuse", "skip"]
-_T = TypeVar("_T", str, int, list[Any])
 
 
 class Squad(QuestionCorpus):
     """Files in the format of SQuAD 1.1 or 2.0 (Rajpurkar et al. 2016 and 2018).
 
     An answer that is a few characters away from where the file says, or has other white space, is
-    mended, and counted. In a file in which some question has ``is_impossible``, a question may have
-    no answer. Parts are split off by article: questions about one article are much alike.
+    corrected and counted. In a file in which some question has ``is_impossible``, a question may
+    have no answer. Splits are made by article: questions about one article are much alike.
 
     Args:
         train: Name of the training file, inside ``root``.
@@ -65,7 +50,7 @@ class Squad(QuestionCorpus):
         test: str | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.0,
-        on_error: Faulty = "skip",
+        on_error: OnError = "skip",
         seed: int = 1,
     ) -> None:
         if val is None and not 0 < val_fraction < 1:
@@ -85,7 +70,7 @@ class Squad(QuestionCorpus):
         self.test = test
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
-        self.on_error: Faulty = on_error
+        self.on_error: OnError = on_error
         self.seed = seed
 
     def fetch(self, root: Path) -> None:
@@ -100,11 +85,11 @@ class Squad(QuestionCorpus):
             download(Source(_URL + name, _CHECKSUMS[name]), root / name)
 
     def read(self, root: Path) -> QuestionSplits:
-        mended: Counter[str] = Counter()
+        corrected: Counter[str] = Counter()
 
         def file(name: str) -> list[Paragraph]:
             paragraphs, counts = read_squad(root / name, self.on_error)
-            mended.update(counts)
+            corrected.update(counts)
             if not paragraphs:
                 raise InputError(f"{root / name} has no question that can be used")
             return paragraphs
@@ -114,10 +99,10 @@ class Squad(QuestionCorpus):
         val = parts["val"] if self.val is None else file(self.val)
         test = parts["test"] or None if self.test is None else file(self.test)
         self._refuse_shared({"train": parts["train"], "val": val, "test": test or []})
-        return QuestionSplits(parts["train"], val, test, dict(mended))
+        return QuestionSplits(parts["train"], val, test, dict(corrected))
 
     def _refuse_shared(self, parts: dict[str, list[Paragraph]]) -> None:
-        """Raises if a question is in two parts: figures would be of what was learnt by heart."""
+        """Raises InputError if a question is in two splits, and so is trained on and measured."""
         found: dict[str, str] = {}
         for name, paragraphs in parts.items():
             for id in (question.id for paragraph in paragraphs for question in paragraph.questions):
@@ -148,134 +133,3 @@ class Squad(QuestionCorpus):
         for paragraph in paragraphs:
             found[part.get(paragraph.article, "train")].append(paragraph)
         return found
-
-
-def read_squad(
-    path: Path, on_error: Faulty, answered: bool = True
-) -> tuple[list[Paragraph], dict[str, int]]:
-    """Reads a file in the format of SQuAD.
-
-    Args:
-        path: The file.
-        on_error: What to do with an answer that is not in its context, a question without one, and
-            a context without words.
-        answered: Whether answers are read; if not, they need not be there.
-
-    Returns:
-        The paragraphs that have questions; and how much was mended or left out, by what was wrong.
-
-    Raises:
-        InputError: If the file is not in the format, or something on_error is refused.
-    """
-    text = read_text(path, "set --data.root to the folder that has it")
-    data = parse_json(text, str(path))
-    if not isinstance(data, dict) or not isinstance(data.get("data"), list):
-        raise InputError(
-            f'{path} is not in the format of SQuAD: expected an object with a list "data", got '
-            f"{_kind(data)}"
-        )
-    return _Reader(path, on_error, answered, '"is_impossible"' in text).read(data["data"])
-
-
-class _Reader:
-    """Reads the articles of a file.
-
-    Args:
-        path: The file.
-        on_error: What to do with what is on_error.
-        answered: Whether answers are read.
-        may_lack: Whether a question may have no answer.
-    """
-
-    def __init__(self, path: Path, on_error: Faulty, answered: bool, may_lack: bool) -> None:
-        self._path = path
-        self._faulty = on_error
-        self._answered = answered
-        self._may_lack = may_lack
-        self._articles: dict[str, str] = {}  # of each question id
-        self._counts: Counter[str] = Counter()
-
-    def read(self, articles: list[Any]) -> tuple[list[Paragraph], dict[str, int]]:
-        found = []
-        for number, article in enumerate(articles, 1):
-            title = article.get("title") if isinstance(article, dict) else None
-            title = str(title or number)
-            where = f"{self._path}, article {title}"
-            for paragraph in self._field(article, "paragraphs", list, where):
-                context = self._field(paragraph, "context", str, where)
-                questions = [
-                    question
-                    for one in self._field(paragraph, "qas", list, where)
-                    if (question := self._question(one, context, title, where)) is not None
-                ]
-                if questions and not context.strip():
-                    self._fault(
-                        f"{where}, question {questions[0].id}: the context has no words",
-                        "paragraphs without words, left out",
-                    )
-                elif questions:
-                    found.append(Paragraph(context, questions, title))
-        return found, dict(self._counts)
-
-    def _question(self, data: object, context: str, title: str, where: str) -> Question | None:
-        # Some have numbers for ids; predictions have them as text.
-        if isinstance(data, dict) and type(data.get("id")) is int:
-            data = {**data, "id": str(data["id"])}
-        id = self._field(data, "id", str, where)
-        where = f"{where}, question {id}"
-        if id in self._articles:
-            raise InputError(
-                f"{where}: the id is taken by a question of article {self._articles[id]}"
-            )
-        self._articles[id] = title
-        text = self._field(data, "question", str, where)
-        if not self._answered:
-            return Question(id, text, [])
-        given = self._field(data, "answers", list, where)
-        impossible = isinstance(data, dict) and data.get("is_impossible")
-        if impossible or (self._may_lack and not given):
-            return Question(id, text, [])
-        answers = [one for answer in given if (one := self._answer(answer, context, where))]
-        if not answers and context.strip():
-            self._fault(f"{where}: has no answer", "questions without an answer, left out")
-            return None
-        return Question(id, text, answers)
-
-    def _answer(self, data: object, context: str, where: str) -> Answer | None:
-        text = self._field(data, "text", str, where)
-        start = self._field(data, "answer_start", int, where)
-        found = locate(text, start, context)
-        if found is None:
-            there = context[max(start, 0) : max(start, 0) + len(text)]
-            if context.strip():
-                self._fault(
-                    f"{where}: the answer {text!r} is not at character {start} of its context, "
-                    f"which has {there!r} there",
-                    "answers that are not in their context, left out",
-                )
-            return None
-        if found.slip is not None:
-            self._counts[_MENDED[found.slip]] += 1
-        return found.answer
-
-    def _fault(self, says: str, counted: str) -> None:
-        if self._faulty == "refuse":
-            raise InputError(f"{says}; mend it, or leave such out: --data.corpus.on_error=skip")
-        self._counts[counted] += 1
-
-    def _field(self, data: object, name: str, kind: type[_T], where: str) -> _T:
-        if not isinstance(data, dict):
-            raise InputError(f'{where}: expected an object with "{name}", got {_kind(data)}')
-        if name not in data:
-            raise InputError(f'{where}: the field "{name}" is missing')
-        value = data[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(
-                f'{where}: the field "{name}" must be {_WANTED[kind]}, got {_kind(value)}'
-            )
-        return value
-
-
-def _kind(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]} ..."

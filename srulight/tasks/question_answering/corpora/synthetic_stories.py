@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import check_range
 from srulight.tasks.question_answering.corpora.base import (
     Answer,
     Paragraph,
@@ -34,37 +34,37 @@ _GOODS = (
 )
 
 
-class _Fact(NamedTuple):
-    """What is told of someone, and asked.
+class _Templates(NamedTuple):
+    """How a kind of fact about someone is stated, and asked about.
 
     Attributes:
-        tells: Ways to tell it: of whom, "{}", and what, "{answer}".
-        asks: Ways to ask what it is.
-        asks_who: Ways to ask of whom it is told, with "{answer}".
+        statements: Sentences about "{}", a person, with what is said as "{answer}".
+        questions: Questions for what is said about "{}".
+        person_questions: Questions for the person of whom "{answer}" is said.
     """
 
-    tells: tuple[str, ...]
-    asks: tuple[str, ...]
-    asks_who: tuple[str, ...]
+    statements: tuple[str, ...]
+    questions: tuple[str, ...]
+    person_questions: tuple[str, ...]
 
 
-_FACTS = {
-    "birth": _Fact(
+_KINDS = {
+    "birth": _Templates(
         ("{} was born in {answer}.", "{} came into the world in {answer}."),
         ("Where was {} born?", "In which city was {} born?"),
         ("Who was born in {answer}?",),
     ),
-    "home": _Fact(
+    "home": _Templates(
         ("{} moved to {answer} later.", "{} now lives in {answer}."),
         ("Where did {} move?", "In which city does {} live now?"),
         ("Who moved to {answer}?", "Who lives in {answer} now?"),
     ),
-    "year": _Fact(
+    "year": _Templates(
         ("{} opened a shop in {answer}.", "In {answer} {} opened a shop."),
         ("When did {} open a shop?", "In which year did {} open a shop?"),
         ("Who opened a shop in {answer}?",),
     ),
-    "goods": _Fact(
+    "goods": _Templates(
         ("{} sold {answer}.", "People bought {answer} from {}."),
         ("What did {} sell?", "What did people buy from {}?"),
         ("Who sold {answer}?",),
@@ -98,41 +98,34 @@ class SyntheticStories(QuestionCorpus):
         unanswerable: float = 0.0,
         seed: int = 1,
     ) -> None:
-        if train_size < 1 or val_size < 1 or test_size < 0:
-            raise InputError(
-                "train_size and val_size must be at least 1 and test_size 0 or more, got "
-                f"train_size={train_size} val_size={val_size} test_size={test_size}"
-            )
-        if not 0 <= unanswerable <= 1:
-            raise InputError(f"unanswerable must be 0 to 1, got {unanswerable}")
+        check_range(1, train_size=train_size, val_size=val_size)
+        check_range(0, test_size=test_size)
+        check_range(0, 1, unanswerable=unanswerable)
         self.train_size = train_size
         self.val_size = val_size
         self.test_size = test_size
         self.unanswerable = unanswerable
         self.seed = seed
 
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the stories are made on the spot."""
-
     def read(self, root: Path) -> QuestionSplits:
-        dice = random.Random(self.seed)
+        rng = random.Random(self.seed)
         stories: dict[str, Paragraph] = {}
         while len(stories) < self.train_size + self.val_size + self.test_size:
-            story = _story(dice, f"story {len(stories) + 1}", self.unanswerable)
+            story = _story(rng, f"story {len(stories) + 1}", self.unanswerable)
             stories.setdefault(story.context, story)
-        told = list(stories.values())
-        train, rest = told[: self.train_size], told[self.train_size :]
+        paragraphs = list(stories.values())
+        train, rest = paragraphs[: self.train_size], paragraphs[self.train_size :]
         test = rest[self.val_size :] if self.test_size else None
         return QuestionSplits(train, rest[: self.val_size], test, {})
 
 
-class _Told(NamedTuple):
+class _Fact(NamedTuple):
     """A fact of a story.
 
     Attributes:
-        person: Of whom.
-        kind: Key of the fact.
-        value: What.
+        person: Whom it is about.
+        kind: Key of its templates.
+        value: What is said.
         start: Where the value stands.
         person_start: Where the person's name stands; -1 if a pronoun stands there.
     """
@@ -144,53 +137,52 @@ class _Told(NamedTuple):
     person_start: int
 
 
-def _story(dice: random.Random, name: str, unanswerable: float) -> Paragraph:
-    people = _draw(dice, _FIRST, 3)
-    people = [f"{first} {last}" for first, last in zip(people, _draw(dice, _LAST, 3), strict=True)]
+def _story(rng: random.Random, name: str, unanswerable: float) -> Paragraph:
+    people = _draw(rng, _FIRST, 3)
+    people = [f"{first} {last}" for first, last in zip(people, _draw(rng, _LAST, 3), strict=True)]
     absent = people.pop()
-    cities = iter(_draw(dice, _CITIES, 6))
-    years = iter(_draw(dice, range(1900, 2000), 3))
-    goods = iter(f"{dice.choice(_COLOURS)} {what}" for what in _draw(dice, _GOODS, 3))
+    cities = iter(_draw(rng, _CITIES, 6))
+    years = iter(_draw(rng, range(1900, 2000), 3))
+    goods = iter(f"{rng.choice(_COLOURS)} {what}" for what in _draw(rng, _GOODS, 3))
     values = {
         "birth": lambda: next(cities), "home": lambda: next(cities),
         "year": lambda: str(next(years)), "goods": lambda: next(goods),
     }  # fmt: skip
     text = ""
-    told: list[_Told] = []
+    facts: list[_Fact] = []
     for person in people:
-        kinds = _draw(dice, list(_FACTS), 3)
-        for place, kind in enumerate(kinds):
+        for i, kind in enumerate(_draw(rng, list(_KINDS), 3)):
             value = values[kind]()
-            template = dice.choice(_FACTS[kind].tells)
+            template = rng.choice(_KINDS[kind].statements)
             # Once somebody was named, the next sentences may go on without the name.
-            named = place == 0 or dice.random() < 0.4 or not template.startswith("{}")
+            named = i == 0 or rng.random() < 0.4 or not template.startswith("{}")
             sentence = template.replace("{}", person if named else "This person")
             start = len(text) + sentence.index("{answer}")
             sentence = sentence.replace("{answer}", value)
-            where = len(text) + sentence.index(person) if named else -1
-            told.append(_Told(person, kind, value, start, where))
+            person_start = len(text) + sentence.index(person) if named else -1
+            facts.append(_Fact(person, kind, value, start, person_start))
             text += sentence + " "
     questions = []
-    for number, fact in enumerate(dice.sample(told, 3)):
-        question = _ask(dice, fact, told, absent, unanswerable)
+    for number, fact in enumerate(rng.sample(facts, 3)):
+        question = _ask(rng, fact, facts, absent, unanswerable)
         questions.append(Question(f"{name}, {number + 1}", *question))
     return Paragraph(text.strip(), questions, name)
 
 
 def _ask(
-    dice: random.Random, fact: _Told, told: list[_Told], absent: str, unanswerable: float
+    rng: random.Random, fact: _Fact, facts: list[_Fact], absent: str, unanswerable: float
 ) -> tuple[str, list[Answer]]:
-    form = _FACTS[fact.kind]
-    if dice.random() < unanswerable:
-        # Of somebody of whom it is not told.
-        return dice.choice(form.asks).replace("{}", absent), []
-    if dice.random() < 0.3:
-        places = [one.person_start for one in told if one.person == fact.person]
-        answers = [Answer(fact.person, place) for place in places if place >= 0]
-        return dice.choice(form.asks_who).replace("{answer}", fact.value), answers
+    templates = _KINDS[fact.kind]
+    if rng.random() < unanswerable:
+        # About somebody who is not in the story.
+        return rng.choice(templates.questions).replace("{}", absent), []
+    if rng.random() < 0.3:
+        starts = [one.person_start for one in facts if one.person == fact.person]
+        answers = [Answer(fact.person, start) for start in starts if start >= 0]
+        return rng.choice(templates.person_questions).replace("{answer}", fact.value), answers
     answer = Answer(fact.value, fact.start)
-    return dice.choice(form.asks).replace("{}", fact.person), [answer]
+    return rng.choice(templates.questions).replace("{}", fact.person), [answer]
 
 
-def _draw(dice: random.Random, things: Sequence[object], count: int) -> list[str]:
-    return [str(thing) for thing in dice.sample(list(things), count)]
+def _draw(rng: random.Random, things: Sequence[object], count: int) -> list[str]:
+    return [str(thing) for thing in rng.sample(list(things), count)]

@@ -1,4 +1,4 @@
-"""Files in the format of SQuAD: read, mended, refused, and split by article."""
+"""Files in the format of SQuAD: read, corrected, refused, and split by article."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ import pytest
 from srulight.data.download import Source
 from srulight.runtime.errors import InputError
 from srulight.tasks.question_answering.corpora import squad as squad_module
-from srulight.tasks.question_answering.corpora.answers import locate
 from srulight.tasks.question_answering.corpora.base import Answer, Paragraph
-from srulight.tasks.question_answering.corpora.squad import Squad, read_squad
+from srulight.tasks.question_answering.corpora.squad import Squad
+from srulight.tasks.question_answering.corpora.squad_format import locate, read_squad
 
 CONTEXT = "Ada sold  red lamps.\nThe red lamps were new."
 
@@ -65,8 +65,7 @@ def write(folder: Path, *articles: dict[str, Any], name: str = "train.json") -> 
 def test_an_answer_is_looked_for_near_its_place(
     text: str, start: int, found: Answer | None, slip: str | None
 ) -> None:
-    located = locate(text, start, CONTEXT)
-    assert (located and located.answer, located and located.slip) == (found, slip)
+    assert locate(text, start, CONTEXT) == (found and (found, slip))
     if found is not None:
         assert CONTEXT[found.start :].startswith(found.text)
 
@@ -83,7 +82,7 @@ def test_questions_and_answers_are_those_of_the_file(tmp_path: Path) -> None:
     assert paragraphs[0].questions[0].answers == [Answer("Ada", 0), Answer("red lamps", 10)]
 
 
-def test_what_is_mended_or_left_out_is_counted(tmp_path: Path) -> None:
+def test_what_is_corrected_or_left_out_is_counted(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         article(
@@ -98,8 +97,8 @@ def test_what_is_mended_or_left_out_is_counted(tmp_path: Path) -> None:
     assert [question.id for p in paragraphs for question in p.questions] == ["q1"]
     assert paragraphs[0].questions[0].answers == [Answer("Ada", 0), Answer("sold  red", 4)]
     assert counts == {
-        "answers a few characters away from where they should be, mended": 1,
-        "answers with other white space than their context, mended": 1,
+        "answers a few characters away from where they should be, corrected": 1,
+        "answers with other white space than their context, corrected": 1,
         "answers that are not in their context, left out": 3,
         "questions without an answer, left out": 2,
         "paragraphs without words, left out": 1,
@@ -112,11 +111,11 @@ def test_what_is_mended_or_left_out_is_counted(tmp_path: Path) -> None:
         (
             asked("q9", ("blue", 3)), CONTEXT,
             "train.json, article Lamps, question q9: the answer 'blue' is not at character 3 of "
-            "its context, which has ' sol' there; mend it, or leave such out: "
+            "its context, which has ' sol' there; correct it, or leave such out: "
             "--data.corpus.on_error=skip",
         ),
-        (asked("q9"), CONTEXT, "article Lamps, question q9: has no answer; mend it"),
-        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words; mend"),
+        (asked("q9"), CONTEXT, "article Lamps, question q9: has no answer; correct it"),
+        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words; correct"),
     ],
 )  # fmt: skip
 def test_what_is_faulty_is_refused_with_its_place(
@@ -254,11 +253,11 @@ def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
     write(tmp_path, article("A", asked("1", ("Ada", 1))))
     write(tmp_path, article("A", asked("2", ("Ada", 1))), name="val.json")
     write(tmp_path, article("C", asked("3", ("Ada", 0))), name="test.json")
-    train, val, test, mended = Squad("train.json", "val.json", "test.json").read(tmp_path)
+    train, val, test, corrected = Squad("train.json", "val.json", "test.json").read(tmp_path)
     assert [paragraphs and paragraphs[0].questions[0].id for paragraphs in (train, val, test)] == [
         "1", "2", "3",
     ]  # fmt: skip
-    assert mended == {"answers a few characters away from where they should be, mended": 2}
+    assert corrected == {"answers a few characters away from where they should be, corrected": 2}
 
 
 def test_too_few_articles_are_not_split(tmp_path: Path) -> None:
