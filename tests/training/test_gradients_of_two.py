@@ -21,6 +21,7 @@ from srulight import SRU
 from srulight.data.base import IGNORED
 from srulight.tasks.language_modelling.batch import StreamBatch
 from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modelling.token_ids import SPECIALS
 from srulight.tasks.question_answering.annotation import Annotator
 from srulight.tasks.question_answering.batch import AskedText, QuestionBatch
 from srulight.tasks.question_answering.features import (
@@ -40,6 +41,7 @@ from srulight.tasks.text_classification.task import TextClassification
 from srulight.tasks.translation.batch import TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
+from srulight.text import tokenizers
 from srulight.text.line_tokenizers import Words
 from srulight.text.spelling import Characters
 
@@ -118,8 +120,10 @@ def read_on(rank: int, processes: int) -> Report:
         embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
         optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
-    words = ["<pad>", "<unk>", "<eos>", "a", "b", "c"]
-    task.metadata = {"level": "word", "words": words, "tokenizer": "space", "lowercase": False}
+    tokenizer = tokenizers.Words("space").with_vocabulary(
+        ["<eos>", "a", "b", "c"], SPECIALS, lines=True
+    )
+    task.metadata = {"tokenizer": tokenizer.settings}
     task.build(task.metadata)
     batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
