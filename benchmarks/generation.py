@@ -17,6 +17,8 @@ import torch
 
 from srulight.commands.training import build
 from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modelling.token_ids import SPECIALS
+from srulight.text.tokenizers import Words
 
 ROOT = Path(__file__).parents[1]
 VOCABULARY = 67
@@ -43,8 +45,9 @@ def model(options: list[str]) -> LanguageModelling:
     quiet = ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
     task = build([f"--config={config}", *options, *quiet], run=False).model
     assert isinstance(task, LanguageModelling)
-    words = ["<pad>", "<unk>", "<eos>", "\n", *map(str, range(VOCABULARY - 4))]
-    task.metadata = {"level": "word", "words": words, "tokenizer": "space", "lowercase": False}
+    words = ["<eos>", "\n", *map(str, range(VOCABULARY - 4))]
+    tokenizer = Words("space").with_vocabulary(words, SPECIALS, lines=True)
+    task.metadata = {"tokenizer": tokenizer.settings}
     task.build(task.metadata)
     return task
 

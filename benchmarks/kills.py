@@ -69,7 +69,7 @@ TASKS = {
         --data.corpus.train_size=61 --data.corpus.val_size=17 --data.corpus.test_size=16""",
     "language_modelling": f"""--config={CONFIGS / "language_model.yaml"} --data.corpus=GrammarText
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.segment_length=9
-        --data.eval_tracks=3 --data.eval_segment_length=8 {WORDS}""",
+        --data.evaluation.tracks=3 --data.evaluation.segment_length=8 {WORDS}""",
     "speech_recognition": f"""--config={CONFIGS / "speech.yaml"} {COMMON}
         --data.corpus=SyntheticDTMF
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.corpus.test_size=1

@@ -22,6 +22,8 @@ from trainings import ROOT, draw, fit, measure, newest
 
 from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
 from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modelling.token_ids import SPECIALS
+from srulight.text.tokenizers import Words
 
 BATCH, SEGMENT = 16, 128
 
@@ -42,7 +44,6 @@ class Setting(NamedTuple):
     Attributes:
         config: Configuration of the data.
         vocabulary: Tokens, V.
-        level: What a token is.
         model: Arguments of the task.
         parameters: How many each model has.
         figure: Metric to report.
@@ -51,7 +52,6 @@ class Setting(NamedTuple):
 
     config: str
     vocabulary: int
-    level: str
     model: dict[str, object]
     parameters: int
     figure: str
@@ -62,7 +62,6 @@ SETTINGS = {
     "words": Setting(
         "wikitext2.yaml",
         33_279,
-        "word",
         {"embedding_size": 256, "tied": True, "cutoffs": [2000, 10_000], "dropout": 0.2},
         2_600_000,
         "perplexity",
@@ -71,7 +70,6 @@ SETTINGS = {
     "characters": Setting(
         "shakespeare.yaml",
         67,
-        "char",
         {"embedding_size": 64, "tied": False, "cutoffs": None, "dropout": 0.2},
         1_200_000,
         "bits_per_char",
@@ -104,12 +102,11 @@ class Result(NamedTuple):
 
 def count(setting: Setting, build: Callable[[int], Recurrent]) -> int:
     """Counts the parameters of a model."""
-    words = ["<pad>", "<unk>", "<eos>", "\n", *map(str, range(setting.vocabulary - 4))]
+    words = ["<eos>", "\n", *map(str, range(setting.vocabulary - 4))]
+    tokenizer = Words("space").with_vocabulary(words, SPECIALS, lines=True)
     with torch.device("meta"):
         task = LanguageModelling(encoder=build, **setting.model)  # type: ignore[arg-type]
-        task.build(
-            {"level": setting.level, "words": words, "tokenizer": "space", "lowercase": False}
-        )
+        task.build({"tokenizer": tokenizer.settings})
     return sum(p.numel() for p in task.parameters())
 
 
@@ -142,7 +139,8 @@ def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
     minutes, seconds = divmod(round(60 * args.minutes), 60)
     run = fit(
         folder, "step", f"--config={ROOT / 'configs' / setting.config}", f"--data.root={args.root}",
-        "--data.eval_tracks=16", f"--data.batch_size={BATCH}", f"--data.segment_length={SEGMENT}",
+        "--data.evaluation.tracks=16", f"--data.batch_size={BATCH}",
+        f"--data.segment_length={SEGMENT}",
         *options({k: v for k, v in setting.model.items() if v is not None}, "model"),
         f"--model.encoder={cls.__name__}", f"--model.encoder.hidden_size={hidden}",
         "--model.encoder.dropout=0.1", *options(arguments, "model.encoder"),
@@ -156,7 +154,7 @@ def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
     )  # fmt: skip
     validated = newest(folder, "val/loss")
     speeds = [float(s) for row in run.rows if (s := row.get("train/tokens_per_second"))]
-    whole = ("--data.eval_tracks=1", "--data.eval_segment_length=1024")
+    whole = ("--data.evaluation.tracks=1", "--data.evaluation.segment_length=1024")
     (test,) = measure(run.best, setting.figure, options=whole)
     return Result(
         hidden,

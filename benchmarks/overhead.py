@@ -107,11 +107,11 @@ def loss_function(task: Task) -> Callable[[Any], Tensor]:
 
     def language(batch: Any) -> Tensor:  # noqa: ANN401
         nonlocal state
-        x = task.dropout(task.tokens.embed(batch.tokens))
+        x = task.dropout(task.token_layers.embed(batch.tokens))
         features, new = task.encoder.forward_with_state(x, None if batch.is_first else state)
         state = new.detach()
         rows = task.dropout(features).flatten(0, 1)
-        return task.tokens.losses(rows, batch.targets.flatten()).mean()
+        return task.token_layers.losses(rows, batch.targets.flatten()).mean()
 
     return language
 

@@ -9,6 +9,7 @@ from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
+from srulight.tasks.language_modelling.token_ids import specials_of
 from srulight.tasks.translation.batch import SPECIALS
 from srulight.tasks.translation.task import Translation
 from srulight.text.tokenizers import Words
@@ -125,9 +126,11 @@ def size(name: str, *args: str) -> int:
     cli = built(f"--config={FOLDER / name}.yaml", *args)
     data, task = cli.datamodule, cli.model
     tokens = LANGUAGE_MODELS[name][0]
-    words = ["<pad>", "<unk>", "<eos>", "\n", *map(str, range(tokens - 4))]
+    specials = specials_of(type(data.tokenizer).__name__)
+    words = ["<eos>", "\n", *map(str, range(tokens - 4))]
+    tokenizer = data.tokenizer.with_vocabulary(words, specials, lines=True)
     with torch.device("meta"):
-        task.build({"level": data.level, "words": words, "tokenizer": "space", "lowercase": False})
+        task.build({"tokenizer": tokenizer.settings})
     return sum(p.numel() for p in task.parameters())
 
 

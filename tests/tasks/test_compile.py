@@ -24,7 +24,7 @@ CLASSIFIER = [
 ]  # fmt: skip
 MODEL = [
     f"--config={CONFIGS / 'language_model.yaml'}", "--data.corpus=GrammarText",
-    "--data.batch_size=4", "--data.eval_tracks=3", "--model.embedding_size=8",
+    "--data.batch_size=4", "--data.evaluation.tracks=3", "--model.embedding_size=8",
 ]  # fmt: skip
 SPEECH = [
     f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",

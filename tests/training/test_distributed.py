@@ -34,7 +34,7 @@ def fit(folder: Path, *args: str) -> dict[str, Any]:
     run(
         "fit", f"--config={ROOT / 'configs' / 'language_model.yaml'}", *SAVE,
         "--data.corpus=GrammarText", "--data.corpus.train_size=60", "--data.corpus.val_size=9",
-        "--model.embedding_size=8", "--model.encoder.hidden_size=8", "--data.eval_tracks=3",
+        "--model.embedding_size=8", "--model.encoder.hidden_size=8", "--data.evaluation.tracks=3",
         "--trainer.max_epochs=2", f"--trainer.default_root_dir={folder}", *args,
     )  # fmt: skip
     last = folder / "version_0" / "checkpoints" / "last.ckpt"

@@ -24,7 +24,6 @@ from srulight.tasks.language_modelling.task import LanguageModelling
 from srulight.tasks.question_answering.annotation import Annotator
 from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.features import (
-    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
@@ -44,7 +43,7 @@ from srulight.tasks.translation.batch import SPECIALS, TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
 from srulight.text.spelling import Characters
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
@@ -121,8 +120,10 @@ def read_on(rank: int, processes: int) -> Report:
         embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
         optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
-    words = ["<pad>", "<unk>", "<eos>", "a", "b", "c"]
-    task.metadata = {"level": "word", "words": words, "tokenizer": "space", "lowercase": False}
+    tokenizer = Words("space").with_vocabulary(
+        ["<eos>", "a", "b", "c"], PAD_UNKNOWN, lines=True
+    )
+    task.metadata = {"tokenizer": tokenizer.settings}
     task.build(task.metadata)
     batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]
     return fit(task, processes, train_dataloaders=batches, val_dataloaders=batches)
@@ -200,7 +201,7 @@ def answer(rank: int, processes: int) -> Report:
     """Trains on two questions, of which the second has a longer text, and then on one."""
     table = token_table(Annotator(Words())(["a b", "b a d c a b", "c", "a d"]))
     examples = [QuestionExample(0, 2, (1, 1)), QuestionExample(1, 3, None)]
-    tokenizer = Words().with_vocabulary([*"abc"], SPECIALS)
+    tokenizer = Words().with_vocabulary([*"abc"], PAD_UNKNOWN)
     settings = FeaturizerSettings(tokenizer, None, [], Windows(4, 1), no_answer=True)
     featurizer = QuestionFeaturizer(table, settings)
     starts = torch.arange(6) * 2

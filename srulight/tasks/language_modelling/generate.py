@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from srulight.runtime.files import well_formed
+from srulight.tasks.language_modelling.sampling import Sampler
 from srulight.tasks.prediction import Generator
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ class TextGenerator(Generator):
     Args:
         prompt: Text to go on from, in the form that the model was trained on; the start of a line
             if empty.
-        length: Tokens (words, characters or bytes) to write.
+        length: Tokens to write: words, characters, bytes or pieces of words.
         temperature: Divides log-probabilities: below 1 keeps to what is likely; 0 always takes the
             likeliest.
         top_k: Tokens to choose among, the likeliest; 0 for all.
@@ -36,11 +37,11 @@ class TextGenerator(Generator):
     ) -> None:
         self.prompt = prompt
         self.length = length
-        self.sampling = (temperature, top_k, top_p, seed)
+        self.sampler = Sampler(temperature, top_k, top_p, seed)
 
     def run(self, task: "LanguageModelling") -> None:
         # Before the prompt is shown: a number may be out of range.
-        pieces = task.generate(self.prompt, self.length, *self.sampling)
+        pieces = task.generate(self.prompt, self.length, self.sampler)
         sys.stdout.write(well_formed(self.prompt))
         with contextlib.suppress(KeyboardInterrupt):
             for piece in pieces:

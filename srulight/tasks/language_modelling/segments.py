@@ -1,12 +1,12 @@
 """A stream of tokens cut into tracks, and tracks into segments."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from srulight.data.base import IGNORED
 from srulight.tasks.language_modelling.batch import StreamBatch
@@ -84,22 +84,3 @@ class Segments(Dataset[StreamBatch]):
                 tokens[row, : len(places)] = self.ids[places.start : places.stop]
                 targets[row, : len(places)] = self.ids[places.start + 1 : places.stop + 1]
         return StreamBatch(tokens, targets, segment == 0)
-
-
-class InOrder(Sampler[list[int]]):
-    """One index after the other.
-
-    Args:
-        size: How many there are.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        """Counts the indices."""
-        return self.size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Gives each index in a list of its own."""
-        return ([i] for i in range(self.size))

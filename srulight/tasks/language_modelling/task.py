@@ -1,4 +1,4 @@
-"""The next word, character or byte of a running text."""
+"""The next token of a running text."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,12 @@ from srulight.tasks.language_modelling.batch import StreamBatch
 from srulight.tasks.language_modelling.generate import TextGenerator
 from srulight.tasks.language_modelling.sampling import Sampler
 from srulight.tasks.language_modelling.softmax import AdaptiveSoftmax, Softmax, TokenLayers
+from srulight.tasks.language_modelling.token_ids import stored_tokenizer
 from srulight.tasks.prediction import by_length
-from srulight.text.tokens import get_codec
+from srulight.text.tokenizers import PAD, SETTINGS
 
-# What a loss in nats is called in the units of the field.
-_PER_TOKEN = {"char": "bits_per_char", "byte": "bits_per_byte"}
+# What a loss is reported as in the field, by what a token is; perplexity for any other.
+_IN_BITS = {"character": "bits_per_char", "byte": "bits_per_byte"}
 
 
 class Score(NamedTuple):
@@ -69,7 +70,7 @@ class LanguageModelling(Task):
 
     monitor = ("val/loss", "min")
     generator = TextGenerator
-    knows = {"level": str, "words": [str], "tokenizer": str, "lowercase": bool}  # noqa: RUF012
+    knows = {"tokenizer": SETTINGS}  # noqa: RUF012
 
     def __init__(
         self,
@@ -96,18 +97,18 @@ class LanguageModelling(Task):
         self._eval_state: Tensor | None = None
 
     def build_network(self, metadata: dict[str, Any]) -> None:
-        self.codec = get_codec(metadata)
+        self.tokenizer = stored_tokenizer(metadata["tokenizer"])
         self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
         if self.encoder.bidirectional:
             raise InputError(
                 "a language model must not read what it predicts: set "
                 "--model.encoder.bidirectional=false"
             )
-        sizes = (self.codec.size, self.embedding_size, self.encoder.output_size, self.tied)
-        self.tokens: TokenLayers = (
+        vocabulary_size = len(self.tokenizer.tokens)
+        sizes = (vocabulary_size, self.embedding_size, self.encoder.output_size, self.tied)
+        self.token_layers: TokenLayers = (
             AdaptiveSoftmax(*sizes, self.cutoffs) if self.cutoffs else Softmax(*sizes)
         )
-        self.unit = _PER_TOKEN.get(metadata["level"], "perplexity")
 
     def compile_network(self) -> None:
         self._losses = compile_function(self._losses)  # type: ignore[method-assign]
@@ -122,12 +123,12 @@ class LanguageModelling(Task):
         Returns:
             Log-probabilities of the next token, (B, T, V), and the state after the last one.
         """
-        features, state = self._read(tokens, state)
-        return self.tokens(features.flatten(0, 1)).unflatten(0, tokens.shape), state
+        features, state = self._encode(tokens, state)
+        return self.token_layers(features.flatten(0, 1)).unflatten(0, tokens.shape), state
 
-    def _read(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _encode(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         features, state = self.encoder.forward_with_state(
-            self.dropout(self.tokens.embed(tokens)), state
+            self.dropout(self.token_layers.embed(tokens)), state
         )
         return self.dropout(features), state
 
@@ -135,8 +136,8 @@ class LanguageModelling(Task):
         self, tokens: Tensor, targets: Tensor, state: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gives the loss of each token in float32 or wider, their number, and the state."""
-        features, state = self._read(tokens, state)
-        losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
+        features, state = self._encode(tokens, state)
+        losses = self.token_layers.losses(features.flatten(0, 1), targets.flatten())
         # The number stays where it is: to look at it would be to wait for a GPU.
         return losses, (targets != IGNORED).sum(), state.detach()
 
@@ -162,48 +163,34 @@ class LanguageModelling(Task):
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = values["loss"]
-        return {
-            **values,
-            self.unit: loss.exp() if self.unit == "perplexity" else loss / math.log(2),
-        }
+        name = _IN_BITS.get(self.tokenizer.unit)
+        return {**values, name or "perplexity": loss / math.log(2) if name else loss.exp()}
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Score]:
         self.begin_predicting(batch_size)
-        end = self.codec.line_end
-        lines = [
-            torch.tensor([end, *self.codec.encode(text), end]) for text in self.as_texts(inputs)
-        ]
+        end, encode = self.tokenizer.line_end, self.tokenizer.encode
+        lines = [torch.tensor([end, *encode(text), end]) for text in self.as_texts(inputs)]
         return by_length(lines, len, batch_size, self._scores)
 
     def _scores(self, lines: list[Tensor]) -> list[Score]:
         ids = pad_sequence(lines, batch_first=True, padding_value=IGNORED).to(self.device)
         targets = ids[:, 1:]
         real = targets != IGNORED
-        features, _ = self._read(ids[:, :-1].clamp_min(0), None)
-        losses = self.tokens.losses(features.flatten(0, 1), targets.flatten())
+        features, _ = self._encode(ids[:, :-1].clamp_min(0), None)
+        losses = self.token_layers.losses(features.flatten(0, 1), targets.flatten())
         means = losses.view_as(targets).double().sum(1) / real.sum(1)
         return [Score(*one) for one in zip(means.exp().tolist(), real.sum(1).tolist(), strict=True)]
 
     def generate(
-        self,
-        prompt: str = "",
-        length: int = 200,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int | None = None,
+        self, prompt: str = "", length: int = 200, sampler: Sampler | None = None
     ) -> Iterator[str]:
         """Writes on, one token at a time; every token takes the same time.
 
         Args:
             prompt: Text to go on from; the start of a line if empty.
             length: Tokens to write.
-            temperature: Divides log-probabilities: below 1 keeps to what is likely; 0 always takes
-                the likeliest.
-            top_k: Tokens to choose among, the likeliest; 0 for all.
-            top_p: Probability that the tokens to choose among have together, above 0 to 1.
-            seed: Number that decides what is drawn; drawn itself if None.
+            sampler: Draws them; each as often as the model says if None.
 
         Yields:
             Text, as it comes.
@@ -212,20 +199,21 @@ class LanguageModelling(Task):
             InputError: If a number is out of range.
         """
         self.check_trained()
-        sampler = Sampler(temperature, top_k, top_p, seed)
         check_range(0, length=length)
-        read = [self.codec.line_end, *self.codec.encode(well_formed(prompt))]
-        return self.codec.decode(self._write(read, length, sampler), read[-1])
+        tokenizer = self.tokenizer
+        assert tokenizer.line_end is not None
+        ids = [tokenizer.line_end, *tokenizer.encode(well_formed(prompt))]
+        return tokenizer.decode_stream(self._write(ids, length, sampler or Sampler()), ids[-1])
 
     @torch.no_grad()
-    def _write(self, read: list[int], length: int, sampler: Sampler) -> Iterator[int]:
+    def _write(self, prompt: list[int], length: int, sampler: Sampler) -> Iterator[int]:
         self.eval()
         state = None
-        ids = torch.tensor([read], device=self.device)
+        ids = torch.tensor([prompt], device=self.device)
         for _ in range(length):
-            features, state = self._read(ids, state)
-            scores = self.tokens(features[0, -1:])[0]
-            if self.codec.has_padding:
+            features, state = self._encode(ids, state)
+            scores = self.token_layers(features[0, -1:])[0]
+            if PAD in self.tokenizer.specials:
                 scores[0] = -math.inf
             drawn = sampler(scores)
             yield drawn

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -16,32 +15,51 @@ from torch import Tensor
 from srulight.runtime.cache import cached
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import GZIP
-from srulight.tasks.language_modelling.corpora.text_files import Span, Spans
-from srulight.text.tokens import END_OF_LINE, Level, get_codec, split_words
-from srulight.text.vocabulary import UNKNOWN_INDEX, Vocabulary
+from srulight.tasks.language_modelling.corpora.base import Span, Spans
+from srulight.text.tokenizers import PAD, UNKNOWN, Bytes, Characters, Tokenizer, from_settings
 
-_VERSION = 2  # Of the files below; raised when what they hold changes.
+_VERSION = 3  # Of the files below; raised when what they hold changes.
 _ABOUT = "about.json"
 
+SPECIALS = (PAD, UNKNOWN)
+"""Special tokens of a vocabulary; their ids are 0 and 1."""
 
-class Recipe(NamedTuple):
-    """How text becomes tokens.
 
-    Attributes:
-        level: What a token is.
-        tokenizer: How lines are split into words.
-        lowercase: Whether words are turned into lower case.
-        min_count: Times that a token must occur in training to be in the vocabulary.
-        max_size: Most tokens that the vocabulary takes; no limit if None.
-        words: The vocabulary, if it is not to be made from the training text.
+def specials_of(kind: str) -> tuple[str, ...]:
+    """Gives the special tokens of a vocabulary; bytes are their own ids, and none is unknown.
+
+    Args:
+        kind: Class of the tokenizer.
     """
+    return () if kind == Bytes.__name__ else SPECIALS
 
-    level: Level
-    tokenizer: str
-    lowercase: bool
-    min_count: int
-    max_size: int | None
-    words: list[str] | None
+
+def fit(tokenizer: Tokenizer, texts: Iterable[str] = ()) -> Tokenizer:
+    """Gives a copy of a tokenizer that has a vocabulary, in which line ends are tokens.
+
+    Args:
+        tokenizer: The options.
+        texts: Training texts; not read where an option gives the vocabulary.
+    """
+    return tokenizer.fit(texts, specials_of(type(tokenizer).__name__), lines=True)
+
+
+def stored_tokenizer(settings: dict[str, Any]) -> Tokenizer:
+    """Makes the tokenizer of a checkpoint again.
+
+    Args:
+        settings: Its settings, which are not trusted.
+
+    Raises:
+        InputError: If they are not those of a language model.
+    """
+    tokenizer = from_settings(settings, specials_of(str(settings.get("kind"))))
+    if not tokenizer.lines:
+        raise InputError(
+            "tokenizer.lines must be true, as for every language model, got false: a checkpoint "
+            "of another task has data of its own, so leave out --data"
+        )
+    return tokenizer
 
 
 class TokenIds(NamedTuple):
@@ -50,37 +68,40 @@ class TokenIds(NamedTuple):
     Attributes:
         splits: Ids of "train", "val" and, where there is one, "test"; each (N,), mapped from a
             file in the smallest type that holds them.
-        words: The vocabulary; empty at the level of bytes.
+        tokenizer: What made them; it has the vocabulary.
         unknown: How many ids of each split stand for tokens outside the vocabulary.
     """
 
     splits: dict[str, Tensor]
-    words: list[str]
+    tokenizer: Tokenizer
     unknown: dict[str, int]
 
 
-def token_ids(spans: Spans, recipe: Recipe) -> TokenIds:
+def token_ids(spans: Spans, tokenizer: Tokenizer) -> TokenIds:
     """Gives a corpus as token ids; builds their files first, if they are not in the cache.
 
     Args:
         spans: Where the text lies.
-        recipe: How it becomes tokens.
+        tokenizer: Makes tokens of it; if it has no vocabulary, it gets that of the training text.
 
     Raises:
         InputError: If the text is not UTF-8, or the files cannot be written.
     """
     parts = {name: span for name, span in spans._asdict().items() if span is not None}
-    if recipe.level == "byte":
+    if isinstance(tokenizer, Bytes):
         # A text is its own ids.
         bytes_of = {name: _map(s.path, s.stop, torch.uint8)[s.start :] for name, s in parts.items()}
-        return TokenIds(bytes_of, [], dict.fromkeys(parts, 0))
-    folder = cached("tokens", _key(parts, recipe), partial(_build, parts, recipe))
+        return TokenIds(bytes_of, fit(tokenizer), dict.fromkeys(parts, 0))
+    if tokenizer.is_closed:
+        tokenizer = fit(tokenizer)
+    folder = cached("tokens", _key(parts, tokenizer), partial(_build, parts, tokenizer))
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    dtype = _dtype(len(about["words"]))
+    tokenizer = tokenizer.with_vocabulary(about["vocabulary"], SPECIALS, lines=True)
+    dtype = _dtype(len(tokenizer.tokens))
     splits = {
         name: _map(folder / f"{name}.bin", size, dtype) for name, size in about["sizes"].items()
     }
-    return TokenIds(splits, about["words"], about["unknown"])
+    return TokenIds(splits, tokenizer, about["unknown"])
 
 
 def _map(path: Path, size: int, dtype: torch.dtype) -> Tensor:
@@ -93,9 +114,9 @@ def _dtype(vocabulary_size: int) -> torch.dtype:
     return torch.uint16 if vocabulary_size <= 1 << 16 else torch.int32
 
 
-def _key(parts: dict[str, Span], recipe: Recipe) -> str:
+def _key(parts: dict[str, Span], tokenizer: Tokenizer) -> str:
     """Names a build by all that goes into it."""
-    digest = hashlib.sha256(json.dumps([_VERSION, recipe, list(parts)]).encode())
+    digest = hashlib.sha256(json.dumps([_VERSION, tokenizer.recipe, list(parts)]).encode())
     for span in parts.values():
         content = hashlib.sha256()
         for block in span.blocks():
@@ -104,39 +125,28 @@ def _key(parts: dict[str, Span], recipe: Recipe) -> str:
     return digest.hexdigest()[:24]
 
 
-def _build(parts: dict[str, Span], recipe: Recipe, folder: Path) -> None:
+def _build(parts: dict[str, Span], tokenizer: Tokenizer, folder: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        words = recipe.words
-        if words is None:
-            texts = _texts(parts["train"], recipe.level, "counting tokens", progress)
-            words = _count(texts, recipe).words
-        codec = get_codec({**recipe._asdict(), "words": words})
-        dtype = _dtype(len(words))
+        ends = not isinstance(tokenizer, Characters)
+        if not tokenizer.tokens:
+            texts = _texts(parts["train"], ends, "counting tokens", progress)
+            tokenizer = fit(tokenizer, texts)
+        dtype = _dtype(len(tokenizer.tokens))
         sizes, unknown = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
         for name, span in parts.items():
             with (folder / f"{name}.bin").open("wb") as file:
-                for text in _texts(span, recipe.level, f"encoding {name}", progress):
-                    ids = torch.tensor(codec.encode(text), dtype=torch.int32)
+                for text in _texts(span, ends, f"encoding {name}", progress):
+                    ids = torch.tensor(tokenizer.encode(text), dtype=torch.int32)
                     file.write(ids.to(dtype).numpy().tobytes())
                     sizes[name] += len(ids)
-                    unknown[name] += int((ids == UNKNOWN_INDEX).sum())
-    about = {"words": words, "sizes": sizes, "unknown": unknown}
+                    unknown[name] += int((ids == SPECIALS.index(UNKNOWN)).sum())
+    about = {"vocabulary": tokenizer.vocabulary, "sizes": sizes, "unknown": unknown}
     (folder / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
-def _count(texts: Iterator[str], recipe: Recipe) -> Vocabulary:
-    counts: Counter[str] = Counter()
-    for text in texts:
-        by_word = recipe.level == "word"
-        counts.update(split_words(text, recipe.tokenizer, recipe.lowercase) if by_word else text)
-    if not counts.keys() - {END_OF_LINE}:
-        raise InputError("the training text has no words")
-    return Vocabulary.from_counts(counts, recipe.min_count, recipe.max_size)
-
-
-def _texts(span: Span, level: Level, description: str, progress: Progress) -> Iterator[str]:
-    """Decodes a span piece by piece; at the level of words its last line ends, too."""
+def _texts(span: Span, ends: bool, description: str, progress: Progress) -> Iterator[str]:
+    """Decodes a span piece by piece; if ``ends``, its last line ends, too."""
     text = "\n"
     task = progress.add_task(description, total=span.stop - span.start)
     place = span.start
@@ -150,12 +160,12 @@ def _texts(span: Span, level: Level, description: str, progress: Progress) -> It
                 line = file.read(place + error.start).count(b"\n") + 1
             raise InputError(
                 f"{span.path}:{line}: byte {block[error.start]:#04x} is not UTF-8; save the file "
-                "as UTF-8, or read it with --data.level=byte"
+                "as UTF-8, or read it with --data.tokenizer=Bytes"
             ) from error
         if place == 0:
             text = text.removeprefix("\ufeff")  # a byte order mark
         yield text
         place += len(block)
         progress.update(task, completed=place - span.start)
-    if level == "word" and not text.endswith("\n"):
+    if ends and not text.endswith("\n"):
         yield "\n"

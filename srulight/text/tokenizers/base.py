@@ -41,6 +41,7 @@ class Tokenizer(ABC):
         vocabulary: Plain data that tell the tokens; ``with_vocabulary`` takes them.
         options: Shapes of the options that ``settings`` has, as for ``structure.require``.
         shape: Shape of ``vocabulary``.
+        unit: What a token is called, such as "word".
     """
 
     tokens: Sequence[str] = ()
@@ -53,6 +54,12 @@ class Tokenizer(ABC):
     vocabulary: Any = None
     options: ClassVar[dict[str, Any]] = {}
     shape: ClassVar[Any] = type(None)
+    unit: ClassVar[str]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether an option gives the vocabulary, so that ``fit`` reads no texts."""
+        return self.file is not None
 
     @abstractmethod
     def fit(self, texts: Iterable[str], specials: Sequence[str], *, lines: bool = False) -> Self:

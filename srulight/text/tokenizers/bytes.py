@@ -14,6 +14,8 @@ _VALUES = {name: value for value, name in enumerate(_NAMES)}
 class Bytes(Tokenizer):
     """The bytes of UTF-8: 256 tokens that need no training, behind the special ones."""
 
+    unit = "byte"
+
     def fit(self, texts: Iterable[str], specials: Sequence[str], *, lines: bool = False) -> Self:
         return self.with_vocabulary(None, specials, lines)
 

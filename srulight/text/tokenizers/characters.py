@@ -19,7 +19,7 @@ class Characters(LookupTokenizer):
     """
 
     options = {"lowercase": bool}  # noqa: RUF012
-    _unit = "character"
+    unit = "character"
     _end = "\n"
 
     def __init__(
@@ -31,6 +31,10 @@ class Characters(LookupTokenizer):
     ) -> None:
         super().__init__(lowercase, min_count, max_size)
         self.alphabet = alphabet
+
+    @property
+    def is_closed(self) -> bool:
+        return self.alphabet is not None
 
     def _given(self) -> str | None:
         return self.alphabet

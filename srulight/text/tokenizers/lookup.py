@@ -20,7 +20,6 @@ class LookupTokenizer(Tokenizer):
     """
 
     shape = [str]  # noqa: RUF012
-    _unit: ClassVar[str]  # what a token is called
     _end: ClassVar[str]  # what a line's end is called
 
     def __init__(self, lowercase: bool, min_count: int, max_size: int | None) -> None:
@@ -94,9 +93,9 @@ class LookupTokenizer(Tokenizer):
         left = [name for name, n in ranked if n >= self.min_count and name not in specials]
         if not set(left) - {self._end}:
             if not counts.keys() - {self._end, *specials}:
-                raise InputError(f"the training text has no {self._unit}s")
+                raise InputError(f"the training text has no {self.unit}s")
             raise InputError(
-                f"no {self._unit} of the training text occurs {self.min_count} times: lower "
+                f"no {self.unit} of the training text occurs {self.min_count} times: lower "
                 "min_count"
             )
         return left[: self.max_size]
@@ -109,7 +108,7 @@ class LookupTokenizer(Tokenizer):
         fitted = self._copy(names, specials, lines, self._end)
         ids = {name: i for i, name in enumerate(names) if i >= len(specials)}
         fitted.vocabulary = names
-        fitted._ids = _Ids(ids, fitted.unknown, self._unit)
+        fitted._ids = _Ids(ids, fitted.unknown, self.unit)
         return fitted
 
 

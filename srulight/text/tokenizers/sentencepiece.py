@@ -43,6 +43,7 @@ class SentencePiece(Tokenizer):
 
     options = {"lowercase": bool}  # noqa: RUF012
     shape = str
+    unit = "piece"
 
     def __init__(
         self,

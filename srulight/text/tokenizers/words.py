@@ -39,7 +39,7 @@ class Words(LookupTokenizer):
     options = {  # noqa: RUF012
         "split": str, "language": (str, type(None)), "lowercase": bool, "detokenize": bool,
     }  # fmt: skip
-    _unit = "word"
+    unit = "word"
     _end = END_OF_LINE
 
     def __init__(

@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from srulight.data.base import IGNORED
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling.corpora.text_files import GrammarText, TextFiles
-from srulight.tasks.language_modelling.data import LanguageModellingData
+from srulight.tasks.language_modelling import (
+    EvaluationSettings,
+    GrammarText,
+    LanguageModellingData,
+    TextFiles,
+)
+from srulight.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
 
 TEXT = "".join(chr(ord("a") + i) for i in range(26))  # token i is the letter i, as a byte
 
@@ -26,7 +32,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def alphabet(folder: Path, **options: Any) -> LanguageModellingData:  # noqa: ANN401
     (folder / "train.txt").write_text(TEXT)
     corpus = TextFiles(val="train.txt", test="train.txt")
-    data = LanguageModellingData(corpus, str(folder), level="byte", **options)
+    data = LanguageModellingData(corpus, str(folder), tokenizer=Bytes(), **options)
     data.setup()
     return data
 
@@ -54,7 +60,7 @@ def test_tracks_are_contiguous_and_segments_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tracks", [1, 2, 3, 7])
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_measuring_uses_every_prediction_once(tmp_path: Path, tracks: int, size: int) -> None:
-    data = alphabet(tmp_path, eval_tracks=tracks, eval_batch_size=size, eval_segment_length=4)
+    data = alphabet(tmp_path, evaluation=EvaluationSettings(tracks, size, 4))
     seen = []
     for batch in data.test_dataloader():
         real = batch.targets != IGNORED
@@ -63,7 +69,7 @@ def test_measuring_uses_every_prediction_once(tmp_path: Path, tracks: int, size:
 
 
 def test_each_group_of_measured_tracks_starts_anew(tmp_path: Path) -> None:
-    data = alphabet(tmp_path, eval_tracks=3, eval_batch_size=2, eval_segment_length=4)
+    data = alphabet(tmp_path, evaluation=EvaluationSettings(3, 2, 4))
     batches = list(data.val_dataloader())
     # 25 predictions: tracks of 8, 8 and 9, so segments of 4, 4 and 1.
     assert [letters(batch.tokens) for batch in batches] == [
@@ -73,12 +79,13 @@ def test_each_group_of_measured_tracks_starts_anew(tmp_path: Path) -> None:
 
 
 def test_processes_have_tracks_of_their_own_and_as_many_batches(tmp_path: Path) -> None:
-    single = alphabet(tmp_path, batch_size=4, segment_length=3, eval_tracks=3)
+    evaluation = EvaluationSettings(3, batch_size=1)
+    single = alphabet(tmp_path, batch_size=4, segment_length=3)
     rows = [letters(batch.tokens) for batch in single.train_dataloader()]
     tested = []
     parts, counts = [], []
     for rank in range(2):
-        data = alphabet(tmp_path, batch_size=2, segment_length=3, eval_tracks=3, eval_batch_size=1)
+        data = alphabet(tmp_path, batch_size=2, segment_length=3, evaluation=evaluation)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
         parts.append([letters(batch.tokens) for batch in data.train_dataloader()])
         batches = list(data.test_dataloader())
@@ -99,17 +106,23 @@ def test_a_loader_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(list(loader)) == len(loader) == 5
 
 
+def vocabulary(data: LanguageModellingData) -> list[str]:
+    return list(data.metadata["tokenizer"]["vocabulary"])
+
+
 def test_reads_as_the_model_was_trained(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("A b b\nc\n")
     (tmp_path / "other.txt").write_text("c c\nnew\n")
-    trained = LanguageModellingData(TextFiles(val="train.txt"), str(tmp_path), lowercase=True)
+    lower = Words("space", lowercase=True)
+    trained = LanguageModellingData(TextFiles(val="train.txt"), str(tmp_path), tokenizer=lower)
     trained.setup()
     assert trained.metadata == {
-        "level": "word",
-        "words": ["<pad>", "<unk>", "<eos>", "b", "a", "c"],
-        "tokenizer": "space",
-        "lowercase": True,
-    }
+        "tokenizer": {
+            "kind": "Words", "split": "space", "language": None, "lowercase": True,
+            "detokenize": False, "specials": ["<pad>", "<unk>"], "lines": True,
+            "vocabulary": ["<pad>", "<unk>", "<eos>", "b", "a", "c"],
+        },
+    }  # fmt: skip
     data = LanguageModellingData(TextFiles("other.txt", "other.txt"), str(tmp_path))
     data.load_metadata(trained.metadata)
     data.setup()
@@ -118,46 +131,86 @@ def test_reads_as_the_model_was_trained(tmp_path: Path) -> None:
     assert batch.tokens.tolist() == [[5, 5, 2, 1]]
 
 
+def closed(folder: Path, tokenizer: Tokenizer) -> LanguageModellingData:
+    return LanguageModellingData(TextFiles(val="train.txt"), str(folder), tokenizer=tokenizer)
+
+
+def with_words(metadata: dict[str, Any], *words: str) -> dict[str, Any]:
+    return {"tokenizer": {**metadata["tokenizer"], "vocabulary": ["<pad>", "<unk>", *words]}}
+
+
 def test_a_closed_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a b c\n")
     (tmp_path / "words.txt").write_text("c\nb\n")
-    options = {"root": str(tmp_path), "vocabulary": str(tmp_path / "words.txt")}
-    data = LanguageModellingData(TextFiles(val="train.txt"), **options)  # type: ignore[arg-type]
+    tokenizer = Words("space", file=str(tmp_path / "words.txt"))
+    data = closed(tmp_path, tokenizer)
     data.setup()
-    words = ["<pad>", "<unk>", "c", "b", "<eos>"]
-    assert data.metadata["words"] == words
+    assert vocabulary(data) == ["<pad>", "<unk>", "c", "b", "<eos>"]
     (batch,) = data.val_dataloader()
     assert batch.tokens.tolist() == [[1, 3, 2]]
-    data.load_metadata({**data.metadata, "words": words})
+    data.load_metadata(with_words(data.metadata, "c", "b", "<eos>"))
     with pytest.raises(InputError, match=r"words\.txt is not the vocabulary .*'c' as token 2.*'z'"):
-        data.load_metadata({**data.metadata, "words": [*words[:2], "z", *words[3:]]})
-    with pytest.raises(InputError, match="the file has 5 tokens, and it has 6"):
-        data.load_metadata({**data.metadata, "words": [*words, "z"]})
+        data.load_metadata(with_words(data.metadata, "z", "b", "<eos>"))
+    with pytest.raises(InputError, match="it has 5 tokens, and the checkpoint 6"):
+        data.load_metadata(with_words(data.metadata, "c", "b", "<eos>", "z"))
     (tmp_path / "words.txt").unlink()
-    with pytest.raises(InputError, match=r"words\.txt is not in .*--data\.vocabulary"):
-        LanguageModellingData(TextFiles(val="train.txt"), **options).setup()  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"words\.txt is not in .*tokenizer a file with one word"):
+        closed(tmp_path, tokenizer).setup()
+    # A checkpoint has the words.
+    again = closed(tmp_path, tokenizer)
+    again.load_metadata(data.metadata)
+    again.setup()
+    assert again.metadata == data.metadata
 
 
-def test_a_closed_vocabulary_of_characters_may_have_a_space(tmp_path: Path) -> None:
+def test_a_closed_alphabet_may_have_a_space(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a b\n")
-    (tmp_path / "known.txt").write_text("b\r\n \na\n")
-    options = {"root": str(tmp_path), "vocabulary": str(tmp_path / "known.txt")}
-    data = LanguageModellingData(TextFiles(val="train.txt"), level="char", **options)  # type: ignore[arg-type]
+    data = closed(tmp_path, Characters("b a"))
     data.setup()
-    assert data.metadata["words"] == ["<pad>", "<unk>", "b", " ", "a", "\n"]
-    for level, text, got in (("char", "a\nthe\n", "char a line, got 'the'"),
-                             ("word", "the\ncat 12\n", "word a line, got 'cat 12'")):  # fmt: skip
-        (tmp_path / "known.txt").write_text(text)
-        data = LanguageModellingData(TextFiles(val="train.txt"), level=level, **options)  # type: ignore[arg-type]
-        with pytest.raises(InputError, match=rf"known\.txt:2: expected one {got}"):
-            data.setup()
+    assert vocabulary(data) == ["<pad>", "<unk>", "b", " ", "a", "\n"]
+    with pytest.raises(InputError, match=r"alphabet is not the vocabulary .*'a' as token 2.*'b'"):
+        closed(tmp_path, Characters("ab ")).load_metadata(data.metadata)
+    (tmp_path / "words.txt").write_text("the\ncat 12\n")
+    with pytest.raises(InputError, match=r"words\.txt:2: expected one word a line, got 'cat 12'"):
+        closed(tmp_path, Words(file=str(tmp_path / "words.txt"))).setup()
+
+
+def test_the_tokenizer_of_another_task_is_refused(tmp_path: Path) -> None:
+    words = Words("space").fit(["a"], ("<pad>", "<unk>"))
+    with pytest.raises(InputError, match=r"lines must be true, .* leave out --data"):
+        LanguageModellingData().load_metadata({"tokenizer": words.settings})
+
+
+def test_the_text_is_encoded_once_for_training_and_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = LanguageModellingData(GrammarText(20, 5, 5))
+    data.prepare_data()
+    data.setup("fit")
+    monkeypatch.setattr("srulight.tasks.language_modelling.token_ids._build", None)
+    data.prepare_data()
+    data.setup("test")
+    assert len(list(data.test_dataloader())) == 1
+
+
+def test_the_command_line_names_tokenizers_and_settings_of_the_evaluation() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--data", type=LanguageModellingData)
+    args = [
+        "--data=LanguageModellingData", "--data.tokenizer=SentencePiece",
+        "--data.tokenizer.size=99", "--data.evaluation.tracks=3",
+    ]  # fmt: skip
+    data = parser.instantiate_classes(parser.parse_args(args)).data
+    assert isinstance(data.tokenizer, SentencePiece)
+    assert data.tokenizer.size == 99
+    assert data.evaluation == EvaluationSettings(3, 32, 512)
 
 
 def test_the_embedded_text_needs_no_files(tmp_path: Path) -> None:
     data = LanguageModellingData(GrammarText(20, 5, 5), str(tmp_path), batch_size=2)
     data.prepare_data()
     data.setup()
-    assert "dialogue" in data.metadata["words"]
+    assert "dialogue" in vocabulary(data)
     assert next(iter(data.train_dataloader())).tokens.shape == (2, 35)
     assert not list(tmp_path.iterdir())
 
@@ -174,8 +227,8 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
         "segment_length is 9, and each of 3 tracks has 8 of the 26 bytes to train on",
         segment_length=9, batch_size=3,
     )  # fmt: skip
-    with pytest.raises(InputError, match="eval_tracks is 26, and the val text has 26 bytes"):
-        alphabet(tmp_path, eval_tracks=26).val_dataloader()
+    with pytest.raises(InputError, match=r"evaluation\.tracks is 26, and the val text has 26 by"):
+        alphabet(tmp_path, evaluation=EvaluationSettings(26)).val_dataloader()
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(InputError, match=r"empty\.txt is empty"):
         LanguageModellingData(TextFiles("empty.txt", "train.txt"), str(tmp_path)).setup()
@@ -185,7 +238,5 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
     data.setup()
     with pytest.raises(InputError, match="the corpus has no test text"):
         data.test_dataloader()
-    with pytest.raises(InputError, match=r"is a model of words, and --data\.level is byte"):
+    with pytest.raises(InputError, match=r"is a model of words, and --data\.tokenizer is Bytes"):
         alphabet(tmp_path).load_metadata({**data.metadata})
-    with pytest.raises(InputError, match="tokenizer must be one of"):
-        LanguageModellingData(tokenizer="none")

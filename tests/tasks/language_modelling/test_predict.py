@@ -6,7 +6,7 @@ import pytest
 
 from srulight.checkpoint import load
 from srulight.cli import main
-from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modelling import LanguageModelling, Sampler
 
 CONFIG = Path(__file__).parents[3] / "configs" / "language_model.yaml"
 
@@ -16,8 +16,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     main([
         "fit", f"--config={CONFIG}", "--data.corpus=GrammarText", "--data.corpus.train_size=40",
-        "--data.corpus.val_size=5", "--data.corpus.test_size=5", "--model.embedding_size=8",
-        "--model.encoder.hidden_size=8", "--trainer.max_epochs=1",
+        "--data.corpus.val_size=5", "--data.corpus.test_size=5",
+        "--data.evaluation.segment_length=9", "--data.tokenizer=Words",
+        "--data.tokenizer.split=space", "--data.tokenizer.min_count=2",
+        "--model.embedding_size=8", "--model.encoder.hidden_size=8", "--trainer.max_epochs=1",
         "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
         f"--trainer.default_root_dir={folder}",
     ])  # fmt: skip
@@ -32,7 +34,7 @@ def test_writes_the_prompt_and_what_follows(
     main(["generate", *args])
     task = load(run)
     assert isinstance(task, LanguageModelling)
-    rest = "".join(task.generate("the plot", length=12, top_k=5, seed=3))
+    rest = "".join(task.generate("the plot", 12, Sampler(top_k=5, seed=3)))
     assert capsys.readouterr().out == f"the plot{rest}\n"
     assert rest.startswith((" ", "\n"))
     said = [message for message in caplog.messages if str(run) in message]
@@ -47,7 +49,7 @@ def test_measures_and_scores_from_the_checkpoint_alone(
     assert "test/perplexity" in capsys.readouterr().out
     (tmp_path / "lines.txt").write_text("the plot was dull .\n")
     main(["predict", f"--ckpt_path={run}", f"--input={tmp_path / 'lines.txt'}"])
-    ((score),) = load(run).predict(["the plot was dull ."])
+    (score,) = load(run).predict(["the plot was dull ."])
     assert capsys.readouterr().out == f"{score.perplexity:.4f}\t6\tthe plot was dull .\n"
 
 
@@ -55,10 +57,14 @@ def test_measures_and_scores_from_the_checkpoint_alone(
     ("args", "message"),
     [
         (["generate", "--top_p=2"], "top_p must be above 0 and at most 1, got 2.0"),
-        (["test", "--data.level=byte"], "the checkpoint is a model of words, and --data.level is"),
-        (["test", "--data.vocabulary={words}"], "is not the vocabulary that the checkpoint was"),
+        (["test", "--data.tokenizer=Bytes"], "the checkpoint is a model of words, and --data.tok"),
+        (
+            ["test", "--data.tokenizer=Words", "--data.tokenizer.file={words}"],
+            "is not the vocabulary that the checkpoint was",
+        ),
         (["fit", "--model.encoder.bidirectional=true"], "must not read what it predicts"),
         (["fit", "--model.cutoffs=[9,5]"], "cutoffs must go up"),
+        (["test", "--data.evaluation.tracks=0"], "tracks must be at least 1, got 0"),
         (["fit", "--data.segment_length=10000"], "segment_length is 10000, and each of 16 tracks"),
     ],
 )
@@ -78,14 +84,34 @@ def test_one_sentence_for_what_is_wrong(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_only_language_models_write(tmp_path: Path) -> None:
-    main([
-        "fit", f"--config={CONFIG.with_name('quickstart.yaml')}", "--data.corpus=Grammar",
-        "--data.corpus.train_size=16", "--data.corpus.val_size=4", "--trainer.max_epochs=1",
-        "--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={tmp_path}",
-    ])  # fmt: skip
-    with pytest.raises(SystemExit, match=r"holds a TextClassification; generate needs Language"):
-        main(["generate", f"--ckpt_path={next(tmp_path.rglob('best.ckpt'))}"])
+def test_help_shows_the_options_of_writing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["generate", f"--ckpt_path={run}", "--help"])
+    text = capsys.readouterr().out
+    assert "Writes text as it comes, the prompt first" in text
+    assert "--top_p" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("generate", "--batch_size"), ("predict", "--top_p")]
+)
+def test_an_option_of_another_command_is_refused(
+    run: Path, command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, f"--ckpt_path={run}", f"{option}=1"])
+    said = f"{command} with a LanguageModelling has no option {option}"
+    assert said in capsys.readouterr().err
+
+
+def test_settings_of_the_checkpoint_stay_but_those_that_are_said(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    changed = "--data.evaluation.tracks=2"
+    main(["test", f"--ckpt_path={run}", changed, "--trainer.enable_progress_bar=false"])
+    said = next(message for message in caplog.messages if message.startswith("changed"))
+    assert said == "changed since the checkpoint:\n  data.evaluation.tracks: 1 -> 2"
 
 
 def test_a_language_model_refuses_convolutions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,20 +15,21 @@ from srulight import GRU, LSTM, QRNN, SRU, SRUpp, load
 from srulight.data.base import IGNORED
 from srulight.encoders import RecurrentFactory
 from srulight.runtime.errors import InputError
+from srulight.tasks.language_modelling import (
+    EvaluationSettings,
+    LanguageModelling,
+    LanguageModellingData,
+    Sampler,
+    TextFiles,
+)
 from srulight.tasks.language_modelling.batch import StreamBatch
-from srulight.tasks.language_modelling.corpora.text_files import TextFiles
-from srulight.tasks.language_modelling.data import LanguageModellingData
 from srulight.tasks.language_modelling.softmax import Softmax
-from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modelling.token_ids import SPECIALS
+from srulight.text.tokenizers import Bytes, Characters, Tokenizer, Words
 from srulight.training.resume.random_state import RandomState
 
 WORDS = ["<pad>", "<unk>", "<eos>", "the", "cat", "sat"]
-METADATA = {
-    "level": "word",
-    "words": WORDS,
-    "tokenizer": "space",
-    "lowercase": False,
-}
+METADATA = {"tokenizer": Words("space").with_vocabulary(WORDS, SPECIALS, lines=True).settings}
 LINES = "the cat sat\nthe sat cat the\ncat\n\nsat sat the cat\n"
 
 
@@ -94,7 +95,7 @@ def test_log_probabilities_are_those_of_the_weights(tied: bool) -> None:
     task = make(encoder=partial(SRU, hidden_size=16), tied=tied)
     tokens = torch.tensor([[3, 4]])
     scores, _ = task(tokens)
-    layers = task.tokens
+    layers = task.token_layers
     assert isinstance(layers, Softmax)
     features, _ = task.encoder.forward_with_state(layers.embedding[tokens])
     weight = layers.embedding if layers.weight is None else layers.weight
@@ -133,15 +134,14 @@ def test_validation_does_not_touch_the_state_of_training() -> None:
     assert task.recurrent_state is before
 
 
-@pytest.mark.parametrize("level", ["word", "char", "byte"])
-def test_figures_do_not_depend_on_how_the_text_is_batched(tmp_path: Path, level: Any) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("tokenizer", [Words("space"), Characters(), Bytes()])
+def test_figures_do_not_depend_on_how_the_text_is_batched(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
     found = []
     task = None
-    for tracks, size, length in ((1, 1, 1000), (1, 3, 7), (3, 1, 4), (3, 2, 11), (3, 3, 1)):
-        data = text(
-            tmp_path, level=level, eval_tracks=tracks, eval_batch_size=size,
-            eval_segment_length=length,
-        )  # fmt: skip
+    for sizes in ((1, 1, 1000), (1, 3, 7), (3, 1, 4), (3, 2, 11), (3, 3, 1)):
+        data = text(tmp_path, tokenizer=tokenizer, evaluation=EvaluationSettings(*sizes))
         runner = trainer(tmp_path)
         task = task or LanguageModelling(embedding_size=16)
         runner.test(task, data, verbose=False)
@@ -156,10 +156,10 @@ def test_figures_do_not_depend_on_how_the_text_is_batched(tmp_path: Path, level:
     losses = by_hand(task.eval(), data._ids.splits["test"].to(torch.int64)).double()
     assert found[0]["test/loss"] == pytest.approx(losses.mean().item(), abs=1e-5)
     name, value = {
-        "word": ("test/perplexity", losses.mean().exp()),
-        "char": ("test/bits_per_char", losses.mean() / math.log(2)),
-        "byte": ("test/bits_per_byte", losses.mean() / math.log(2)),
-    }[level]
+        Words: ("test/perplexity", losses.mean().exp()),
+        Characters: ("test/bits_per_char", losses.mean() / math.log(2)),
+        Bytes: ("test/bits_per_byte", losses.mean() / math.log(2)),
+    }[type(tokenizer)]
     assert found[0][name] == pytest.approx(value.item(), abs=1e-4)
 
 
@@ -203,7 +203,7 @@ def test_learns_a_text(tmp_path: Path, make_encoder: RecurrentFactory) -> None:
         embedding_size=16, dropout=0.0, encoder=make_encoder,
         optimizer=partial(torch.optim.Adam, lr=0.02),
     )  # fmt: skip
-    data = text(tmp_path, level="char", batch_size=1, segment_length=20)
+    data = text(tmp_path, tokenizer=Characters(), batch_size=1, segment_length=20)
     runner = trainer(tmp_path, max_epochs=12, gradient_clip_val=1.0)
     runner.fit(task, data)
     # The text repeats itself every 49 characters, and validation text is the same again.
@@ -213,7 +213,7 @@ def test_learns_a_text(tmp_path: Path, make_encoder: RecurrentFactory) -> None:
 def test_what_is_drawn_follows_the_probabilities() -> None:
     task = make()
     ids = torch.tensor([[2, 3, 4]])
-    greedy = "".join(task.generate("the cat", length=8, temperature=0))
+    greedy = "".join(task.generate("the cat", 8, Sampler(temperature=0)))
     with torch.no_grad():
         for word in greedy.replace("\n", " \n ").split(" "):
             if not word:
@@ -229,9 +229,10 @@ def test_what_is_drawn_follows_the_probabilities() -> None:
 
 def test_a_seed_writes_the_same_again_and_padding_is_never_written() -> None:
     task = make()
-    first = list(task.generate(length=300, seed=5))
-    assert first == list(task.generate(length=300, seed=5))
-    assert first != list(task.generate(length=300, seed=6))
+    first, again, other = (
+        list(task.generate(length=300, sampler=Sampler(seed=seed))) for seed in (5, 5, 6)
+    )
+    assert first == again != other
     assert not any("<pad>" in piece for piece in first)
     assert list(task.generate(length=0)) == []
     with pytest.raises(InputError, match="length must be at least 0, got -1"):
@@ -239,8 +240,8 @@ def test_a_seed_writes_the_same_again_and_padding_is_never_written() -> None:
 
 
 def test_bytes_are_written_as_text() -> None:
-    task = make({**METADATA, "level": "byte", "words": []})
-    pieces = list(task.generate("a", length=100, seed=1))
+    task = make({"tokenizer": Bytes().fit([], (), lines=True).settings})
+    pieces = list(task.generate("a", 100, Sampler(seed=1)))
     assert len("".join(pieces).encode()) >= 50
 
 
@@ -250,7 +251,7 @@ def test_scores_of_lines_do_not_depend_on_each_other() -> None:
     scores = task.predict(lines, batch_size=2)
     assert [score.tokens for score in scores] == [4, 1, 3, 7]
     for line, score in zip(lines, scores, strict=True):
-        ids = torch.tensor([2, *task.codec.encode(line), 2])
+        ids = torch.tensor([2, *task.tokenizer.encode(line), 2])
         expected = by_hand(task, ids).mean().exp().item()
         assert score.perplexity == pytest.approx(expected, rel=1e-4)
 

@@ -3,16 +3,16 @@
 import gzip
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from srulight.runtime.errors import InputError
 from srulight.tasks.language_modelling import token_ids
-from srulight.tasks.language_modelling.corpora import text_files as texts
+from srulight.tasks.language_modelling.corpora import base
+from srulight.tasks.language_modelling.corpora.base import Span
 from srulight.tasks.language_modelling.corpora.text_files import TextFiles
-from srulight.tasks.language_modelling.token_ids import Recipe
+from srulight.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
 
 TRAIN = "the cat\nthe hat <unk>\n"
 
@@ -23,17 +23,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "tokens"
 
 
-def build(folder: Path, train: str | bytes = TRAIN, **options: Any) -> token_ids.TokenIds:  # noqa: ANN401
+def build(
+    folder: Path, train: str | bytes = TRAIN, tokenizer: Tokenizer | None = None
+) -> token_ids.TokenIds:
     (folder / "train.txt").write_bytes(train if isinstance(train, bytes) else train.encode())
     (folder / "val.txt").write_text("the dog")
-    recipe = Recipe("word", "space", False, 1, None, None)._replace(**options)
-    return token_ids.token_ids(TextFiles(val="val.txt").find(folder), recipe)
+    return token_ids.token_ids(TextFiles(val="val.txt").read(folder), tokenizer or Words("space"))
 
 
 def test_words(tmp_path: Path, cache: Path) -> None:
     built = build(tmp_path)
     # By count, equals in alphabetical order; <unk> in the text is the unknown word.
-    assert built.words == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
+    assert built.tokenizer.tokens == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
     assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
     assert built.splits["val"].tolist() == [3, 1, 2]  # its last line ends, too
     assert built.unknown == {"train": 1, "val": 1}
@@ -41,25 +42,36 @@ def test_words(tmp_path: Path, cache: Path) -> None:
 
 
 def test_words_that_are_rare_are_unknown(tmp_path: Path, cache: Path) -> None:
-    assert build(tmp_path, min_count=2).words == ["<pad>", "<unk>", "<eos>", "the"]
-    assert build(tmp_path, max_size=3).words == ["<pad>", "<unk>", "<eos>", "the", "cat"]
+    for options, words in (({"min_count": 2}, ["the"]), ({"max_size": 3}, ["the", "cat"])):
+        built = build(tmp_path, tokenizer=Words("space", **options))  # type: ignore[arg-type]
+        assert built.tokenizer.tokens == ["<pad>", "<unk>", "<eos>", *words]
 
 
 def test_characters(tmp_path: Path, cache: Path) -> None:
-    built = build(tmp_path, "aba\n\N{GREEK SMALL LETTER PI}", level="char")
-    assert built.words == ["<pad>", "<unk>", "a", "\n", "b", "\N{GREEK SMALL LETTER PI}"]
+    built = build(tmp_path, "aba\n\N{GREEK SMALL LETTER PI}", Characters())
+    assert built.tokenizer.tokens == ["<pad>", "<unk>", "a", "\n", "b", "\N{GREEK SMALL LETTER PI}"]
     assert built.splits["train"].tolist() == [2, 4, 2, 3, 5]
 
 
+def test_pieces_of_words(tmp_path: Path, cache: Path) -> None:
+    text = "the cat\nthe hat\n\nthe cat hat\n"
+    built = build(tmp_path, text, SentencePiece(size=10, model="bpe"))
+    assert list(built.tokenizer.tokens[:4]) == ["<pad>", "<unk>", "<eos>", "at"]
+    texts = {name: built.tokenizer.decode(ids.tolist()) for name, ids in built.splits.items()}
+    # The last line ends; SentencePiece makes one unknown piece of unknown characters in a row.
+    assert texts == {"train": text, "val": "the <unk>\n"}
+    assert built.unknown == {"train": 0, "val": 1}
+
+
 def test_bytes_are_the_file_itself(tmp_path: Path, cache: Path) -> None:
-    built = build(tmp_path, b"\xff\x00a\n", level="byte")
+    built = build(tmp_path, b"\xff\x00a\n", Bytes())
     assert built.splits["train"].tolist() == [255, 0, 97, 10]
-    assert built.words == []
+    assert list(built.tokenizer.tokens[97:99]) == ["<0x61>", "<0x62>"]
     assert not cache.exists()
 
 
 def test_a_byte_order_mark_is_no_character(tmp_path: Path, cache: Path) -> None:
-    assert "\ufeff" not in build(tmp_path, "\ufeffab", level="char").words
+    assert "\ufeff" not in build(tmp_path, "\ufeffab", Characters()).tokenizer.tokens
 
 
 def test_compressed_text_is_told_from_text(tmp_path: Path, cache: Path) -> None:
@@ -70,7 +82,7 @@ def test_compressed_text_is_told_from_text(tmp_path: Path, cache: Path) -> None:
 def test_the_type_is_the_smallest_that_holds_the_ids(tmp_path: Path, cache: Path) -> None:
     for count, dtype in ((253, torch.uint8), (254, torch.uint16), (65_534, torch.int32)):
         built = build(tmp_path, " ".join(map(str, range(count))))
-        assert len(built.words) == count + 3
+        assert len(built.tokenizer.tokens) == count + 3
         assert built.splits["train"].dtype == dtype
         assert sorted(built.splits["train"].tolist()) == list(range(2, count + 3))
 
@@ -79,7 +91,7 @@ def test_the_type_is_the_smallest_that_holds_the_ids(tmp_path: Path, cache: Path
 def test_pieces_change_nothing(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(texts, "_BLOCK", block)
+    monkeypatch.setattr(base, "_BLOCK", block)
     test_words(tmp_path, cache)
 
 
@@ -90,15 +102,16 @@ def test_is_built_once_for_the_same_text_and_recipe(
     builds = []
     real = token_ids._build
 
-    def watched(parts: dict[str, texts.Span], recipe: Recipe, folder: Path) -> None:
-        builds.append(recipe)
-        real(parts, recipe, folder)
+    def watched(parts: dict[str, Span], tokenizer: Tokenizer, folder: Path) -> None:
+        builds.append(tokenizer)
+        real(parts, tokenizer, folder)
 
     monkeypatch.setattr(token_ids, "_build", watched)
     build(tmp_path)
     assert not builds
-    for options in ({"lowercase": True}, {"level": "char"}, {"words": ["<pad>", "<unk>", "the"]}):
-        build(tmp_path, **options)
+    known = Words("space").with_vocabulary(["the"], token_ids.SPECIALS, lines=True)
+    for tokenizer in (Words("space", lowercase=True), Characters(), known):
+        build(tmp_path, tokenizer=tokenizer)
     build(tmp_path, TRAIN + "more\n")
     assert len(builds) == 4
 
@@ -125,13 +138,13 @@ def test_damaged_ids_are_made_again(tmp_path: Path, cache: Path, name: str, left
     (damaged,) = cache.glob(f"*/{name}")
     os.truncate(damaged, left)
     built = build(tmp_path)
-    assert built.words == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
+    assert built.tokenizer.tokens == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
     assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
     assert built.splits["val"].tolist() == [3, 1, 2]
 
 
 def test_says_what_is_wrong(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"train\.txt:2: byte 0xff is not UTF-8.*level=byte"):
+    with pytest.raises(InputError, match=r"train\.txt:2: byte 0xff is not UTF-8.*tokenizer=Bytes"):
         build(tmp_path, b"fine\nbad \xff\n")
     with pytest.raises(InputError, match="the training text has no words"):
         build(tmp_path, "\n \n")

@@ -33,7 +33,7 @@ SENTENCES = [
 TEXT = [
     f"--config={CONFIGS / 'language_model.yaml'}", "--data.corpus=GrammarText",
     "--data.corpus.train_size=60", "--data.corpus.val_size=9", *COMMON, "--data.batch_size=4",
-    "--data.segment_length=14", "--data.eval_tracks=3", "--data.eval_segment_length=8",
+    "--data.segment_length=14", "--data.evaluation.tracks=3", "--data.evaluation.segment_length=8",
 ]  # fmt: skip
 SPEECH = [
     f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",

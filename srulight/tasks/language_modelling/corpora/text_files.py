@@ -1,18 +1,10 @@
-"""Running text: where it lies."""
+"""Text files."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from srulight.data.base import Corpus
 from srulight.data.download import Source, download
-from srulight.data.grammar import GrammarSizes, draw
-from srulight.runtime.atomic_io import written
-from srulight.runtime.cache import cache_folder
-from srulight.runtime.errors import InputError, check_range
-from srulight.runtime.files import LONGEST_LINE
-
-_BLOCK = 1 << 22  # Bytes read at a time.
+from srulight.runtime.errors import InputError
+from srulight.tasks.language_modelling.corpora.base import Span, Spans, TextCorpus
 
 _SOURCES = {
     "tinyshakespeare.txt": Source(
@@ -25,67 +17,6 @@ _WHERE = {
     "ptb.train.txt": "the Penn Treebank as Mikolov prepared it",
     "wiki.train.tokens": "WikiText of Merity et al. (2016)",
 }
-
-
-class Span(NamedTuple):
-    """Part of a file.
-
-    Attributes:
-        path: The file.
-        start: Its first byte.
-        stop: One after its last byte.
-    """
-
-    path: Path
-    start: int
-    stop: int
-
-    def blocks(self) -> Iterator[bytes]:
-        """Reads the part in pieces of some megabytes.
-
-        A piece ends with a line, or with a space where a line is longer than that.
-
-        Raises:
-            InputError: If there is neither for too long.
-        """
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            left, rest = self.stop - self.start, b""
-            while left > 0:
-                block = file.read(min(_BLOCK, left))
-                if not block:
-                    break
-                left -= len(block)
-                end = (block.rfind(b"\n") + 1) or (block.rfind(b" ") + 1)
-                if end:
-                    yield rest + block[:end]
-                    rest = b""
-                rest += block[end:]
-                if len(rest) > LONGEST_LINE:
-                    raise InputError(
-                        f"{self.path}: expected text with spaces or line ends, got "
-                        f"{LONGEST_LINE >> 20} MB without any"
-                    )
-            if rest:
-                yield rest
-
-
-class Spans(NamedTuple):
-    """The three parts of a corpus.
-
-    Attributes:
-        train: Text to learn from.
-        val: Text to choose a model by.
-        test: Text to report; None where the corpus has none.
-    """
-
-    train: Span
-    val: Span
-    test: Span | None
-
-
-class TextCorpus(Corpus[Spans]):
-    """Knows where the text of a corpus lies."""
 
 
 class TextFiles(TextCorpus):
@@ -143,35 +74,6 @@ class TextFiles(TextCorpus):
         if val is None:
             train, val = _cut(train, self.val_bytes)
         return Spans(train, val, test)
-
-
-class GrammarText(TextCorpus):
-    """Sentences of the small grammar inside the package, one a line: needs no files.
-
-    Args:
-        train_size: Training sentences.
-        val_size: Validation sentences.
-        test_size: Test sentences.
-        seed: Number that decides which sentences are made.
-    """
-
-    def __init__(
-        self, train_size: int = 6000, val_size: int = 600, test_size: int = 600, seed: int = 0
-    ) -> None:
-        check_range(1, train_size=train_size, val_size=val_size, test_size=test_size)
-        self.sizes = GrammarSizes(train_size, val_size, test_size, seed)
-
-    def read(self, root: Path) -> Spans:
-        folder = cache_folder() / "grammar"
-        spans = []
-        for name, sentences in zip(("train", "val", "test"), draw(self.sizes), strict=True):
-            path = folder / f"{name}-{'-'.join(map(str, self.sizes))}.txt"
-            text = "".join(f"{sentence.text}\n" for sentence in sentences).encode()
-            if not path.is_file() or path.read_bytes() != text:
-                with written(path) as part:
-                    part.write_bytes(text)
-            spans.append(_whole(path))
-        return Spans(*spans)
 
 
 def _whole(path: Path) -> Span:

@@ -6,8 +6,9 @@ import pytest
 
 from srulight.data.download import Source
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling.corpora import text_files as texts
-from srulight.tasks.language_modelling.corpora.text_files import Span, TextFiles
+from srulight.tasks.language_modelling.corpora import base, text_files
+from srulight.tasks.language_modelling.corpora.base import Span
+from srulight.tasks.language_modelling.corpora.text_files import TextFiles
 
 
 def content(span: Span | None) -> str:
@@ -17,16 +18,16 @@ def content(span: Span | None) -> str:
 
 def test_what_is_held_out_comes_from_the_end(tmp_path: Path) -> None:
     (tmp_path / "all.txt").write_text("0123456789")
-    train, val, test = TextFiles("all.txt", val_bytes=3, test_bytes=2).find(tmp_path)
+    train, val, test = TextFiles("all.txt", val_bytes=3, test_bytes=2).read(tmp_path)
     assert (content(train), content(val), content(test)) == ("01234", "567", "89")
-    train, val, test = TextFiles("all.txt", val_bytes=3).find(tmp_path)
+    train, val, test = TextFiles("all.txt", val_bytes=3).read(tmp_path)
     assert (content(train), content(val), test) == ("0123456", "789", None)
 
 
 def test_no_character_is_cut_in_two(tmp_path: Path) -> None:
     (tmp_path / "all.txt").write_text("ab\N{GRINNING FACE}cd")  # four bytes
     for size in range(1, 8):
-        train, val, _ = TextFiles("all.txt", val_bytes=size).find(tmp_path)
+        train, val, _ = TextFiles("all.txt", val_bytes=size).read(tmp_path)
         assert content(train) + content(val) == "ab\N{GRINNING FACE}cd"
 
 
@@ -34,7 +35,7 @@ def test_no_character_is_cut_in_two(tmp_path: Path) -> None:
 def test_pieces_end_with_lines_and_then_with_spaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(texts, "_BLOCK", block)
+    monkeypatch.setattr(base, "_BLOCK", block)
     data = b"one two\n\nthree\nfour five six"
     (tmp_path / "a.txt").write_bytes(data)
     blocks = list(Span(tmp_path / "a.txt", 0, len(data)).blocks())
@@ -44,8 +45,8 @@ def test_pieces_end_with_lines_and_then_with_spaces(
 
 
 def test_text_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "LONGEST_LINE", 1 << 20)
-    monkeypatch.setattr(texts, "_BLOCK", 1 << 18)
+    monkeypatch.setattr(base, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(base, "_BLOCK", 1 << 18)
     (tmp_path / "a.txt").write_bytes(b"a b" * 3 + b"a" * (1 << 21))
     with pytest.raises(
         InputError, match=r"a.txt: expected text with spaces or line ends, got 1 MB"
@@ -60,14 +61,14 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
         TextFiles(val="val.txt", val_bytes=3)
     (tmp_path / "all.txt").write_text("0123")
     with pytest.raises(InputError, match="has 4 bytes, and 4 were to be held out"):
-        TextFiles("all.txt", val_bytes=4).find(tmp_path)
+        TextFiles("all.txt", val_bytes=4).read(tmp_path)
     with pytest.raises(InputError, match=r"tinyshakespeare\.txt is not in .*download=true"):
-        TextFiles("tinyshakespeare.txt", val_bytes=4).find(tmp_path)
+        TextFiles("tinyshakespeare.txt", val_bytes=4).read(tmp_path)
 
 
 def test_downloads_only_what_it_can_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[tuple[Source, Path]] = []
-    monkeypatch.setattr(texts, "download", lambda source, target: got.append((source, target)))
+    monkeypatch.setattr(text_files, "download", lambda source, target: got.append((source, target)))
     TextFiles("tinyshakespeare.txt", val_bytes=4).fetch(tmp_path)
     ((source, target),) = got
     assert target == tmp_path / "tinyshakespeare.txt"
