@@ -22,8 +22,10 @@ from srulight.runtime.errors import InputError
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 from srulight.tasks.speech_recognition.ctc.base import Token
+from srulight.tasks.speech_recognition.ctc.settings import DecoderSettings
 from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
+from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugmentSettings
 from srulight.tasks.speech_recognition.layers.subsampling import (
     Convolutions,
     Stacking,
@@ -183,8 +185,9 @@ def test_pieces_of_any_size_give_what_the_whole_gives(
     beam_size: int,
 ) -> None:
     task = make(
-        heard_well(), encoder=STREAMING[encoder], subsampling=subsampling, beam_size=beam_size
-    )
+        heard_well(), encoder=STREAMING[encoder], subsampling=subsampling,
+        decoder=DecoderSettings(beam_size),
+    )  # fmt: skip
     # An untrained network says one thing; this one changes its mind.
     frames = task.frontend.standardize(FilterBank(8000, BANDS)(sound(5, 9)))
     with torch.no_grad():
@@ -243,7 +246,7 @@ def test_what_cannot_listen_along_says_why(
 
 
 def test_masks_are_for_training_alone() -> None:
-    task = make(time_masks=5, time_width=20)
+    task = make(augmentation=SpecAugmentSettings(time_masks=5, time_width=20))
     features = torch.randn(1, 60, BANDS)
     torch.testing.assert_close(
         task(features, torch.tensor([60]))[0], task(features, torch.tensor([60]))[0]
@@ -264,9 +267,9 @@ def test_a_recording_too_short_for_a_step_says_nothing(tmp_path: Path) -> None:
 
 def test_settings_of_decoding_are_checked() -> None:
     with pytest.raises(InputError, match="beam_size must be at least 1, got 0"):
-        SpeechRecognition(beam_size=0)
+        DecoderSettings(beam_size=0)
     with pytest.raises(InputError, match="a language model needs a beam_size above 1"):
-        SpeechRecognition(language_model="words.arpa")
+        DecoderSettings(language_model="words.arpa")
 
 
 def test_a_language_model_changes_what_is_heard(tmp_path: Path) -> None:
@@ -282,7 +285,7 @@ def test_a_language_model_changes_what_is_heard(tmp_path: Path) -> None:
     told.forward = lambda x: torch.tensor([[[0.0, -9, 0.1, -9], [-9, -9, -9, 9]]])  # type: ignore[method-assign]
     task.head = told  # type: ignore[assignment]
     assert task.predict([str(tmp_path / "0.npy")])[0].text == "ab"
-    task.decode_with(8, str(arpa))
+    task.decode_with(beam_size=8, language_model=str(arpa))
     assert task.predict([str(tmp_path / "0.npy")])[0].text == "b"
 
 
@@ -405,7 +408,7 @@ def test_predict_streams_from_a_file_and_from_a_pipe(
     [
         ([], "PCM on standard input needs --stream=true"),
         (["--input", "nowhere.wav", "--stream=true"], "nowhere.wav"),
-        (["--input", "a.wav", "b.wav", "--stream=true"], "stream takes one input"),
+        (["--input", "a.wav", "b.wav", "--stream=true"], "expected one file, got 2"),
         (["--input", "a.wav", "--stream=true", "--sample_rate=8000"], "a file says its own"),
         (["--stream=true", "--chunk=0"], "chunk must be more than 0 seconds"),
         (["--input", "."], "has no recordings"),
