@@ -10,7 +10,7 @@ from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
 from srulight.tasks.translation.task import Translation
-from srulight.text.tokenizers import Words
+from srulight.text.line_tokenizers import Words
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))

@@ -40,8 +40,8 @@ from srulight.tasks.text_classification.task import TextClassification
 from srulight.tasks.translation.batch import TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
+from srulight.text.line_tokenizers import Words
 from srulight.text.spelling import Characters
-from srulight.text.tokenizers import Words
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)

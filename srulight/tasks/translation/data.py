@@ -18,7 +18,7 @@ from srulight.tasks.translation.corpora.base import Pairs, ParallelCorpus
 from srulight.tasks.translation.corpora.synthetic_numbers import SyntheticNumbers
 from srulight.tasks.translation.dataset import TranslationDataset
 from srulight.tasks.translation.token_pairs import Faulty, Limits, TokenPairs, kept, token_pairs
-from srulight.text.tokenizers import Subwords, Tokenizer, Words, make_tokenizer
+from srulight.text.line_tokenizers import Subwords, Tokenizer, Words, make_tokenizer
 
 _VERSION = 1  # Of the files with tokenizers; raised when what they hold changes.
 

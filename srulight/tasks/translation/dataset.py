@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 from srulight.data.base import IGNORED, BatchDataset
 from srulight.tasks.translation.batch import TranslationBatch
 from srulight.tasks.translation.token_pairs import TokenPairs
-from srulight.text.tokenizers import BEGIN, END
+from srulight.text.line_tokenizers import BEGIN, END
 
 _BEGIN, _END = torch.tensor([BEGIN]), torch.tensor([END])
 

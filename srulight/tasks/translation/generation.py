@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from srulight.tasks.translation.beam_search import Hypothesis, Writer
 from srulight.tasks.translation.models.base import Decoded, Memory, State, select_state
-from srulight.text.tokenizers import UNKNOWN_ID, Tokenizer
+from srulight.text.line_tokenizers import UNKNOWN_ID, Tokenizer
 
 
 class Translated(NamedTuple):

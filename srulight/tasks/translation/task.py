@@ -24,7 +24,7 @@ from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import Decoded, Memory, State, TranslatorFactory
 from srulight.tasks.translation.predict import TranslationPredictor
 from srulight.tasks.translation.quality import TranslationQuality
-from srulight.text.tokenizers import BEGIN, END, PADDING, Tokenizer, make_tokenizer
+from srulight.text.line_tokenizers import BEGIN, END, PADDING, Tokenizer, make_tokenizer
 
 Tied = Literal["none", "output", "all"]
 

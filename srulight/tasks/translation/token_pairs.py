@@ -16,7 +16,7 @@ from torch import Tensor
 from srulight.runtime.cache import cached
 from srulight.runtime.errors import InputError
 from srulight.tasks.translation.corpora.base import Pair, Pairs
-from srulight.text.tokenizers import Tokenizer
+from srulight.text.line_tokenizers import Tokenizer
 
 _VERSION = 1  # Of the files below; raised when what they hold changes.
 

@@ -12,7 +12,7 @@ from srulight.runtime.errors import InputError
 from srulight.tasks.translation.corpora.parallel_text import ParallelText
 from srulight.tasks.translation.corpora.synthetic_numbers import SyntheticNumbers
 from srulight.tasks.translation.data import TranslationData
-from srulight.text.tokenizers import BEGIN, END, UNKNOWN_ID, Subwords
+from srulight.text.line_tokenizers import BEGIN, END, UNKNOWN_ID, Subwords
 
 PAIRS = [("a b", "x"), ("a b a c", "x y"), ("b", "y x x")]
 

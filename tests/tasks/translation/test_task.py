@@ -24,7 +24,7 @@ from srulight.tasks.translation.models.base import TranslatorFactory
 from srulight.tasks.translation.models.transformer import Transformer
 from srulight.tasks.translation.quality import TranslationQuality
 from srulight.tasks.translation.task import Translation
-from srulight.text.tokenizers import BEGIN, END, UNKNOWN_ID, Words
+from srulight.text.line_tokenizers import BEGIN, END, UNKNOWN_ID, Words
 
 ROOT = Path(__file__).parents[3]
 A, B, C = 4, 5, 6
