@@ -206,7 +206,7 @@ class SpeechRecognition(Task):
             self._ngram = NGram.read(settings.path)
         return BeamSearch(
             settings.beam_size,
-            spell=self.speller.spell,
+            text_of=self.speller.spell,
             ngram=self._ngram,
             lm_weight=settings.language_weight,
             word_bonus=settings.word_bonus,
