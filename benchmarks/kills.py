@@ -73,7 +73,7 @@ TASKS = {
     "speech_recognition": f"""--config={CONFIGS / "speech.yaml"} {COMMON}
         --data.corpus=SyntheticDTMF
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.corpus.test_size=1
-        --data.num_mels=12 --data.batch_frames=400 --model.subsampling.channels=8
+        --data.features.num_mels=12 --data.batch_frames=400 --model.subsampling.channels=8
         --model.augmentation.time_masks=1""",
     "translation": f"""--config={CONFIGS / "translation.yaml"} --data.corpus=SyntheticNumbers
         {COMMON.replace("encoder", "translator.encoder")} --model.translator.decoder.hidden_size=8

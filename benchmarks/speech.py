@@ -127,15 +127,15 @@ def compare(args: argparse.Namespace) -> None:
 def in_pieces(
     task: SpeechRecognition, samples: Tensor, size: Callable[[], int]
 ) -> tuple[str, list[float]]:
-    """Listens piece by piece; gives the text, and the seconds that each piece took."""
-    listener, seconds = task.listen(), []
+    """Transcribes piece by piece; gives the text, and the seconds that each piece took."""
+    recognizer, seconds = task.listen(), []
     while len(samples):
         piece, samples = samples.split([n := min(size(), len(samples)), len(samples) - n])
         start = time.perf_counter()
-        listener.hear(piece)
-        listener.settled()
+        recognizer.accept(piece)
+        recognizer.stable_tokens()
         seconds.append(time.perf_counter() - start)
-    return task.speller.decode(token.index for token in listener.finish()), seconds
+    return task.text(token.index for token in recognizer.finish()), seconds
 
 
 def stream(args: argparse.Namespace) -> None:
@@ -171,7 +171,7 @@ def stream(args: argparse.Namespace) -> None:
         f"real-time factor on one core: {whole / total:.5f} whole, reading included; "
         f"{sum(parts) / total:.5f} in pieces of 100 ms\n"
         f"such a piece takes {1e3 * statistics.median(parts):.2f} ms (median), 99 of 100 less than "
-        f"{1e3 * slow:.2f} ms; a step is heard to its end after {1e3 * task.listen().delay:.0f} ms"
+        f"{1e3 * slow:.2f} ms; a step is complete after {1e3 * task.listen().delay:.0f} ms"
     )
 
 
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="train: folder of runs, table and picture")
     parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
     parser.add_argument("--ckpt_path", help="stream: checkpoint of a causal encoder")
-    parser.add_argument("--beam_size", type=int, default=1, help="stream: 1 for the likeliest")
+    parser.add_argument("--beam_size", type=int, default=1, help="stream: 1 for greedy decoding")
     args, rest = parser.parse_known_args()
     args.options = rest
     needed = "out" if args.command == "train" else "ckpt_path"

@@ -45,7 +45,7 @@ TASKS = {
     "speech": [
         f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
-        "--data.num_mels=16", "--model.subsampling.channels=8",
+        "--data.features.num_mels=16", "--model.subsampling.channels=8",
         *[option for option in COMMON if "embedding_size" not in option],
     ],
 }  # fmt: skip

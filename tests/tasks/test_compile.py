@@ -29,7 +29,7 @@ MODEL = [
 SPEECH = [
     f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",
     "--data.batch_frames=1000",
-    "--data.num_mels=16", "--model.subsampling.channels=8",
+    "--data.features.num_mels=16", "--model.subsampling.channels=8",
 ]  # fmt: skip
 TRANSLATION = [
     f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",

@@ -34,6 +34,7 @@ from srulight.tasks.question_answering.task import QuestionAnswering
 from srulight.tasks.question_answering.token_table import token_table
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
+from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugmentSettings
 from srulight.tasks.speech_recognition.layers.subsampling import Stacking
 from srulight.tasks.speech_recognition.task import SpeechRecognition
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
@@ -42,8 +43,7 @@ from srulight.tasks.text_classification.task import TextClassification
 from srulight.tasks.translation.batch import SPECIALS, TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
-from srulight.text.spelling import Characters
-from srulight.text.tokenizers import PAD_UNKNOWN, Words
+from srulight.text.tokenizers import BLANK, PAD_UNKNOWN, Characters, Words
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
@@ -147,12 +147,13 @@ def write_down(rank: int, processes: int) -> Report:
         steps = [batch(own, counts), batch(own, counts * torch.tensor([1, 0]))]
     torch.manual_seed(1)
     task = SpeechRecognition(
-        subsampling=partial(Stacking, factor=2), dropout=0.0, frequency_masks=0, time_masks=0,
+        subsampling=partial(Stacking, factor=2), dropout=0.0,
+        augmentation=SpecAugmentSettings(frequency_masks=0, time_masks=0),
         encoder=partial(SRU, hidden_size=4), optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
     task.metadata = {
         "frontend": Frontend(None, "refuse", "none").settings,
-        "speller": Characters("ab").settings,
+        "tokenizer": Characters().fit(["ab"], (BLANK,)).settings,
         "num_mels": 3,
         "frame_seconds": 0.01,
     }

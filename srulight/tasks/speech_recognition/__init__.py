@@ -1,4 +1,4 @@
-"""Words out of sound."""
+"""Speech recognition: from sound to text."""
 
 from srulight.tasks.speech_recognition.corpora import (
     AN4,
@@ -9,25 +9,37 @@ from srulight.tasks.speech_recognition.corpora import (
     SyntheticDTMF,
     YesNo,
 )
-from srulight.tasks.speech_recognition.ctc import BeamSearch, Greedy
+from srulight.tasks.speech_recognition.ctc import BeamSearch, DecoderSettings, Greedy
 from srulight.tasks.speech_recognition.data import SpeechRecognitionData
-from srulight.tasks.speech_recognition.layers import Convolutions, SpecAugment, Stacking
-from srulight.tasks.speech_recognition.task import SpeechRecognition, Spoken, Transcript
+from srulight.tasks.speech_recognition.frontend.frontend import FeatureSettings
+from srulight.tasks.speech_recognition.layers import (
+    Convolutions,
+    SpecAugment,
+    SpecAugmentSettings,
+    Stacking,
+)
+from srulight.tasks.speech_recognition.streaming import StreamingRecognizer
+from srulight.tasks.speech_recognition.task import SpeechRecognition
+from srulight.tasks.speech_recognition.transcript import Spoken, Transcript
 
 __all__ = [
     "AN4",
     "FSDD",
     "BeamSearch",
     "Convolutions",
+    "DecoderSettings",
+    "FeatureSettings",
     "Greedy",
     "LibriSpeech",
     "Manifest",
     "SpecAugment",
+    "SpecAugmentSettings",
     "SpeechCorpus",
     "SpeechRecognition",
     "SpeechRecognitionData",
     "Spoken",
     "Stacking",
+    "StreamingRecognizer",
     "SyntheticDTMF",
     "Transcript",
     "YesNo",

@@ -1,74 +1,64 @@
 """Utterances and their transcripts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from torch.nn.utils.rnn import pad_sequence
 
-from srulight.data.base import Split, TaskData
+from srulight.data.base import BatchDataset, Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.data.samplers import LengthBatchSampler
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
-from srulight.tasks.speech_recognition.dataset import SpeechDataset
 from srulight.tasks.speech_recognition.frame_store import (
     CachedFeatures,
     ComputedFeatures,
     Frames,
     statistics,
 )
-from srulight.tasks.speech_recognition.frontend.audio import Channels
-from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
-from srulight.tasks.speech_recognition.frontend.frontend import Frontend, Normalization
-from srulight.tasks.speech_recognition.recordings import Recording, listen
+from srulight.tasks.speech_recognition.frontend.frontend import FeatureSettings, Frontend
+from srulight.tasks.speech_recognition.recordings import Recording, inspect_recordings
+from srulight.tasks.speech_recognition.transcript import SPECIALS, single_spaced
 from srulight.tasks.speech_recognition.validation import (
     PreparedUtterance,
     UtteranceValidator,
     steps_needed,
 )
-from srulight.text.spelling import Characters, Pieces, Speller, Unit, Words, get_speller, normalize
+from srulight.text.tokenizers import Characters, Tokenizer, from_settings
 
 
 class SpeechRecognitionData(TaskData):
     """Utterances and their transcripts, in batches of similar length.
 
-    Its metadata: ``frontend`` and ``speller`` (their settings), ``num_mels`` (features of a frame,
-    F), ``frame_seconds`` (from one frame to the next) and ``lowercase``.
+    Its metadata: ``frontend`` and ``tokenizer`` (their settings), ``num_mels`` (features of a
+    frame, F) and ``frame_seconds`` (from one frame to the next).
 
-    All recordings are listened to before training, once (what is found is kept in SRULIGHT_CACHE,
-    or ~/.cache/srulight): a file that is missing or truncated is found then, and not at night.
+    All recordings are decoded once before training (what is found is kept in SRULIGHT_CACHE, or
+    ~/.cache/srulight): a file that is missing or truncated is found then, and not at night.
 
     Args:
-        corpus: Where the recordings lie; ``SyntheticDTMF``, telephone keys, which needs no
-            files, if None.
+        corpus: Where the recordings are; ``SyntheticDTMF``, telephone keys, which needs no files,
+            if None.
         root: Folder of the corpus's files.
         download: Download the files that are missing, if the corpus knows where they are.
-        sample_rate: Samples per second (Hz) that all recordings are brought to; that of the first
-            training recording if None.
-        num_mels: Bands of the filter bank, features of a frame.
-        frame_length: Milliseconds that a frame sees.
-        frame_shift: Milliseconds from one frame to the next, of frames in files (.npy) too.
-        normalization: How bands are brought to mean 0 and variance 1: "global", over the training
-            data; "utterance", over each utterance, which cannot be streamed; or "none".
-        channels: Of a recording with several channels: "refuse" it, or take their mean ("mix").
-        speeds: How many times as fast training utterances are played: an epoch has each of them
-            once at each speed; [1.0] if None.
-        unit: What a token of a transcript is: char, word or subword.
-        alphabet: Characters that transcripts may have; those of the training transcripts if None.
-        subwords: Subwords to make.
-        subword_model: How they are found: "unigram" or "bpe".
-        lowercase: Turn transcripts into lower case.
+        features: What frames are made of recordings.
+        tokenizer: What a token of a transcript is: ``Characters``, ``Words`` (with split=space) or
+            ``SentencePiece``, made from the training transcripts; characters in lower case if None.
+        speeds: How many times as fast training utterances are played, 0.1 to 10: an epoch has each
+            utterance once at each speed; [1.0] if None.
         on_error: What to do with utterances that cannot be used (a file that is missing or
             truncated, an empty transcript, a character outside the alphabet, too many tokens for
             the frames): "refuse" to begin, or "skip" them and say how many they are.
-        batch_frames: Training frames per step and process, about.
-        eval_batch_frames: Validation and test frames per step and process, about.
-        cache: Whether frames are made once and kept in a file, in place of anew in every epoch.
+        batch_frames: Training frames per step and process, about; at least 1.
+        eval_batch_frames: Validation and test frames per step and process, about; at least 1.
+        cache: Compute frames once and keep them in a file, instead of anew in every epoch.
         num_workers: Processes that prepare batches; 0 prepares them in the main one.
         seed: Number that decides the order of the batches.
     """
@@ -78,18 +68,9 @@ class SpeechRecognitionData(TaskData):
         corpus: SpeechCorpus | None = None,
         root: str = ".",
         download: bool = False,
-        sample_rate: int | None = None,
-        num_mels: int = 40,
-        frame_length: float = 25.0,
-        frame_shift: float = 10.0,
-        normalization: Normalization = "global",
-        channels: Channels = "refuse",
+        features: FeatureSettings = FeatureSettings(),
+        tokenizer: Tokenizer | None = None,
         speeds: list[float] | None = None,
-        unit: Unit = "char",
-        alphabet: str | None = None,
-        subwords: int = 500,
-        subword_model: Literal["unigram", "bpe"] = "unigram",
-        lowercase: bool = True,
         on_error: Literal["refuse", "skip"] = "refuse",
         batch_frames: int = 8000,
         eval_batch_frames: int = 16000,
@@ -98,42 +79,28 @@ class SpeechRecognitionData(TaskData):
         seed: int = 1,
     ) -> None:
         super().__init__(corpus or SyntheticDTMF(), root, download, num_workers, seed)
-        check_range(
-            1, batch_frames=batch_frames, eval_batch_frames=eval_batch_frames, subwords=subwords,
-            sample_rate=sample_rate, num_mels=num_mels,
-        )  # fmt: skip
-        check_range(0, frame_length=frame_length, frame_shift=frame_shift)
+        check_range(1, batch_frames=batch_frames, eval_batch_frames=eval_batch_frames)
         self.speeds = speeds or [1.0]
-        if not all(0.1 <= speed <= 10 for speed in self.speeds):
-            raise InputError(f"speeds must be from 0.1 to 10, got {self.speeds}")
-        self.sample_rate = sample_rate
-        self.num_mels = num_mels
-        self.frame_length = frame_length
-        self.frame_shift = frame_shift
-        self.normalization: Normalization = normalization
-        self.channels: Channels = channels
-        self.unit: Unit = unit
-        self.alphabet = alphabet
-        self.subwords = subwords
-        self.subword_model: Literal["unigram", "bpe"] = subword_model
-        self.lowercase = lowercase
+        for speed in self.speeds:
+            check_range(0.1, 10, speeds=speed)
+        self.features = features
+        self.tokenizer = tokenizer or Characters(lowercase=True)
         self.on_error = on_error
         self.batch_frames = batch_frames
         self.eval_batch_frames = eval_batch_frames
         self.cache = cache
         self._splits: dict[str, list[PreparedUtterance]] = {}
-        self._fewest = 1
+        self._min_frames = 1
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         super().load_metadata(metadata)
-        self.lowercase = metadata["lowercase"]
-        self.channels = metadata["frontend"]["channels"]
+        self.features = replace(self.features, channels=metadata["frontend"]["channels"])
 
     def prepare(self) -> None:
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Listens to the corpus, once whatever the stages.
+        """Reads the corpus, once whatever the stages.
 
         Args:
             stage: Not used.
@@ -142,29 +109,28 @@ class SpeechRecognitionData(TaskData):
             return
         splits = self.corpus.read(self.root)._asdict()
         files = (path for split in splits.values() for u in split for path in u.audio)
-        recordings = listen(files, self.channels)
+        recordings = inspect_recordings(files, self.features.channels)
         first = next((u for u in splits["train"] if not recordings[u.audio[0]].fault), None)
         frontend, num_mels = self._frontend(None if first is None else first.audio[0], recordings)
-        speller = self._speller([u.text for u in splits["train"]])
-        check = UtteranceValidator(recordings, frontend, num_mels, speller, self.lowercase)
-        ready = {
+        tokenizer = self._tokenizer([u.text for u in splits["train"]])
+        validate = UtteranceValidator(recordings, frontend, num_mels, tokenizer)
+        prepared = {
             name: self._without_faults(
-                name, [check(u, s) for s in self._speeds(name) for u in split]
+                name, [validate(u, s) for s in self._speeds(name) for u in split]
             )
             for name, split in splits.items()
         }
         if not self._metadata:
-            if frontend.normalization == "global" and ready["train"]:
-                sounds = [r.sound for r in ready["train"]]
+            if frontend.normalization == "global" and prepared["train"]:
+                sounds = [u.sound for u in prepared["train"]]
                 frontend = frontend.with_statistics(*statistics(sounds, frontend))
             self._metadata = {
                 "frontend": frontend.settings,
-                "speller": speller.settings,
+                "tokenizer": tokenizer.settings,
                 "num_mels": num_mels,
-                "frame_seconds": self.frame_shift / 1000,
-                "lowercase": self.lowercase,
+                "frame_seconds": self.features.frame_shift / 1000,
             }
-        self._splits = ready
+        self._splits = prepared
 
     def _speeds(self, name: str) -> list[float]:
         return self.speeds if name == "train" else [1.0]
@@ -172,26 +138,20 @@ class SpeechRecognitionData(TaskData):
     def _frontend(
         self, first: Path | None, recordings: dict[Path, Recording]
     ) -> tuple[Frontend, int]:
-        """Makes what frames come from, as the first recording asks for, and tells their size."""
+        """Makes the frontend that fits the first recording, and counts the features of a frame."""
         if self._metadata:
             return Frontend.from_settings(self._metadata["frontend"]), self._metadata["num_mels"]
         rate = 16000 if first is None else recordings[first].sample_rate
-        if first is not None and first.suffix == ".npy":
-            return Frontend(None, self.channels, self.normalization), rate
-        bank = FilterBank(
-            self.sample_rate or rate, self.num_mels, self.frame_length, self.frame_shift
-        )
-        return Frontend(bank, self.channels, self.normalization), self.num_mels
+        has_frames = first is not None and first.suffix == ".npy"
+        features = self.features
+        bank = None if has_frames else features.filter_bank(rate)
+        frontend = Frontend(bank, features.channels, features.normalization)
+        return frontend, rate if bank is None else features.num_mels
 
-    def _speller(self, transcripts: list[str]) -> Speller:
+    def _tokenizer(self, transcripts: list[str]) -> Tokenizer:
         if self._metadata:
-            return get_speller(self._metadata["speller"])
-        texts = [normalize(text, self.lowercase) for text in transcripts]
-        if self.unit == "subword":
-            return Pieces.train(texts, self.subwords, self.subword_model)
-        if self.unit == "word":
-            return Words(word for text in texts for word in text.split())
-        return Characters("".join(texts) if self.alphabet is None else self.alphabet)
+            return from_settings(self._metadata["tokenizer"], SPECIALS)
+        return self.tokenizer.fit(map(single_spaced, transcripts), SPECIALS)
 
     def require_steps(self, steps: Callable[[int], int]) -> None:
         """Finds utterances with more tokens than a network has steps; its task asks for it.
@@ -202,23 +162,23 @@ class SpeechRecognitionData(TaskData):
         Raises:
             InputError: If there is one, and ``on_error`` is "refuse".
         """
-        self._fewest = next(frames for frames in count(1) if steps(frames) > 0)
+        self._min_frames = next(frames for frames in count(1) if steps(frames) > 0)
         for name, split in self._splits.items():
             checked = []
-            for r in split:
-                has, needs = steps(r.frames), steps_needed(r.targets)
+            for u in split:
+                has, needs = steps(u.frames), steps_needed(u.targets)
                 fault = f"its {needs} tokens, blanks between equal ones counted, need as many "
-                fault += f"steps, and its {r.frames} frames give {has}: use shorter frame shifts, "
+                fault += f"steps, and its {u.frames} frames give {has}: use shorter frame shifts, "
                 fault += "less subsampling or longer tokens"
-                checked.append(r._replace(fault=fault) if has < needs else r)
+                checked.append(u._replace(fault=fault) if has < needs else u)
             left = self._splits[name] = self._without_faults(name, checked)
             if left:
-                frames = sum(r.frames for r in left)
+                frames = sum(u.frames for u in left)
                 rank_zero_info(f"{name}: {len(left):,} utterances, {frames:,} frames")
 
     def _without_faults(self, name: str, split: list[PreparedUtterance]) -> list[PreparedUtterance]:
         """Leaves out what cannot be used, and says how many; or refuses it."""
-        faults = [f"{r.where}: {r.fault}" for r in split if r.fault]
+        faults = [f"{u.where}: {u.fault}" for u in split if u.fault]
         if not faults:
             return split
         if self.on_error == "refuse":
@@ -229,20 +189,60 @@ class SpeechRecognitionData(TaskData):
         rank_zero_info(
             f"{name}: {len(faults)} of {len(split)} utterances are skipped, such as {faults[0]}"
         )
-        return [r for r in split if not r.fault]
+        return [u for u in split if not u.fault]
 
     def loader(self, split: Split) -> ResumableLoader[SpeechBatch]:
-        ready = self._splits[split]
-        if not ready:
+        utterances = self._splits[split]
+        if not utterances:
             raise InputError(f"the corpus has no {split} utterances that can be used")
-        lengths = torch.tensor([r.frames for r in ready])
         frontend = Frontend.from_settings(self.metadata["frontend"])
         num_mels: int = self.metadata["num_mels"]
-        sounds = [r.sound for r in ready]
+        sounds = [u.sound for u in utterances]
         frames: Frames = ComputedFeatures(sounds, frontend)
         if self.cache and frontend.filter_bank is not None:
+            lengths = torch.tensor([u.frames for u in utterances])
             frames = CachedFeatures(sounds, frontend, lengths, num_mels, split)
-        targets = [r.targets for r in ready]
-        dataset = SpeechDataset(frames, frontend, targets, lengths, num_mels, self._fewest)
+        silence = torch.zeros(self._min_frames, num_mels)
+        dataset = SpeechDataset(utterances, frames, frontend, silence)
         size = self.batch_frames if split == "train" else self.eval_batch_frames
         return self.sharded(dataset, LengthBatchSampler, size, split)
+
+
+class SpeechDataset(BatchDataset[SpeechBatch]):
+    """Utterances, a batch at a time.
+
+    Args:
+        utterances: The utterances, without faults.
+        frames: Their frames, not standardized.
+        frontend: Standardizes the frames.
+        silence: Frames that stand in for an utterance where a batch has none, (T, F) float32.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[PreparedUtterance],
+        frames: Frames,
+        frontend: Frontend,
+        silence: torch.Tensor,
+    ) -> None:
+        self._frames = frames
+        self._frontend = frontend
+        self._targets = [torch.tensor(u.targets) for u in utterances]
+        self.lengths = torch.tensor([u.frames for u in utterances])
+        self._silence = silence
+
+    def __getitems__(self, indices: list[int]) -> list[SpeechBatch]:
+        features = [self._frontend.standardize(self._frames.get(i)) for i in indices]
+        targets = [self._targets[i] for i in indices]
+        size = sum(map(len, features))
+        if not indices:  # what has no transcript counts neither in losses nor in metrics
+            features, targets = [self._silence], [torch.zeros(0, dtype=torch.long)]
+        return [
+            SpeechBatch(
+                pad_sequence(features, batch_first=True),
+                torch.tensor([len(f) for f in features]),
+                pad_sequence(targets, batch_first=True),
+                torch.tensor([len(t) for t in targets]),
+                size,
+            )
+        ]

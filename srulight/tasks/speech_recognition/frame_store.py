@@ -1,4 +1,4 @@
-"""Frames of utterances: made when they are asked for, or once, in a file that is mapped."""
+"""Frames of utterances: computed on demand, or once and kept in a memory-mapped file."""
 
 import hashlib
 import json
@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from srulight.runtime.cache import cached
 from srulight.runtime.errors import InputError
+from srulight.runtime.progress import progress
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 
 _VERSION = 1  # Of the files below; raised when what they hold changes.
 _FRAMES = "frames.bin"
 _SAMPLE = 500  # Utterances that mean and variance are taken of.
+_FEW = 200  # Utterances that are read so fast that no progress bar is needed.
 
 
 class Sound(NamedTuple):
     """An utterance as it is played.
 
     Attributes:
-        audio: Files, heard one after the other.
+        audio: Files, one after the other.
         pause: Silence between two files, in seconds.
         speed: How many times as fast it is played.
         content: Checksums of the files.
@@ -39,19 +39,19 @@ class Sound(NamedTuple):
 
 
 class Frames(ABC):
-    """Frames of utterances, not standardised."""
+    """Frames of utterances, not standardized."""
 
     @abstractmethod
     def get(self, index: int) -> Tensor:
-        """Gives those of an utterance, (T, F) float32."""
+        """Gives the frames of an utterance, (T, F) float32."""
 
 
 class ComputedFeatures(Frames):
-    """Made each time.
+    """Frames that are computed each time.
 
     Args:
         sounds: The utterances.
-        frontend: What makes the frames.
+        frontend: Makes the frames.
     """
 
     def __init__(self, sounds: Sequence[Sound], frontend: Frontend) -> None:
@@ -64,11 +64,11 @@ class ComputedFeatures(Frames):
 
 
 class CachedFeatures(Frames):
-    """Made once, one utterance behind the other in a file that is mapped into memory.
+    """Frames that are computed once, and kept in a file that is mapped into memory.
 
     Args:
         sounds: The utterances.
-        frontend: What makes the frames.
+        frontend: Makes the frames.
         lengths: Frames of each utterance, (N,) int64.
         num_mels: Features of a frame, F.
         name: What the progress bar calls them.
@@ -91,8 +91,9 @@ class CachedFeatures(Frames):
 
 
 def _write(frames: ComputedFeatures, lengths: Sequence[int], name: str, folder: Path) -> None:
+    text = f"computing the frames of {name}"
     with (folder / _FRAMES).open("wb") as file:
-        for index, length in enumerate(_shown(lengths, f"making the frames of {name}")):
+        for index, length in enumerate(progress(lengths, text, len(lengths), _FEW)):
             made = frames.get(index)
             if len(made) != length:
                 raise InputError(f"a recording of {name} changed while its frames were made")
@@ -100,11 +101,11 @@ def _write(frames: ComputedFeatures, lengths: Sequence[int], name: str, folder: 
 
 
 def statistics(sounds: Sequence[Sound], frontend: Frontend) -> tuple[Tensor, Tensor]:
-    """Measures the mean and the standard deviation of each band, (F,) both, once.
+    """Measures the mean and the standard deviation of each feature, (F,) both, once.
 
     Args:
         sounds: The training utterances; some hundreds of them, evenly spread, are measured.
-        frontend: What makes the frames.
+        frontend: Makes the frames.
     """
     chosen = [sounds[i * len(sounds) // _SAMPLE] for i in range(_SAMPLE)]
     chosen = chosen if len(sounds) > _SAMPLE else list(sounds)
@@ -122,7 +123,7 @@ def statistics(sounds: Sequence[Sound], frontend: Frontend) -> tuple[Tensor, Ten
 
 def _measure(frames: ComputedFeatures, size: int) -> tuple[Tensor, Tensor]:
     total, squares, count = torch.zeros(()), torch.zeros(()), 0
-    for index in _shown(range(size), "measuring the bands"):
+    for index in progress(range(size), "measuring the features", size, _FEW):
         made = frames.get(index).double()
         total = total + made.sum(0)
         squares = squares + made.square().sum(0)
@@ -131,13 +132,8 @@ def _measure(frames: ComputedFeatures, size: int) -> tuple[Tensor, Tensor]:
     return mean, (squares / count - mean.square()).clamp_min(1e-10).sqrt()
 
 
-def _shown(items: Sequence[int], text: str) -> "Sequence[int]":
-    console = Console(stderr=True)
-    return track(items, text, console=console, transient=True, disable=len(items) < 200)  # type: ignore[return-value]
-
-
 def _key(sounds: Sequence[Sound], frontend: Frontend) -> str:
-    """Names what is made by all that goes into it."""
+    """Identifies frames by everything that they depend on."""
     bank = frontend.settings["filter_bank"]
     played = [(sound.content, sound.pause, sound.speed) for sound in sounds]
     recipe = json.dumps([_VERSION, bank, frontend.channels, played])

@@ -1,4 +1,4 @@
-"""Listening to all recordings of a corpus before training, once."""
+"""What the recordings of a corpus hold, found once before training."""
 
 import hashlib
 import json
@@ -7,24 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import track
-
 from srulight.runtime.cache import cached
 from srulight.runtime.errors import InputError
+from srulight.runtime.progress import progress
 from srulight.tasks.speech_recognition.frontend.audio import Channels, inspect
 from srulight.tasks.speech_recognition.frontend.frontend import read_frames
 
 _VERSION = 2  # Of the file; raised when what it holds changes.
-_SMALL = 200  # Recordings that are heard before anyone asks how far it is.
+_FEW = 200  # Recordings that are read so fast that no progress bar is needed.
 
 
 class Recording(NamedTuple):
     """What is known of a file of sound, or of frames (.npy).
 
     Attributes:
-        samples: How many; frames, of a file of frames.
-        sample_rate: Samples per second; bands, of a file of frames.
+        samples: Number of samples; of frames, in a file of frames.
+        sample_rate: Samples per second; features of a frame, in a file of frames.
         sha256: Checksum of the file.
         fault: Why it cannot be used; empty if it can.
     """
@@ -35,8 +33,8 @@ class Recording(NamedTuple):
     fault: str = ""
 
 
-def listen(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
-    """Listens to files, unless they have not changed since this was done before.
+def inspect_recordings(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
+    """Decodes all files, unless they have not changed since this was done before.
 
     Args:
         paths: The files.
@@ -47,7 +45,7 @@ def listen(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
     key = hashlib.sha256(json.dumps([_VERSION, channels, states]).encode()).hexdigest()[:24]
 
     def make(folder: Path) -> None:
-        found = json.dumps(_hear(files, channels))
+        found = json.dumps(_inspect_all(files, channels))
         (folder / "recordings.json").write_text(found, encoding="utf-8")
 
     path = cached("recordings", key, make) / "recordings.json"
@@ -55,20 +53,11 @@ def listen(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
     return {path: Recording(*row) for path, row in zip(files, rows, strict=True)}
 
 
-def _hear(files: list[Path], channels: Channels) -> list[Recording]:
-    # libsndfile and the checksum leave other threads run.
+def _inspect_all(files: list[Path], channels: Channels) -> list[Recording]:
+    # libsndfile and the checksum release Python's lock.
     with ThreadPoolExecutor() as threads:
-        found = threads.map(lambda path: _listen(path, channels), files)
-        return list(
-            track(
-                found,
-                "listening to the recordings",
-                total=len(files),
-                console=Console(stderr=True),
-                transient=True,
-                disable=len(files) < _SMALL,
-            )
-        )
+        found = threads.map(lambda path: _inspect(path, channels), files)
+        return list(progress(found, "reading the recordings", len(files), _FEW))
 
 
 def _state(path: Path) -> tuple[str, int, int]:
@@ -80,7 +69,7 @@ def _state(path: Path) -> tuple[str, int, int]:
     return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
-def _listen(path: Path, channels: Channels) -> Recording:
+def _inspect(path: Path, channels: Channels) -> Recording:
     try:
         if path.suffix == ".npy":
             frames, num_mels = read_frames(path).shape

@@ -1,9 +1,9 @@
-"""From speech to text."""
+"""Speech recognition by connectionist temporal classification."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -32,40 +32,18 @@ from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment, S
 from srulight.tasks.speech_recognition.layers.subsampling import Convolutions, SubsamplingFactory
 from srulight.tasks.speech_recognition.predict import SpeechPredictor
 from srulight.tasks.speech_recognition.streaming import StreamingRecognizer
-from srulight.text.spelling import get_speller
-
-
-class Spoken(NamedTuple):
-    """A token, and when it is said.
-
-    Attributes:
-        text: Its characters; a space begins a word.
-        start: When it begins, in seconds.
-        end: When it ends, in seconds.
-    """
-
-    text: str
-    start: float
-    end: float
-
-
-class Transcript(NamedTuple):
-    """What is said in a recording.
-
-    Attributes:
-        text: The words.
-        seconds: How long the recording takes.
-        tokens: What the text is made of.
-    """
-
-    text: str
-    seconds: float
-    tokens: list[Spoken]
+from srulight.tasks.speech_recognition.transcript import (
+    SPECIALS,
+    Spoken,
+    Transcript,
+    single_spaced,
+)
+from srulight.text.tokenizers import SETTINGS, from_settings
 
 
 @runtime_checkable
 class ChecksSteps(Protocol):
-    """A data module that looks for utterances with more tokens than a network has steps."""
+    """A data module that finds utterances with more tokens than a network has steps."""
 
     def require_steps(self, steps: Callable[[int], int]) -> None:
         """Refuses them, or leaves them out.
@@ -76,10 +54,10 @@ class ChecksSteps(Protocol):
 
 
 class SpeechRecognition(Task):
-    """Subsamples the frames, encodes them, and says of each step which token is heard, or none.
+    """Subsamples the frames, encodes them, and scores at each step the tokens, and none.
 
-    Connectionist temporal classification: Graves et al. (2006), ICML. The loss is counted in nats
-    a token.
+    Connectionist temporal classification: Graves et al. (2006), ICML. The loss is in nats per
+    token.
 
     Args:
         subsampling: Builds what makes fewer steps of many frames, for the features of a frame:
@@ -106,8 +84,7 @@ class SpeechRecognition(Task):
             "filter_bank": (dict, type(None)), "channels": str, "normalization": str,
             "mean": [(int, float)], "std": [(int, float)],
         },
-        "speller": {"unit": str, "tokens?": [str], "model?": str},
-        "num_mels": int, "frame_seconds": (int, float), "lowercase": bool,
+        "tokenizer": SETTINGS, "num_mels": int, "frame_seconds": (int, float),
     }  # fmt: skip
 
     def __init__(
@@ -140,18 +117,18 @@ class SpeechRecognition(Task):
             **changes: Fields of ``DecoderSettings`` to change; the others stay as they are.
 
         Raises:
-            InputError: If a number is out of range, or nothing would heed the language model.
+            InputError: If a number is out of range, or a setting needs a larger beam.
         """
         self.decoder = replace(self.decoder, **changes)
         self._ngram = None
 
     def build_network(self, metadata: dict[str, Any]) -> None:
         self.frontend = Frontend.from_settings(metadata["frontend"])
-        self.speller = get_speller(metadata["speller"])
-        self.augment = SpecAugment(**asdict(self.augmentation))
+        self.tokenizer = from_settings(metadata["tokenizer"], SPECIALS)
+        self.augment = SpecAugment(self.augmentation)
         self.subsampling = self.subsampling_factory(metadata["num_mels"])
         self.encoder = build_encoder(self.encoder_factory, self.subsampling.output_size)
-        self.head = nn.Linear(self.encoder.output_size, len(self.speller.tokens))
+        self.head = nn.Linear(self.encoder.output_size, len(self.tokenizer.tokens))
         self.step_seconds: float = self.subsampling.shift * metadata["frame_seconds"]
 
     def check(self, data: LightningDataModule) -> None:
@@ -183,7 +160,7 @@ class SpeechRecognition(Task):
         losses = F.ctc_loss(
             scores.transpose(0, 1), batch.targets, steps, batch.target_lengths, reduction="none"
         )
-        # What has no transcript fills up the batch of a process that has no utterance.
+        # An utterance without a transcript stands in for none in the batch of a process.
         return losses * (batch.target_lengths > 0), scores, steps
 
     def loss(self, batch: SpeechBatch) -> tuple[Tensor, Tensor]:
@@ -206,7 +183,7 @@ class SpeechRecognition(Task):
             self._ngram = NGram.read(settings.path)
         return BeamSearch(
             settings.beam_size,
-            spell=self.speller.spell,
+            text_of=self.tokenizer.text_of,
             ngram=self._ngram,
             lm_weight=settings.language_weight,
             word_bonus=settings.word_bonus,
@@ -215,20 +192,20 @@ class SpeechRecognition(Task):
     def measure(self, batch: SpeechBatch, metrics: MetricCollection, stage: Stage) -> None:
         losses, scores, steps = self._losses(batch)
         metrics["loss"].update(losses.double().sum(), batch.target_lengths.sum())
-        heard, said = [], []
+        hypotheses, references = [], []
         targets = zip(batch.targets.tolist(), batch.target_lengths.tolist(), strict=True)
         decoded = _decode(scores, steps, Greedy if stage == "val" else self.new_decoder)
         for found, (tokens, count) in zip(decoded, targets, strict=True):
             if count:
-                heard.append(self.speller.decode(token.index for token in found))
-                said.append(self.speller.decode(tokens[:count]))
-        if said:
-            metrics["wer"].update(heard, said)
-            metrics["cer"].update(heard, said)
+                hypotheses.append(self.text(token.index for token in found))
+                references.append(self.text(tokens[:count]))
+        if references:
+            metrics["wer"].update(hypotheses, references)
+            metrics["cer"].update(hypotheses, references)
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[str], batch_size: int = 16) -> list[Transcript]:
-        """Writes down what is said in recordings.
+        """Transcribes recordings.
 
         Args:
             inputs: Files of sound; of frames (.npy), if the task was trained with such. A file
@@ -236,7 +213,7 @@ class SpeechRecognition(Task):
             batch_size: Recordings at a time.
 
         Returns:
-            A transcript of each, in order.
+            A transcript of each, in order; without tokens if it is too short for a step.
 
         Raises:
             InputError: If a file is not what it should be, or ``batch_size`` is below 1.
@@ -244,15 +221,14 @@ class SpeechRecognition(Task):
         metadata = self.begin_predicting(batch_size)
         inputs = [inputs] if isinstance(inputs, str | Path) else inputs
         frames = [self.frontend.standardize(self.frontend.frames([Path(path)])) for path in inputs]
-        # What is too short says nothing.
-        heard = [f for f in frames if self.subsampling.steps(len(f)) > 0]
-        said = iter(by_length(heard, len, batch_size, self._recognize))
-        found = [next(said) if self.subsampling.steps(len(f)) > 0 else [] for f in frames]
+        usable = [f for f in frames if self.subsampling.steps(len(f)) > 0]
+        recognized = iter(by_length(usable, len, batch_size, self._recognize))
+        found = [next(recognized) if self.subsampling.steps(len(f)) > 0 else [] for f in frames]
         return [
             Transcript(
-                self.speller.decode(token.index for token in tokens),
+                self.text(token.index for token in tokens),
                 len(f) * metadata["frame_seconds"],
-                self.when(tokens),
+                self.timestamps(tokens),
             )
             for f, tokens in zip(frames, found, strict=True)
         ]
@@ -263,25 +239,29 @@ class SpeechRecognition(Task):
         logits, steps = self(features.to(self.head.weight), lengths.to(self.device))
         return _decode(logits.float().log_softmax(-1), steps, self.new_decoder)
 
-    def when(self, tokens: Sequence[Token]) -> list[Spoken]:
-        """Tells when tokens, counted in steps, are said."""
-        second = self.step_seconds
+    def text(self, tokens: Iterable[int]) -> str:
+        """Gives the text of token ids, with single spaces between its words."""
+        return single_spaced(self.tokenizer.decode(tokens))
+
+    def timestamps(self, tokens: Sequence[Token]) -> list[Spoken]:
+        """Gives the texts of tokens, and their times in seconds."""
+        seconds = self.step_seconds
         return [
-            Spoken(self.speller.spell(index), round(start * second, 3), round(end * second, 3))
-            for index, start, end in tokens
+            Spoken(self.tokenizer.text_of(i), round(start * seconds, 3), round(end * seconds, 3))
+            for i, start, end in tokens
         ]
 
     def listen(self) -> StreamingRecognizer:
-        """Begins to write down what is said while it is heard.
+        """Begins to transcribe one recording while it comes in.
 
         Raises:
-            InputError: If the task must hear a recording to its end.
+            InputError: If the task needs a recording to its end.
         """
         self.check_trained()
         if not isinstance(self.encoder, Recurrent) or self.encoder.bidirectional:
             raise InputError(
                 f"this {type(self.encoder).__name__} reads a recording from both ends, or as a "
-                "whole; what listens along needs a recurrent encoder with bidirectional=false"
+                "whole; streaming needs a recurrent encoder with bidirectional=false"
             )
         self.eval()
         return StreamingRecognizer(

@@ -1,4 +1,4 @@
-"""What is wrong with an utterance, told before training."""
+"""Checks of utterances before training."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,19 +9,20 @@ from srulight.tasks.speech_recognition.corpora.base import Utterance
 from srulight.tasks.speech_recognition.frame_store import Sound
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.recordings import Recording
-from srulight.text.spelling import Speller, normalize
+from srulight.tasks.speech_recognition.transcript import single_spaced
+from srulight.text.tokenizers import Tokenizer
 
-_SLACK = 0.1  # Seconds by which a duration that was written down may be wrong.
+_SLACK = 0.1  # Seconds by which a stated duration may be wrong.
 
 
 class PreparedUtterance(NamedTuple):
-    """An utterance as it is trained with, or why it cannot be.
+    """An utterance as it is trained with, or why it cannot be used.
 
     Attributes:
         where: What an error calls it.
         fault: Why it cannot be used; empty if it can, and only then is the rest of use.
         sound: How it is played.
-        frames: How many it has.
+        frames: Number of its frames.
         targets: Tokens of its transcript.
     """
 
@@ -33,14 +34,13 @@ class PreparedUtterance(NamedTuple):
 
 
 class UtteranceValidator:
-    """Makes utterances ready, and finds what is wrong with them.
+    """Prepares utterances, and finds what is wrong with them.
 
     Args:
         recordings: What is known of their files.
-        frontend: What makes frames of them.
+        frontend: Makes frames of them.
         num_mels: Features of a frame.
-        speller: What makes tokens of their transcripts.
-        lowercase: Whether transcripts are turned into lower case.
+        tokenizer: Makes tokens of their transcripts.
     """
 
     def __init__(
@@ -48,32 +48,30 @@ class UtteranceValidator:
         recordings: dict[Path, Recording],
         frontend: Frontend,
         num_mels: int,
-        speller: Speller,
-        lowercase: bool,
+        tokenizer: Tokenizer,
     ) -> None:
         self._recordings = recordings
         self._frontend = frontend
-        self._bands = num_mels
-        self._speller = speller
-        self._lowercase = lowercase
+        self._num_mels = num_mels
+        self._tokenizer = tokenizer
 
     def __call__(self, utterance: Utterance, speed: float = 1.0) -> PreparedUtterance:
         """Checks an utterance that is played so many times as fast."""
-        heard = [self._recordings[path] for path in utterance.audio]
-        content = tuple(recording.sha256 for recording in heard)
+        recordings = [self._recordings[path] for path in utterance.audio]
+        content = tuple(recording.sha256 for recording in recordings)
         sound = Sound(utterance.audio, utterance.pause, speed, content)
         try:
-            frames = self._frames(utterance, heard, speed)
-            text = normalize(utterance.text, self._lowercase)
+            frames = self._frames(utterance, recordings, speed)
+            text = single_spaced(utterance.text)
             if not text:
                 raise InputError("the transcript is empty")
-            targets = tuple(self._speller.encode(text))
+            targets = tuple(self._tokenizer.encode(text))
         except InputError as error:
             return PreparedUtterance(utterance.where, str(error), sound)
         return PreparedUtterance(utterance.where, "", sound, frames, targets)
 
-    def _frames(self, utterance: Utterance, heard: list[Recording], speed: float) -> int:
-        fault = next((recording.fault for recording in heard if recording.fault), "")
+    def _frames(self, utterance: Utterance, recordings: list[Recording], speed: float) -> int:
+        fault = next((recording.fault for recording in recordings if recording.fault), "")
         if fault:
             raise InputError(fault)
         has_frames = utterance.audio[0].suffix == ".npy"
@@ -85,20 +83,20 @@ class UtteranceValidator:
                 f"{kinds[not has_frames]}"
             )
         if bank is None:
-            if heard[0].sample_rate != self._bands:
+            if recordings[0].sample_rate != self._num_mels:
                 raise InputError(
-                    f"{utterance.audio[0]} has {heard[0].sample_rate} features a frame, and the "
-                    f"first file has {self._bands}"
+                    f"{utterance.audio[0]} has {recordings[0].sample_rate} features a frame, and "
+                    f"the first file has {self._num_mels}"
                 )
-            return heard[0].samples
-        seconds = sum(r.samples / r.sample_rate for r in heard)
-        said = utterance.seconds
-        if said is not None and abs(said - seconds) > _SLACK + said / 100:
+            return recordings[0].samples
+        seconds = sum(r.samples / r.sample_rate for r in recordings)
+        stated = utterance.seconds
+        if stated is not None and abs(stated - seconds) > _SLACK + stated / 100:
             raise InputError(
                 f"{utterance.audio[0].name} lasts {seconds:.2f} s, and its duration is said to be "
-                f"{said:.2f} s: it is truncated, or another file"
+                f"{stated:.2f} s: it is truncated, or another file"
             )
-        sizes = [(r.samples, r.sample_rate) for r in heard]
+        sizes = [(r.samples, r.sample_rate) for r in recordings]
         frames = self._frontend.num_frames(sizes, utterance.pause, speed)
         if frames == 0:
             raise InputError(

@@ -23,7 +23,15 @@ from srulight.tasks.speech_recognition.data import SpeechRecognitionData
 from srulight.tasks.speech_recognition.frontend import audio
 from srulight.tasks.speech_recognition.frontend.audio import AudioInfo, Channels
 from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
-from srulight.tasks.speech_recognition.frontend.frontend import read_frames
+from srulight.tasks.speech_recognition.frontend.frontend import FeatureSettings, read_frames
+from srulight.tasks.speech_recognition.transcript import SPECIALS
+from srulight.text.tokenizers import (
+    Characters,
+    SentencePiece,
+    Tokenizer,
+    Words,
+    from_settings,
+)
 
 RATE = 8000
 
@@ -38,7 +46,10 @@ def noise(seconds: float, seed: int = 0, channels: int = 1) -> np.ndarray[Any, A
     return np.random.default_rng(seed).uniform(-0.5, 0.5, shape)
 
 
-def manifest(folder: Path, **splits: list[dict[str, Any]]) -> SpeechRecognitionData:
+def manifest(
+    folder: Path, *, settings: dict[str, Any] | None = None, **splits: list[dict[str, Any]]
+) -> SpeechRecognitionData:
+    """Makes the data of manifests; ``settings`` are the module's, ``num_mels=8`` among them."""
     for name, rows in splits.items():
         for row in rows:
             path = folder / row["audio"]
@@ -46,9 +57,14 @@ def manifest(folder: Path, **splits: list[dict[str, Any]]) -> SpeechRecognitionD
                 soundfile.write(path, noise(row.pop("length", 0.5)), RATE)
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(text)
+    corpus = Manifest("train.jsonl", val="val.jsonl")
     return SpeechRecognitionData(
-        Manifest("train.jsonl", val="val.jsonl"), root=str(folder), num_mels=8
+        corpus, str(folder), **{"features": FeatureSettings(num_mels=8), **(settings or {})}
     )
+
+
+def features(**options: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"features": FeatureSettings(**{"num_mels": 8, **options})}
 
 
 def rows(*texts: str, **extra: object) -> list[dict[str, Any]]:
@@ -58,8 +74,9 @@ def rows(*texts: str, **extra: object) -> list[dict[str, Any]]:
 def test_a_batch_holds_the_frames_and_the_tokens(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "0.wav", noise(0.5, 1), RATE)
     soundfile.write(tmp_path / "1.wav", noise(0.3, 2), RATE)
-    data = manifest(tmp_path, train=rows("ab", "B a"), val=rows("a"))
-    data.normalization = "none"
+    data = manifest(
+        tmp_path, settings=features(normalization="none"), train=rows("ab", "B a"), val=rows("a")
+    )
     data.setup()
     (batch,) = data.val_dataloader()
     bank = FilterBank(RATE, 8)
@@ -70,7 +87,7 @@ def test_a_batch_holds_the_frames_and_the_tokens(tmp_path: Path) -> None:
     # (samples - window) // shift + 1, with 200 and 80 samples.
     assert batch.lengths[order].tolist() == [28, 48]
     assert batch.size == 76
-    assert data.metadata["speller"]["tokens"] == [" ", "a", "b"]
+    assert data.metadata["tokenizer"]["vocabulary"] == ["<blank>", " ", "a", "b"]
     assert batch.targets[order].tolist() == [[3, 1, 2], [2, 3, 0]]
     assert batch.target_lengths[order].tolist() == [3, 2]
     assert not batch.features[order[0], 28:].any()
@@ -82,16 +99,15 @@ def test_bands_have_mean_0_and_variance_1(tmp_path: Path) -> None:
     real = torch.cat([b.features.flatten(0, 1) for b in data.train_dataloader()])
     torch.testing.assert_close(real.mean(0), torch.zeros(8), atol=1e-4, rtol=0)
     torch.testing.assert_close(real.std(0, correction=0), torch.ones(8), atol=1e-3, rtol=0)
-    data = manifest(tmp_path, train=rows("a", "b", "ab"), val=rows("a"))
-    data.normalization = "utterance"
+    own = features(normalization="utterance")
+    data = manifest(tmp_path, settings=own, train=rows("a", "b", "ab"), val=rows("a"))
     data.setup()
     for batch in data.train_dataloader():
         torch.testing.assert_close(batch.features.mean(1), torch.zeros(3, 8), atol=1e-4, rtol=0)
 
 
 def test_each_speed_makes_utterances_of_its_own(tmp_path: Path) -> None:
-    data = manifest(tmp_path, train=rows("a", "b"), val=rows("a"))
-    data.speeds = [1.0, 0.5]
+    data = manifest(tmp_path, settings={"speeds": [1.0, 0.5]}, train=rows("a", "b"), val=rows("a"))
     data.setup()
     (batch,) = data.train_dataloader()
     assert sorted(batch.lengths.tolist()) == [48, 48, 98, 98]
@@ -147,7 +163,7 @@ def test_what_is_wrong_with_a_recording_is_said_before_training(
     ("row", "says"),
     [
         ({"text": " "}, "the transcript is empty"),
-        ({"text": "ac"}, "character 'c' is not in the alphabet"),
+        ({"text": "ac"}, "character 'c' is not in the vocabulary"),
         ({"text": "a", "duration": 2.0}, "0.wav lasts 0.50 s, and its duration is said to be 2.00"),
     ],
 )
@@ -164,10 +180,33 @@ def test_what_is_wrong_with_a_transcript_is_said_before_training(
 
 
 def test_an_alphabet_can_be_given(tmp_path: Path) -> None:
-    data = manifest(tmp_path, train=rows("a", "b"), val=rows("ab"))
-    data.alphabet = "a"
-    with pytest.raises(InputError, match=r"train.jsonl:2: character 'b' is not in the alphabet"):
+    settings = {"tokenizer": Characters(alphabet="a")}
+    data = manifest(tmp_path, settings=settings, train=rows("a", "b"), val=rows("ab"))
+    with pytest.raises(InputError, match=r"train.jsonl:2: character 'b' is not in the vocabulary"):
         data.setup()
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "vocabulary", "tokens"),
+    [
+        (None, {" ", "a", "b"}, ["a", "b", " ", "a"]),
+        (Characters(), {" ", "A", "a", "b"}, ["a", "b", " ", "a"]),
+        (Words("space", lowercase=True), {"a", "ab", "b"}, ["ab", "a"]),
+        (SentencePiece(6, lowercase=True), {"▁", "a", "b", "▁a", "▁ab"}, ["▁ab", "▁a"]),
+    ],
+)
+def test_what_a_token_is_can_be_chosen(
+    tmp_path: Path, tokenizer: Tokenizer | None, vocabulary: set[str], tokens: list[str]
+) -> None:
+    settings = {"tokenizer": tokenizer}
+    train = rows(" ab  a", "b A ab ab ab")
+    data = manifest(tmp_path, settings=settings, train=train, val=rows("ab a"))
+    data.setup()
+    made = from_settings(data.metadata["tokenizer"], SPECIALS)
+    assert made.tokens[0] == "<blank>"
+    assert {*made.tokens[1:]} == vocabulary
+    (batch,) = data.val_dataloader()
+    assert [[made.tokens[i] for i in targets] for targets in batch.targets] == [tokens]
 
 
 def test_more_tokens_than_steps_are_found_before_training(
@@ -207,8 +246,8 @@ def test_kept_frames_are_those_that_are_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make(cache: bool) -> SpeechRecognitionData:
-        data = manifest(tmp_path, train=rows("a", "b", "ab"), val=rows("a"))
-        data.speeds, data.cache, data.batch_frames = [1.0, 0.9], cache, 60
+        settings = {"speeds": [1.0, 0.9], "cache": cache, "batch_frames": 60}
+        data = manifest(tmp_path, settings=settings, train=rows("a", "b", "ab"), val=rows("a"))
         data.setup()
         return data
 
@@ -226,30 +265,29 @@ def test_kept_frames_are_those_that_are_made_anew(
     assert not all(torch.equal(one, other) for one, other in zip(fresh, changed, strict=True))
 
 
-def test_recordings_are_listened_to_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_are_inspected_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = manifest(tmp_path, train=rows("a", "b"), val=rows("a"))
     data.setup()
-    heard: list[Path] = []
+    inspected: list[Path] = []
 
     def inspect(path: Path, channels: Channels) -> AudioInfo:
-        heard.append(path)
+        inspected.append(path)
         return audio.inspect(path, channels)
 
     monkeypatch.setattr(recordings_module, "inspect", inspect)
     manifest(tmp_path, train=rows("a", "b"), val=rows("a")).setup()
-    assert heard == []
+    assert inspected == []
     soundfile.write(tmp_path / "1.wav", noise(0.7), RATE)
     manifest(tmp_path, train=rows("a", "b"), val=rows("a")).setup()
-    assert tmp_path / "1.wav" in heard
+    assert tmp_path / "1.wav" in inspected
 
 
 def test_frames_that_are_made_already(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(20, 5)).astype("float64")
     np.save(tmp_path / "0.npy", values)
-    data = manifest(
-        tmp_path, train=[{"audio": "0.npy", "text": "a"}], val=[{"audio": "0.npy", "text": "a"}]
-    )
-    data.normalization = "none"
+    own = features(normalization="none")
+    row = {"audio": "0.npy", "text": "a"}
+    data = manifest(tmp_path, settings=own, train=[dict(row)], val=[dict(row)])
     data.setup()
     assert data.metadata["num_mels"] == 5
     (batch,) = data.train_dataloader()
@@ -295,15 +333,14 @@ def test_sound_among_frames_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_decides_how_sound_is_read(tmp_path: Path) -> None:
     data = manifest(tmp_path, train=rows("ab"), val=rows("a"))
     data.setup()
-    other = manifest(tmp_path, train=rows("b"), val=rows("a"))
-    other.frame_shift = 20.0
+    other = manifest(tmp_path, settings=features(frame_shift=20.0), train=rows("b"), val=rows("a"))
     other.load_metadata(data.metadata)
     other.setup()
     assert other.metadata == data.metadata
     assert next(iter(other.train_dataloader())).targets.tolist() == [[2]]
 
 
-def test_dial_is_the_default() -> None:
+def test_synthetic_tones_are_the_default() -> None:
     assert isinstance(SpeechRecognitionData().corpus, SyntheticDTMF)
 
 
@@ -311,7 +348,8 @@ def test_dial_is_the_default() -> None:
     ("options", "says"),
     [
         ({"batch_frames": 0}, "batch_frames must be at least 1, got 0"),
-        ({"speeds": [0.0]}, "speeds must be from 0.1 to 10"),
+        ({"speeds": [0.0]}, "speeds must be 0.1 to 10, got 0.0"),
+        ({"speeds": [1.0, math.nan]}, "speeds must be 0.1 to 10, got nan"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:

@@ -1,13 +1,15 @@
-"""From scores of frames to tokens (Graves et al. 2006)."""
+"""Connectionist temporal classification: from scores of frames to tokens (Graves et al. 2006)."""
 
 from srulight.tasks.speech_recognition.ctc.base import Decoder, Token
 from srulight.tasks.speech_recognition.ctc.beam import BeamSearch
 from srulight.tasks.speech_recognition.ctc.greedy import Greedy
 from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.settings import DecoderSettings
 
 __all__ = [
     "BeamSearch",
     "Decoder",
+    "DecoderSettings",
     "Greedy",
     "NGram",
     "Token",

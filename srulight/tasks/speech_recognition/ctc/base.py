@@ -1,7 +1,7 @@
 """What every decoder promises.
 
 The scores are those of connectionist temporal classification (Graves et al. 2006): each frame has
-one token or none, "blank", and a token in several frames on end is one token.
+one token or none, "blank", and a token in several frames in a row is one token.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ BLANK = 0
 
 
 class Token(NamedTuple):
-    """Something that was heard, and when.
+    """A token that was recognized, and when.
 
     Attributes:
         index: Which token, 1 or more.
@@ -30,9 +30,9 @@ class Token(NamedTuple):
 
 
 class Decoder(ABC):
-    """Reads the frames of one utterance, and says which tokens they are.
+    """Reads the frames of one utterance, and finds its tokens.
 
-    However the frames are cut into pieces, the answers after the same frames are the same.
+    The result after the same frames is the same, however they were cut into pieces.
     """
 
     @abstractmethod
@@ -49,22 +49,22 @@ class Decoder(ABC):
 
     @abstractmethod
     def tokens(self) -> list[Token]:
-        """Gives the best answer for the frames so far."""
+        """Gives the best hypothesis for the frames so far."""
 
     @abstractmethod
-    def settled(self) -> int:
-        """Counts the first tokens that are the same whatever comes.
+    def num_stable(self) -> int:
+        """Counts the first tokens that no later frame can change.
 
         Returns:
-            How many tokens of ``tokens`` these are. Their indices stay; when they start and end may
-            still change.
+            How many tokens of ``tokens`` these are. Their indices are final; when they start and
+            end may still change.
         """
 
     @abstractmethod
     def finish(self) -> list[Token]:
-        """Gives the best answer if the utterance ends here.
+        """Gives the best hypothesis if the utterance ends here.
 
-        Nothing is changed by it: more frames may follow.
+        It changes nothing: more frames may follow.
         """
 
 

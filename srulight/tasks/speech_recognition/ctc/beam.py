@@ -3,96 +3,95 @@
 import math
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import NamedTuple
 
 from torch import Tensor
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Decoder, Token, check_frames
-from srulight.tasks.speech_recognition.ctc.ngram import NGram, State
-from srulight.tasks.speech_recognition.ctc.ways import NEVER, PrefixScores
+from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.prefix import NEVER, Prefix, PrefixScores, Words
 
-_WORTH = itemgetter(0)
-_PIECE = 1024  # frames that are numbers of Python at a time
+_SCORE = itemgetter(0)
+_PIECE = 1024  # frames that are converted to Python's numbers at a time
+
+_Candidate = tuple[float, Prefix, int]  # score, prefix, and the token to add; blank for none
 
 
 class BeamSearch(Decoder):
-    """Sums the probabilities of the alignments of an answer, and keeps the best answers so far.
+    """Sums the probabilities of the alignments of a hypothesis, and keeps the best hypotheses.
 
     Prefix search of connectionist temporal classification: Graves (2012), Supervised Sequence
     Labelling with Recurrent Neural Networks, section 7.5.2, with the words of Hannun et al. (2014),
     First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs,
-    algorithm 1 (arXiv 1408.2873). An answer is worth
+    algorithm 1 (arXiv 1408.2873). The score of a hypothesis is
 
         ln p(tokens) + sum over its words of (lm_weight ln p(word) + word_bonus)
 
     of which a word counts once the next begins, and in ``finish`` the last word and, times
-    ``lm_weight``, the end of the sentence too. Of answers with equal worth the one comes first
-    whose tokens do, compared one by one. With a ``size`` and a ``threshold`` without limit nothing
-    is left out, and ``finish`` is exact.
+    ``lm_weight``, the end of the sentence too. Hypotheses of equal score are in the lexicographic
+    order of their tokens. With an unlimited ``size`` and ``threshold`` nothing is pruned, and
+    ``finish`` is exact.
 
-    When a token starts and ends is that of the most probable single alignment of the answer, among
-    those that the search has seen. So it is as greedy decoding says wherever that has the same
-    answer.
+    The start and end of a token are those of the most probable single alignment of the hypothesis
+    that the search has seen. So they are those of greedy decoding wherever that has the same
+    tokens.
 
     Args:
-        size: Answers to keep after each frame, 1 or more.
-        spell: Gives the text of a token, 1 or more; a space can only come first in it, and begins a
-            word. Needed for words to count.
+        size: Hypotheses to keep after each frame, 1 or more.
+        text_of: Gives the text of a token, 1 or more; a space can only come first in it, and begins
+            a word. Needed for words to count.
         ngram: Language model of the words; none if None.
         lm_weight: Weight of the language model, 0 or more.
-        word_bonus: Worth of each word whatever it is, in nats; against short answers, which a
-            language model prefers.
-        threshold: How many nats less than a frame's most probable token one may have and still be
-            tried as the next of an answer, 0 or more. Blank and the last token of an answer always
-            are. 10 is a probability 22,000 times smaller.
+        word_bonus: Added for each word, in nats; balances a language model, which favours short
+            hypotheses.
+        threshold: A token is tried as the next of a hypothesis if its log-probability is at most
+            this much below the largest of the frame, in nats, 0 or more. Blank and the last token
+            of a hypothesis always are. 10 is a probability 22,000 times smaller.
 
     Raises:
-        InputError: If one is out of range, or ``spell`` is needed and missing; in ``advance`` also
-            if a text has a space elsewhere, or the number of tokens changes.
+        InputError: If an argument is out of range, or ``text_of`` is needed and missing; in
+            ``advance`` also if a text has a space elsewhere, or the number of tokens changes.
     """
 
     def __init__(
         self,
         size: int = 16,
         *,
-        spell: Callable[[int], str] | None = None,
+        text_of: Callable[[int], str] | None = None,
         ngram: NGram | None = None,
         lm_weight: float = 0.5,
         word_bonus: float = 0.0,
         threshold: float = 10.0,
     ) -> None:
-        if size < 1:
-            raise InputError(f"size must be 1 or more, got {size}")
-        if not threshold >= 0:
-            raise InputError(f"threshold must be 0 or more, got {threshold}")
-        if not 0 <= lm_weight < math.inf:
-            raise InputError(f"lm_weight must be 0 or more, got {lm_weight}")
+        check_range(1, size=size)
+        check_range(0, lm_weight=lm_weight)
+        if not threshold >= 0:  # infinite for no pruning
+            raise InputError(f"threshold must be at least 0, got {threshold}")
         if not math.isfinite(word_bonus):
             raise InputError(f"word_bonus must be a finite number, got {word_bonus}")
         has_words = ngram is not None or word_bonus != 0
-        if has_words and spell is None:
-            raise InputError("spell must be given for ngram or word_bonus, to know the words")
+        if has_words and text_of is None:
+            raise InputError("text_of must be given for ngram or word_bonus, to know the words")
         self._size = size
-        self._spell = spell if has_words else None
+        self._text_of = text_of if has_words else None
         self._ngram = ngram
         self._lm_weight = lm_weight
         self._word_bonus = word_bonus
         self._threshold = threshold
         self._texts: list[str] = []
-        self._begins: list[bool] = []
+        self._begins_word: list[bool] = []
         self._frames = 0
         start = ngram.start if ngram is not None else ()
         # The longest prefix that all on the beam begin with, and its length.
-        self._common = _Prefix(None, BLANK, _Words(0.0, start, ""))
-        self._settled = 0
+        self._common = Prefix(None, BLANK, Words(0.0, start, ""))
+        self._num_stable = 0
         self._beam = {self._common: PrefixScores(0.0, NEVER, (0.0, None), (NEVER, None))}
 
     def advance(self, log_probs: Tensor) -> None:
         check_frames(log_probs)
         if not self._texts:
-            self._texts = self._spelled(log_probs.shape[1])
-            self._begins = [text.startswith(" ") for text in self._texts]
+            self._texts = self._texts_of(log_probs.shape[1])
+            self._begins_word = [text.startswith(" ") for text in self._texts]
         if log_probs.shape[1] != len(self._texts):
             raise InputError(
                 f"each frame must have {len(self._texts)} tokens like those before it; "
@@ -107,22 +106,22 @@ class BeamSearch(Decoder):
                 self._step(row.tolist(), mask.nonzero()[0].tolist())
 
     def tokens(self) -> list[Token]:
-        return self._best([prefix.words.worth + ways.total for prefix, ways in self._beam.items()])
+        return self._best([prefix.words.score + s.total for prefix, s in self._beam.items()])
 
-    def settled(self) -> int:
-        return self._settled
+    def num_stable(self) -> int:
+        return self._num_stable
 
     def finish(self) -> list[Token]:
-        worths = []
-        for prefix, ways in self._beam.items():
+        totals = []
+        for prefix, scores in self._beam.items():
             words = self._completed(prefix)
             end = self._lm_weight * self._ngram.finish(words.state) if self._ngram else 0.0
-            worths.append(words.worth + end + ways.total)
-        return self._best(worths)
+            totals.append(words.score + end + scores.total)
+        return self._best(totals)
 
-    def _spelled(self, count: int) -> list[str]:
-        spell = self._spell
-        texts = ["", *(spell(index) if spell else "" for index in range(1, count))]
+    def _texts_of(self, count: int) -> list[str]:
+        text_of = self._text_of
+        texts = ["", *(text_of(index) if text_of else "" for index in range(1, count))]
         for index, text in enumerate(texts):
             if " " in text.lstrip(" "):
                 raise InputError(
@@ -131,53 +130,54 @@ class BeamSearch(Decoder):
         return texts
 
     def _step(self, row: list[float], tried: list[int]) -> None:
-        """Reads a frame: each prefix stays as it is, or goes on with one of the tokens tried."""
+        """Reads a frame: each prefix stays as it is, or is extended by one of the tokens tried."""
         end = self._frames = self._frames + 1
         tried.sort(key=row.__getitem__, reverse=True)
-        stayed = {prefix: ways.stay(row, end) for prefix, ways in self._beam.items()}
-        for prefix, ways in stayed.items():
+        stayed = {prefix: scores.stay(row, end) for prefix, scores in self._beam.items()}
+        for prefix, scores in stayed.items():
             parent = prefix.parent
             if parent in self._beam and tried and row[prefix.token] >= row[tried[-1]]:
-                ways.join(self._beam[parent].leave(row, parent.token, prefix.token, end))
-        found = [
-            (prefix.words.worth + ways.total, prefix, BLANK)
-            for prefix, ways in stayed.items()
-            if ways.total > NEVER
+                scores.merge(self._beam[parent].extend(row, parent.token, prefix.token, end))
+        candidates = [
+            (prefix.words.score + scores.total, prefix, BLANK)
+            for prefix, scores in stayed.items()
+            if scores.total > NEVER
         ]
-        # What is worth less than all of a full beam will not be on it.
-        least = min(found, key=_WORTH)[0] if len(found) == self._size else NEVER
-        for prefix, ways in self._beam.items():
-            plain, completed = prefix.words.worth, self._completed(prefix).worth
-            most = max(plain, completed) + ways.total
+        # Anything below the lowest score of a full beam will not be on it.
+        least = min(candidates, key=_SCORE)[0] if len(candidates) == self._size else NEVER
+        for prefix, scores in self._beam.items():
+            plain, completed = prefix.words.score, self._completed(prefix).score
+            most = max(plain, completed) + scores.total
             for token in tried:
                 if most + row[token] < least:
                     break
-                # Without a blank between, it would be the same token still.
-                before = ways.blank if token == prefix.token else ways.total
-                if before > NEVER and prefix.longer.get(token) not in stayed:
-                    worth = (completed if self._begins[token] else plain) + before + row[token]
-                    found.append((worth, prefix, token))
+                # Without a blank between, the same token again would be one token.
+                before = scores.blank if token == prefix.token else scores.total
+                if before > NEVER and prefix.children.get(token) not in stayed:
+                    score = (completed if self._begins_word[token] else plain) + before + row[token]
+                    candidates.append((score, prefix, token))
         beam = {}
-        for _, prefix, token in self._kept(found):
+        for _, prefix, token in self._top(candidates):
             if token == BLANK:
                 beam[prefix] = stayed[prefix]
             else:
-                ways = self._beam[prefix].leave(row, prefix.token, token, end)
-                beam[self._longer(prefix, token)] = ways
-        left, self._beam = self._beam, beam
-        self._forget(left)
+                scores = self._beam[prefix].extend(row, prefix.token, token, end)
+                beam[self._child(prefix, token)] = scores
+        previous, self._beam = self._beam, beam
+        self._prune(previous)
 
-    def _kept(self, found: list["_Found"]) -> list["_Found"]:
-        """Takes the best; only if that is not clear does it look at their tokens."""
-        found.sort(key=_WORTH, reverse=True)
-        if len(found) > self._size and found[self._size - 1][0] == found[self._size][0]:
-            found.sort(key=lambda one: (-one[0], self._sequence(one[1], one[2])))
-        return found[: self._size]
+    def _top(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """Takes the best; their tokens are compared only if scores leave it open which they are."""
+        candidates.sort(key=_SCORE, reverse=True)
+        size = self._size
+        if len(candidates) > size and candidates[size - 1][0] == candidates[size][0]:
+            candidates.sort(key=lambda one: (-one[0], self._sequence(one[1], one[2])))
+        return candidates[:size]
 
-    def _best(self, worths: list[float]) -> list[Token]:
-        best = max(worths)
-        pairs = zip(self._beam, worths, strict=True)
-        first = min([prefix for prefix, worth in pairs if worth == best], key=self._sequence)
+    def _best(self, totals: list[float]) -> list[Token]:
+        best = max(totals)
+        pairs = zip(self._beam, totals, strict=True)
+        first = min([prefix for prefix, total in pairs if total == best], key=self._sequence)
         run = self._beam[first].best()[1]
         tokens = []
         while run is not None:
@@ -185,7 +185,7 @@ class BeamSearch(Decoder):
             run = run.before
         return tokens[::-1]
 
-    def _sequence(self, prefix: "_Prefix", token: int = BLANK) -> list[int]:
+    def _sequence(self, prefix: Prefix, token: int = BLANK) -> list[int]:
         """Lists the tokens of a prefix that are not common to all, and one more unless blank."""
         tokens = [token] if token != BLANK else []
         while prefix is not self._common and prefix.parent is not None:
@@ -193,72 +193,34 @@ class BeamSearch(Decoder):
             prefix = prefix.parent
         return tokens[::-1]
 
-    def _longer(self, prefix: "_Prefix", token: int) -> "_Prefix":
-        """Finds a prefix with one token more. It may have left the beam before its offspring."""
-        if token not in prefix.longer:
-            words = self._completed(prefix) if self._begins[token] else prefix.words
+    def _child(self, prefix: Prefix, token: int) -> Prefix:
+        """Finds a prefix with one token more. It may have left the beam before its children."""
+        if token not in prefix.children:
+            words = self._completed(prefix) if self._begins_word[token] else prefix.words
             if text := self._texts[token].lstrip(" "):
                 words = words._replace(begun=words.begun + text)
-            prefix.longer[token] = _Prefix(prefix, token, words)
-        return prefix.longer[token]
+            prefix.children[token] = Prefix(prefix, token, words)
+        return prefix.children[token]
 
-    def _completed(self, prefix: "_Prefix") -> "_Words":
-        """Counts the last word of a prefix, too."""
+    def _completed(self, prefix: Prefix) -> Words:
+        """Gives the words of a prefix with the last one counted, too."""
         if prefix.completed is None:
-            worth, state, word = prefix.words
+            score, state, word = prefix.words
             if word:
-                worth += self._word_bonus
+                score += self._word_bonus
                 if self._ngram is not None:
                     log_prob, state = self._ngram.score(state, word)
-                    worth += self._lm_weight * log_prob
-            prefix.completed = _Words(worth, state, "")
+                    score += self._lm_weight * log_prob
+            prefix.completed = Words(score, state, "")
         return prefix.completed
 
-    def _forget(self, left: Iterable["_Prefix"]) -> None:
+    def _prune(self, previous: Iterable[Prefix]) -> None:
         """Drops the prefixes that are not on the beam and do not lead there."""
-        for prefix in left:
-            while prefix not in self._beam and not prefix.longer and prefix.parent is not None:
-                prefix.parent.longer.pop(prefix.token, None)
+        for prefix in previous:
+            while prefix not in self._beam and not prefix.children and prefix.parent is not None:
+                prefix.parent.children.pop(prefix.token, None)
                 prefix = prefix.parent
-        while self._common not in self._beam and len(self._common.longer) == 1:
-            (self._common,) = self._common.longer.values()
+        while self._common not in self._beam and len(self._common.children) == 1:
+            (self._common,) = self._common.children.values()
             self._common.parent = None
-            self._settled += 1
-
-
-class _Words(NamedTuple):
-    """What a prefix says.
-
-    Attributes:
-        worth: What its complete words are worth.
-        state: What the language model knows after these.
-        begun: Text of the word after these.
-    """
-
-    worth: float
-    state: State
-    begun: str
-
-
-class _Prefix:
-    """Some tokens: those of another prefix and one more.
-
-    Attributes:
-        parent: The other prefix; None if no more is known than that all begin with it.
-        token: The last token.
-        words: What the tokens say.
-        completed: The same if the last word is complete; None as long as nobody asked.
-        longer: Those with one token more that are on the beam, or lead there.
-    """
-
-    __slots__ = ("completed", "longer", "parent", "token", "words")
-
-    def __init__(self, parent: "_Prefix | None", token: int, words: _Words) -> None:
-        self.parent = parent
-        self.token = token
-        self.words = words
-        self.completed: _Words | None = None
-        self.longer: dict[int, _Prefix] = {}
-
-
-_Found = tuple[float, _Prefix, int]
+            self._num_stable += 1

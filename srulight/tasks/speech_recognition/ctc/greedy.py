@@ -7,11 +7,11 @@ from srulight.tasks.speech_recognition.ctc.base import BLANK, Decoder, Token, ch
 
 
 class Greedy(Decoder):
-    """Takes the most probable token of each frame, and of equals the first.
+    """Takes the most probable token of each frame, and the first of equals.
 
     Graves et al. (2006), Connectionist Temporal Classification, ICML, section 3.2, best path
-    decoding: equal tokens on end are one, then blanks are dropped. All tokens are settled at once;
-    the end of the last grows while its run goes on.
+    decoding: equal tokens in a row are one, then blanks are dropped. All tokens are stable at once;
+    only the end of the last moves while its run goes on.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Greedy(Decoder):
     def tokens(self) -> list[Token]:
         return list(self._tokens)
 
-    def settled(self) -> int:
+    def num_stable(self) -> int:
         return len(self._tokens)
 
     def finish(self) -> list[Token]:

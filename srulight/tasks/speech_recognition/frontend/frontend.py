@@ -1,6 +1,7 @@
 """From sound to what a network reads of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.speech_recognition.frontend.audio import (
     Channels,
     change_speed,
@@ -20,20 +21,60 @@ from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
 
 Normalization = Literal["global", "utterance", "none"]
 
-_LEAST = 1e-5  # Standard deviation of a band that never changes.
+_LEAST = 1e-5  # Standard deviation of a feature that never changes.
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """What frames are made of recordings.
+
+    Args:
+        sample_rate: Samples per second (Hz) that all recordings are resampled to; that of the
+            first training recording if None.
+        num_mels: Filters of the mel filter bank, which are the features of a frame; at least 1.
+        frame_length: Duration of a frame in milliseconds.
+        frame_shift: Milliseconds from the start of a frame to that of the next, of frames in files
+            (.npy) too.
+        normalization: How features are brought to mean 0 and variance 1: "global", over the
+            training data; "utterance", over each utterance, which cannot be streamed; or "none".
+        channels: Of a recording with several channels: "refuse" it, or take their mean ("mix").
+    """
+
+    sample_rate: int | None = None
+    num_mels: int = 40
+    frame_length: float = 25.0
+    frame_shift: float = 10.0
+    normalization: Normalization = "global"
+    channels: Channels = "refuse"
+
+    def __post_init__(self) -> None:
+        check_range(1, sample_rate=self.sample_rate, num_mels=self.num_mels)
+        check_range(0, frame_length=self.frame_length, frame_shift=self.frame_shift)
+
+    def filter_bank(self, sample_rate: int) -> FilterBank:
+        """Makes the filter bank.
+
+        Args:
+            sample_rate: That of the first training recording, in Hz.
+
+        Raises:
+            InputError: If the settings do not suit the sample rate.
+        """
+        rate = self.sample_rate or sample_rate
+        return FilterBank(rate, self.num_mels, self.frame_length, self.frame_shift)
 
 
 class Frontend:
-    """Reads sound, and makes standardised frames of it.
+    """Reads sound, and makes standardized frames of it.
 
     Args:
-        filter_bank: Makes frames of samples; None if files hold frames that are made already.
+        filter_bank: Makes frames of samples; None if files hold frames already.
         channels: What to do with a file of more than one channel.
-        normalization: Bands are brought to mean 0 and variance 1 over all of the training data
-            ("global") or over each utterance, which must be heard to its end ("utterance"); or
-            left as they are ("none").
-        mean: Mean of each band over the training data, for "global".
-        std: Standard deviation of each band over the training data, for "global".
+        normalization: Features are brought to mean 0 and variance 1 over all of the training data
+            ("global") or over each utterance, whose end must be known ("utterance"); or left as
+            they are ("none").
+        mean: Mean of each feature over the training data, for "global".
+        std: Standard deviation of each feature over the training data, for "global".
     """
 
     def __init__(
@@ -69,16 +110,16 @@ class Frontend:
         }
 
     def with_statistics(self, mean: Tensor, std: Tensor) -> "Frontend":
-        """Gives one that standardises by a mean and a standard deviation of each band, (F,)."""
+        """Gives one that standardizes by the mean and standard deviation of each feature, (F,)."""
         return Frontend(
             self.filter_bank, self.channels, self.normalization, mean.tolist(), std.tolist()
         )
 
     def frames(self, audio: Sequence[Path], pause: float = 0.0, speed: float = 1.0) -> Tensor:
-        """Makes frames of an utterance, not standardised.
+        """Makes frames of an utterance, not standardized.
 
         Args:
-            audio: Files, heard one after the other; or one of frames.
+            audio: Files, one after the other; or one of frames.
             pause: Silence between two files, in seconds.
             speed: How many times as fast it is played.
 
@@ -96,7 +137,7 @@ class Frontend:
         """Reads the sound of an utterance.
 
         Args:
-            audio: Files, heard one after the other.
+            audio: Files, one after the other.
             pause: Silence between two files, in seconds.
 
         Returns:
@@ -130,7 +171,7 @@ class Frontend:
         return self.filter_bank.num_frames(length_after_speed(total, speed))
 
     def standardize(self, frames: Tensor) -> Tensor:
-        """Brings the bands of an utterance's frames, (T, F), to mean 0 and variance 1."""
+        """Brings the features of an utterance's frames, (T, F), to mean 0 and variance 1."""
         if self.normalization == "none":
             return frames
         if self.normalization == "global":
@@ -140,7 +181,7 @@ class Frontend:
 
 
 def read_frames(path: Path) -> Tensor:
-    """Reads frames that are made already.
+    """Reads frames from a file.
 
     Args:
         path: A file of NumPy's, (T, F) of a float type.

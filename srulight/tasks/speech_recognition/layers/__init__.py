@@ -1,6 +1,6 @@
 """Modules that only speech needs."""
 
-from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment
+from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment, SpecAugmentSettings
 from srulight.tasks.speech_recognition.layers.subsampling import (
     Convolutions,
     Stacking,
@@ -11,6 +11,7 @@ from srulight.tasks.speech_recognition.layers.subsampling import (
 __all__ = [
     "Convolutions",
     "SpecAugment",
+    "SpecAugmentSettings",
     "Stacking",
     "Subsampling",
     "SubsamplingFactory",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srulight.layers.masking import zero_padding
+from srulight.runtime.errors import check_range
 
 _Frames = TypeVar("_Frames", int, Tensor)
 
@@ -72,12 +73,12 @@ class Stacking(Subsampling):
         factor: Frames that become one step; 1 changes nothing.
 
     Raises:
-        ValueError: If an argument is below 1.
+        InputError: If an argument is below 1.
     """
 
     def __init__(self, input_size: int, factor: int = 3) -> None:
         super().__init__()
-        _check_sizes(input_size=input_size, factor=factor)
+        check_range(1, input_size=input_size, factor=factor)
         self.input_size = input_size
         self.output_size = factor * input_size
         self.window = self.shift = factor
@@ -101,12 +102,12 @@ class Convolutions(Subsampling):
         num_layers: Convolutions, each of which halves the number of steps.
 
     Raises:
-        ValueError: If an argument is below 1.
+        InputError: If an argument is below 1.
     """
 
     def __init__(self, input_size: int, channels: int = 256, num_layers: int = 2) -> None:
         super().__init__()
-        _check_sizes(input_size=input_size, channels=channels, num_layers=num_layers)
+        check_range(1, input_size=input_size, channels=channels, num_layers=num_layers)
         self.input_size = input_size
         self.output_size = channels
         self.shift = 2**num_layers
@@ -139,9 +140,3 @@ def _windows(x: Tensor, size: int, shift: int) -> Tensor:
     first = torch.arange((x.size(1) - size) // shift + 1, device=x.device) * shift
     places = first.unsqueeze(1) + torch.arange(size, device=x.device)
     return x[:, places].flatten(2)
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")

@@ -126,22 +126,22 @@ def test_sounds_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 KILLED = """
 import os, signal
 from pathlib import Path
-from srulight.data import dial
-make, made = dial._sound, []
+from srulight.tasks.speech_recognition.corpora import synthetic_dtmf
+make, made = synthetic_dtmf._sound, []
 def die(*args):
     made.append(args)
     if len(made) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return make(*args)
-dial._sound = die
-dial.Dial(4, 1, 0).read(Path())
+synthetic_dtmf._sound = die
+synthetic_dtmf.SyntheticDTMF(4, 1, 0).read(Path())
 """
 MAKE = """
 import sys
 from pathlib import Path
-from srulight.data.dial import Dial
+from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 sys.stdin.read()
-splits = Dial(40, 1, 0).read(Path())
+splits = SyntheticDTMF(40, 1, 0).read(Path())
 assert all(u.audio[0].stat().st_size > 1000 for u in splits.train)
 """
 

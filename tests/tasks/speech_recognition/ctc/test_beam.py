@@ -33,7 +33,7 @@ ngram 2=3
 CHARACTERS = {1: "a", 2: " ", 3: "b"}
 PIECES = {1: " a", 2: "b", 3: " b"}
 Prefix = tuple[int, ...]
-Worth = Callable[[Prefix], float]
+Score = Callable[[Prefix], float]
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +61,18 @@ def indices(tokens: list[Token]) -> Prefix:
     return tuple(token.index for token in tokens)
 
 
-def best_of_all(log_probs: Tensor, worth: Worth) -> list[Token]:
+def best_of_all(log_probs: Tensor, score: Score) -> list[Token]:
     """Sums over every alignment there is."""
     rows = log_probs.tolist()
-    ways = defaultdict(list)
+    paths = defaultdict(list)
     for path in itertools.product(range(log_probs.shape[1]), repeat=len(rows)):
         log_prob = sum(row[index] for row, index in zip(rows, path, strict=True))
-        ways[indices(collapse(path))].append((log_prob, path))
-    total = {p: math.log(sum(math.exp(w[0]) for w in ways[p])) + worth(p) for p in ways}
-    return collapse(max(ways[max(total, key=lambda p: total[p])])[1])
+        paths[indices(collapse(path))].append((log_prob, path))
+    total = {p: math.log(sum(math.exp(w[0]) for w in paths[p])) + score(p) for p in paths}
+    return collapse(max(paths[max(total, key=lambda p: total[p])])[1])
 
 
-def textbook(log_probs: Tensor, size: int, threshold: float, worth: Worth) -> list[Prefix]:
+def textbook(log_probs: Tensor, size: int, threshold: float, score: Score) -> list[Prefix]:
     """Searches with a table of plain probabilities whose keys are whole prefixes."""
     beam: dict[Prefix, tuple[float, float]] = {(): (1.0, 0.0)}
     for row in log_probs.exp().tolist():
@@ -85,16 +85,16 @@ def textbook(log_probs: Tensor, size: int, threshold: float, worth: Worth) -> li
                 if index and p >= max(row) * math.exp(-threshold):
                     before = blank if prefix[-1:] == (index,) else blank + label
                     table[(*prefix, index)][1] += before * p
-        scores = {p: math.log(sum(ways)) + worth(p) for p, ways in table.items() if sum(ways)}
+        scores = {p: math.log(sum(paths)) + score(p) for p, paths in table.items() if sum(paths)}
         kept = sorted(scores, key=lambda p: -scores[p])[:size]
         beam = {p: (table[p][0], table[p][1]) for p in kept}
     return list(beam)
 
 
-def words_worth(ngram: NGram, texts: dict[int, str], weight: float, bonus: float) -> Worth:
-    """What words are worth of which the last is complete, and is the last."""
+def words_score(ngram: NGram, texts: dict[int, str], weight: float, bonus: float) -> Score:
+    """Scores words of which the last is complete, and ends the sentence."""
 
-    def worth(prefix: Prefix) -> float:
+    def score(prefix: Prefix) -> float:
         words = "".join(texts[index] for index in prefix).split()
         total, state = bonus * len(words), ngram.start
         for word in words:
@@ -102,13 +102,13 @@ def words_worth(ngram: NGram, texts: dict[int, str], weight: float, bonus: float
             total += weight * log_prob
         return total + weight * ngram.finish(state)
 
-    return worth
+    return score
 
 
-def begun_worth(ngram: NGram, texts: dict[int, str], weight: float, bonus: float) -> Worth:
-    """What words are worth of which the last may go on."""
+def begun_score(ngram: NGram, texts: dict[int, str], weight: float, bonus: float) -> Score:
+    """Scores words of which the last may go on."""
 
-    def worth(prefix: Prefix) -> float:
+    def score(prefix: Prefix) -> float:
         words = "".join(texts[index] for index in prefix).split(" ")[:-1]
         total, state = 0.0, ngram.start
         for word in filter(None, words):
@@ -116,7 +116,7 @@ def begun_worth(ngram: NGram, texts: dict[int, str], weight: float, bonus: float
             total += weight * log_prob + bonus
         return total
 
-    return worth
+    return score
 
 
 def nothing(prefix: Prefix) -> float:
@@ -137,13 +137,13 @@ def test_a_beam_without_limits_is_exact(steps: int) -> None:
 def test_a_beam_without_limits_is_exact_with_a_language_model(
     texts: dict[int, str], weight: float, bonus: float, ngram: NGram
 ) -> None:
-    complete = words_worth(ngram, texts, weight, bonus)
-    begun = begun_worth(ngram, texts, weight, bonus)
+    complete = words_score(ngram, texts, weight, bonus)
+    begun = begun_score(ngram, texts, weight, bonus)
     for seed in range(40):
         frames = random_frames(seed, 5, 3) if seed % 2 else random_frames(seed, 3, 4)
         decoder = BeamSearch(
             10**6,
-            spell=texts.__getitem__,
+            text_of=texts.__getitem__,
             ngram=ngram,
             lm_weight=weight,
             word_bonus=bonus,
@@ -166,15 +166,15 @@ def test_a_beam_with_limits_is_that_of_the_textbook(size: int, threshold: float)
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_a_beam_with_limits_and_words_is_that_of_the_textbook(size: int, ngram: NGram) -> None:
-    worth = begun_worth(ngram, PIECES, 0.5, 2.0)
+    score = begun_score(ngram, PIECES, 0.5, 2.0)
     for seed in range(15):
         frames = random_frames(seed, 20, 4, spread=1.5)
-        decoder = BeamSearch(size, spell=PIECES.__getitem__, ngram=ngram, word_bonus=2.0)
+        decoder = BeamSearch(size, text_of=PIECES.__getitem__, ngram=ngram, word_bonus=2.0)
         decoder.advance(frames)
-        assert indices(decoder.tokens()) == textbook(frames, size, 10.0, worth)[0]
+        assert indices(decoder.tokens()) == textbook(frames, size, 10.0, score)[0]
 
 
-def test_what_is_settled_is_what_all_on_the_beam_begin_with() -> None:
+def test_what_is_stable_is_what_all_on_the_beam_begin_with() -> None:
     frames = random_frames(1, 30, 4, spread=3.0)
     decoder = BeamSearch(4)
     counts = []
@@ -182,7 +182,7 @@ def test_what_is_settled_is_what_all_on_the_beam_begin_with() -> None:
         decoder.advance(frame[None])
         beam = textbook(frames[:step], 4, 10.0, nothing)
         same = [len(set(column)) == 1 for column in zip(*beam, strict=False)]
-        counts.append(decoder.settled())
+        counts.append(decoder.num_stable())
         assert counts[-1] == (same.index(False) if False in same else len(same))
     assert counts[-1] > 3
 
@@ -193,14 +193,14 @@ def test_pieces_are_as_the_whole(size: int, ngram: NGram) -> None:
     for cuts in itertools.product([False, True], repeat=6):
         ends = [i for i, cut in enumerate(cuts, start=1) if cut]
         whole, parts = (
-            BeamSearch(size, spell=CHARACTERS.__getitem__, ngram=ngram) for _ in range(2)
+            BeamSearch(size, text_of=CHARACTERS.__getitem__, ngram=ngram) for _ in range(2)
         )
         whole.advance(frames)
         for start, end in itertools.pairwise([0, 0, *ends, 7]):
             parts.advance(frames[start:end])
         assert parts.tokens() == whole.tokens()
         assert parts.finish() == whole.finish()
-        assert parts.settled() == whole.settled()
+        assert parts.num_stable() == whole.num_stable()
 
 
 def test_alignments_together_beat_the_best_alignment() -> None:
@@ -234,7 +234,7 @@ def test_only_a_blank_makes_two_of_a_token(middle: int, tokens: list[tuple[int, 
 def test_a_language_model_decides_between_words_that_sound_alike(ngram: NGram) -> None:
     frames = torch.tensor([[0.01, 0.98, 0.005, 0.005], [0.5, 0.01, 0.01, 0.48]]).log()
     alone = BeamSearch()
-    helped = BeamSearch(spell=CHARACTERS.__getitem__, ngram=ngram)
+    helped = BeamSearch(text_of=CHARACTERS.__getitem__, ngram=ngram)
     for decoder in (alone, helped):
         decoder.advance(frames)
     assert indices(alone.finish()) == (1,)
@@ -245,7 +245,7 @@ def test_a_language_model_decides_between_words_that_sound_alike(ngram: NGram) -
 def test_a_bonus_makes_more_words() -> None:
     frames = torch.tensor([[0.01, 0.98, 0.01], [0.6, 0.01, 0.39], [0.01, 0.98, 0.01]]).log()
     for bonus, tokens in ((0.0, (1, 1)), (1.0, (1, 2, 1))):
-        decoder = BeamSearch(spell=CHARACTERS.__getitem__, word_bonus=bonus)
+        decoder = BeamSearch(text_of=CHARACTERS.__getitem__, word_bonus=bonus)
         decoder.advance(frames)
         assert indices(decoder.finish()) == tokens
 
@@ -269,7 +269,7 @@ def test_of_equals_the_tokens_that_come_first_win(size: int) -> None:
 
 def test_finishing_changes_nothing(ngram: NGram) -> None:
     frames = random_frames(4, 8, 4)
-    asked, other = (BeamSearch(4, spell=PIECES.__getitem__, ngram=ngram) for _ in range(2))
+    asked, other = (BeamSearch(4, text_of=PIECES.__getitem__, ngram=ngram) for _ in range(2))
     for decoder in (asked, other):
         decoder.advance(frames[:4])
     asked.finish()
@@ -278,24 +278,24 @@ def test_finishing_changes_nothing(ngram: NGram) -> None:
     assert asked.finish() == other.finish()
 
 
-def test_nothing_was_heard_without_frames(ngram: NGram) -> None:
-    decoder = BeamSearch(spell=PIECES.__getitem__, ngram=ngram)
+def test_no_tokens_without_frames(ngram: NGram) -> None:
+    decoder = BeamSearch(text_of=PIECES.__getitem__, ngram=ngram)
     assert decoder.tokens() == decoder.finish() == []
     decoder.advance(torch.zeros(0, 4))
     assert decoder.finish() == []
-    assert decoder.settled() == 0
+    assert decoder.num_stable() == 0
 
 
 @pytest.mark.parametrize(
     ("build", "why"),
     [
-        (lambda: BeamSearch(0), "size must be 1 or more, got 0"),
-        (lambda: BeamSearch(threshold=-1), "threshold must be 0 or more, got -1"),
-        (lambda: BeamSearch(threshold=math.nan), "threshold must be 0 or more, got nan"),
-        (lambda: BeamSearch(lm_weight=-0.5), "lm_weight must be 0 or more, got -0.5"),
+        (lambda: BeamSearch(0), "size must be at least 1, got 0"),
+        (lambda: BeamSearch(threshold=-1), "threshold must be at least 0, got -1"),
+        (lambda: BeamSearch(threshold=math.nan), "threshold must be at least 0, got nan"),
+        (lambda: BeamSearch(lm_weight=-0.5), "lm_weight must be at least 0, got -0.5"),
         (lambda: BeamSearch(word_bonus=math.inf), "word_bonus must be a finite number"),
-        (lambda: BeamSearch(word_bonus=1.0), "spell must be given for ngram or word_bonus"),
-        (lambda: BeamSearch(ngram=NGram(1, {}, {})), "spell must be given"),
+        (lambda: BeamSearch(word_bonus=1.0), "text_of must be given for ngram or word_bonus"),
+        (lambda: BeamSearch(ngram=NGram(1, {}, {})), "text_of must be given"),
     ],
 )
 def test_settings_out_of_range_are_refused(build: Callable[[], BeamSearch], why: str) -> None:
@@ -305,7 +305,7 @@ def test_settings_out_of_range_are_refused(build: Callable[[], BeamSearch], why:
 
 @pytest.mark.parametrize("text", ["a ", "a b", " a b"])
 def test_a_space_within_a_token_is_refused(text: str) -> None:
-    decoder = BeamSearch(spell=lambda index: text, word_bonus=1.0)
+    decoder = BeamSearch(text_of=lambda index: text, word_bonus=1.0)
     with pytest.raises(InputError, match=f"a space can only come first .*; 1 is '{text}'"):
         decoder.advance(torch.zeros(1, 2))
 

@@ -43,14 +43,14 @@ def test_of_equals_the_first_is_taken() -> None:
     assert decoder.tokens() == [(1, 0, 1)]
 
 
-def test_all_tokens_are_settled() -> None:
+def test_all_tokens_are_num_stable() -> None:
     decoder = Greedy()
-    assert decoder.settled() == 0
+    assert decoder.num_stable() == 0
     decoder.advance(one_hot(1, 2, 2))
-    assert decoder.settled() == 2
+    assert decoder.num_stable() == 2
 
 
-def test_nothing_was_heard_without_frames() -> None:
+def test_no_tokens_without_frames() -> None:
     decoder = Greedy()
     decoder.advance(one_hot())
     assert decoder.tokens() == decoder.finish() == []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srulight.tasks.speech_recognition.frame_buffer import FrameBuffer
+from srulight.tasks.speech_recognition.streaming import FrameBuffer
 
 LAYOUTS = [(4, 2), (5, 3), (3, 3), (1, 1), (2, 5), (1, 4)]
 
@@ -19,10 +19,10 @@ def windows(sequence: list[int], window: int, shift: int) -> list[list[int]]:
 def test_pieces_give_each_window_of_the_whole_once(
     window: int, shift: int, size: int, length: int
 ) -> None:
-    overlap = FrameBuffer(window, shift)
+    buffer = FrameBuffer(window, shift)
     given: list[list[int]] = []
     for piece in torch.arange(length).split(size):
-        stretch = overlap(piece)
+        stretch = buffer(piece)
         if stretch is not None:
             # Nothing may stick out: the last window ends where the stretch does.
             assert (len(stretch) - window) % shift == 0
@@ -31,45 +31,45 @@ def test_pieces_give_each_window_of_the_whole_once(
 
 
 def test_a_window_is_handed_on_as_soon_as_it_is_whole() -> None:
-    overlap = FrameBuffer(window=3, shift=2)
-    assert [overlap(torch.tensor([step])) is not None for step in range(7)] == [
+    buffer = FrameBuffer(window=3, shift=2)
+    assert [buffer(torch.tensor([step])) is not None for step in range(7)] == [
         False, False, True, False, True, False, True,
     ]  # fmt: skip
 
 
 def test_steps_may_have_features() -> None:
-    overlap = FrameBuffer(window=2, shift=1)
+    buffer = FrameBuffer(window=2, shift=1)
     steps = torch.randn(5, 3, 2)
-    assert overlap(steps[:1]) is None
-    stretch = overlap(steps[1:])
+    assert buffer(steps[:1]) is None
+    stretch = buffer(steps[1:])
     assert stretch is not None
     assert torch.equal(stretch, steps)
 
 
 def test_an_empty_piece_changes_nothing() -> None:
-    overlap = FrameBuffer(window=2, shift=1)
-    assert overlap(torch.arange(0)) is None
-    assert overlap(torch.arange(1)) is None
-    assert overlap(torch.arange(0)) is None
-    stretch = overlap(torch.arange(1, 2))
+    buffer = FrameBuffer(window=2, shift=1)
+    assert buffer(torch.arange(0)) is None
+    assert buffer(torch.arange(1)) is None
+    assert buffer(torch.arange(0)) is None
+    stretch = buffer(torch.arange(1, 2))
     assert stretch is not None
     assert stretch.tolist() == [0, 1]
 
 
-def test_a_buffer_may_be_filled_again_after_it_was_given() -> None:
-    overlap = FrameBuffer(window=4, shift=4)
-    buffer = torch.tensor([0, 1])
-    assert overlap(buffer) is None
-    buffer += 2
-    stretch = overlap(buffer)
+def test_a_piece_may_be_overwritten_after_it_was_given() -> None:
+    buffer = FrameBuffer(window=4, shift=4)
+    piece = torch.tensor([0, 1])
+    assert buffer(piece) is None
+    piece += 2
+    stretch = buffer(piece)
     assert stretch is not None
     assert stretch.tolist() == [0, 1, 2, 3]
 
 
 def test_a_long_piece_is_not_held() -> None:
-    overlap = FrameBuffer(window=4, shift=2)
-    overlap(torch.zeros(100_000))
-    assert sum(kept.untyped_storage().nbytes() for kept in overlap._kept) < 100
+    buffer = FrameBuffer(window=4, shift=2)
+    buffer(torch.zeros(100_000))
+    assert sum(kept.untyped_storage().nbytes() for kept in buffer._kept) < 100
 
 
 @pytest.mark.parametrize(("window", "shift"), [(0, 1), (1, 0)])

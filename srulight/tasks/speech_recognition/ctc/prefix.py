@@ -1,12 +1,48 @@
-"""The alignments of a prefix with the frames so far: all together, and the best."""
+"""Prefixes of a beam search: their words, and the probabilities of their alignments."""
 
 import math
 from typing import NamedTuple
 
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Token
+from srulight.tasks.speech_recognition.ctc.ngram import State
 
 NEVER = -math.inf
 """Logarithm of the probability of what cannot be."""
+
+
+class Words(NamedTuple):
+    """The words of a prefix.
+
+    Attributes:
+        score: Sum over the complete words.
+        state: State of the language model after these.
+        begun: Text of the word after these.
+    """
+
+    score: float
+    state: State
+    begun: str
+
+
+class Prefix:
+    """A sequence of tokens: that of its parent and one token more.
+
+    Attributes:
+        parent: The prefix without the last token; None for the one that all begin with.
+        token: The last token.
+        words: The words of the tokens.
+        completed: The same with the last word complete; None until it is asked for.
+        children: The prefixes with one token more that are on the beam or lead there, by token.
+    """
+
+    __slots__ = ("children", "completed", "parent", "token", "words")
+
+    def __init__(self, parent: "Prefix | None", token: int, words: Words) -> None:
+        self.parent = parent
+        self.token = token
+        self.words = words
+        self.completed: Words | None = None
+        self.children: dict[int, Prefix] = {}
 
 
 class Run(NamedTuple):
@@ -20,14 +56,14 @@ Best = tuple[float, Run | None]
 
 
 class PrefixScores:
-    """The alignments of a prefix, by whether they end with blank or with its last token.
+    """The alignments of a prefix with the frames so far: all together, and the best.
 
     Attributes:
         blank: Log-probability of all that end with blank.
-        label: Log-probability of all that end with the token.
+        label: Log-probability of all that end with the last token.
         total: Log-probability of all.
-        best_blank: The most probable that ends with blank, and its log-probability.
-        best_label: The same of those that end with the token.
+        best_blank: The most probable one that ends with blank, and its log-probability.
+        best_label: The same of those that end with the last token.
     """
 
     __slots__ = ("best_blank", "best_label", "blank", "label", "total")
@@ -35,7 +71,7 @@ class PrefixScores:
     def __init__(self, blank: float, label: float, best_blank: Best, best_label: Best) -> None:
         self.blank = blank
         self.label = label
-        self.total = _add(blank, label)
+        self.total = _log_add(blank, label)
         self.best_blank = best_blank
         self.best_label = best_label
 
@@ -44,7 +80,7 @@ class PrefixScores:
         return self.best_blank if self.best_blank[0] > self.best_label[0] else self.best_label
 
     def stay(self, row: list[float], end: int) -> "PrefixScores":
-        """Reads a frame that adds no token: it has blank, or the last token still.
+        """Reads a frame that adds no token: it has blank, or repeats the last token.
 
         Args:
             row: Log-probability of each token in the frame.
@@ -61,12 +97,12 @@ class PrefixScores:
             self.total + row[BLANK], self.label + row[token], best_blank, best_label
         )
 
-    def leave(self, row: list[float], last: int, token: int, end: int) -> "PrefixScores":
-        """Reads a frame that adds a token, and gives the ways to the longer prefix.
+    def extend(self, row: list[float], last: int, token: int, end: int) -> "PrefixScores":
+        """Reads a frame that adds a token, and gives the alignments of the longer prefix.
 
         Args:
             row: Log-probability of each token in the frame.
-            last: Last token of the prefix; a blank must part it from the same once more.
+            last: Last token of the prefix; a blank must separate it from another of the same kind.
             token: The new token.
             end: Number of frames up to this one.
         """
@@ -75,15 +111,15 @@ class PrefixScores:
         before = self.blank if token == last else self.total
         return PrefixScores(NEVER, before + row[token], (NEVER, None), best_label)
 
-    def join(self, other: "PrefixScores") -> None:
-        """Takes in alignments of the same prefix that end with its last token."""
-        self.label = _add(self.label, other.label)
-        self.total = _add(self.total, other.label)
+    def merge(self, other: "PrefixScores") -> None:
+        """Adds alignments of the same prefix that end with its last token."""
+        self.label = _log_add(self.label, other.label)
+        self.total = _log_add(self.total, other.label)
         if other.best_label[0] > self.best_label[0]:
             self.best_label = other.best_label
 
 
-def _add(a: float, b: float) -> float:
+def _log_add(a: float, b: float) -> float:
     """Gives log(exp(a) + exp(b))."""
     if a < b:
         a, b = b, a
