@@ -120,9 +120,7 @@ def read_on(rank: int, processes: int) -> Report:
         embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
         optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
-    tokenizer = Words("space").with_vocabulary(
-        ["<eos>", "a", "b", "c"], PAD_UNKNOWN, lines=True
-    )
+    tokenizer = Words("space").with_vocabulary(["<eos>", "a", "b", "c"], PAD_UNKNOWN, lines=True)
     task.metadata = {"tokenizer": tokenizer.settings}
     task.build(task.metadata)
     batches: Any = DataLoader([first, second], batch_size=None)  # type: ignore[arg-type]

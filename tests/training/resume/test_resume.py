@@ -39,7 +39,8 @@ SPEECH = [
     f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",
     "--data.corpus.train_size=40",
     "--data.corpus.val_size=9", "--data.corpus.test_size=1", "--data.batch_frames=400",
-    "--data.features.num_mels=12", "--model.subsampling.channels=8", "--model.augmentation.time_masks=1",
+    "--data.features.num_mels=12", "--model.subsampling.channels=8",
+    "--model.augmentation.time_masks=1",
     *[option for option in COMMON if "embedding_size" not in option],
 ]  # fmt: skip
 TRANSLATION = [

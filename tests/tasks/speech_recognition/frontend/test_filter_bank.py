@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.speech_recognition.frame_buffer import FrameBuffer
 from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
+from srulight.tasks.speech_recognition.streaming import FrameBuffer
 
 SETTINGS: list[dict[str, float]] = [
     {},
