@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -95,6 +96,32 @@ def cached(kind: str, key: str, make: Callable[[Path], object]) -> Path:
             "that can, and has room"
         ) from error
     return folder
+
+
+def cached_json(kind: str, key: str, compute: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Gives plain data that are computed once; as :func:`cached`.
+
+    Args:
+        kind: What the data are.
+        key: What tells all that goes into them.
+        compute: Gives the data, as JSON holds them.
+    """
+    name = f"{kind}.json"
+
+    def make(folder: Path) -> None:
+        text = json.dumps(compute(), ensure_ascii=False)
+        (folder / name).write_text(text, encoding="utf-8")
+
+    return json.loads((cached(kind, key, make) / name).read_text(encoding="utf-8"))
+
+
+def cache_key(*recipe: object) -> str:
+    """Names what is made from plain data.
+
+    Args:
+        *recipe: All that goes into it, as JSON holds it.
+    """
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
 
 
 def _build(folder: Path, make: Callable[[Path], object]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NoReturn, Self, final
 
 import torch
 from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
@@ -17,12 +17,12 @@ from srulight.runtime.files import well_formed
 from srulight.runtime.structure import require
 from srulight.tasks.compiling import check_compiler
 from srulight.tasks.metrics import MeanLoss
+from srulight.tasks.optimization import build_optimizer, build_schedule
 from srulight.tasks.prediction import Generator, LinePredictor, Predictor
 from srulight.training.resume.checkpoint_format import METADATA
-from srulight.training.resume.lightning_internals import trainer_of, unscale_before_step
+from srulight.training.resume.lightning_internals import trainer_of
 from srulight.training.resume.restoring import (
     bounded,
-    check_optimizer,
     check_schedule,
     refuse_others,
 )
@@ -336,40 +336,12 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trainer = trainer_of(self)
-        trained = [p for p in self.parameters() if p.requires_grad]
-        build = self.optimizer_factory or (
-            lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True)
-        )
-        try:
-            optimizer = build(trained)
-            optimizer.register_load_state_dict_pre_hook(check_optimizer)
-            if trainer is not None and trainer.gradient_clip_val:
-                unscale_before_step(optimizer)
-            if self.scheduler_factory is None:
-                return optimizer
-            scheduler = self.scheduler_factory(optimizer)
-            self._fresh_schedule = scheduler.state_dict()
-        except (ValueError, RuntimeError) as error:  # torch raises both for settings
-            raise InputError(str(error)) from error
-        if isinstance(scheduler, ReduceLROnPlateau):
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {
-                    "scheduler": scheduler,
-                    "monitor": scheduler.monitor,
-                    "interval": "epoch",
-                    "strict": True,
-                },
-            }
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            raise InputError(
-                "torch's ReduceLROnPlateau does not say which metric it watches: use "
-                "lightning.pytorch.cli.ReduceLROnPlateau and its option monitor"
-            )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        clips = trainer is not None and bool(trainer.gradient_clip_val)
+        optimizer = build_optimizer(self.parameters(), self.optimizer_factory, clips)
+        if self.scheduler_factory is None:
+            return optimizer
+        both, self._fresh_schedule = build_schedule(optimizer, self.scheduler_factory)
+        return both
 
 
 class _Known(dict[str, Any]):

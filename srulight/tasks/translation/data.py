@@ -1,6 +1,5 @@
 """Sentences and their translations."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -9,19 +8,17 @@ from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.data.base import Split, TaskData
-from srulight.data.resumable_loader import ResumableLoader
+from srulight.data.base import TaskData
 from srulight.data.samplers import LengthBatchSampler
-from srulight.runtime.cache import cached
+from srulight.runtime.cache import cache_key, cached_json
 from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.translation.batch import SPECIALS, TranslationBatch
+from srulight.tasks.translation.batch import SPECIALS
 from srulight.tasks.translation.corpora.base import Pair, Pairs, ParallelCorpus
 from srulight.tasks.translation.corpora.synthetic_numbers import SyntheticNumbers
 from srulight.tasks.translation.dataset import (
     PairFilters,
     TokenPairs,
     TranslationDataset,
-    cache_key,
     token_pairs,
 )
 from srulight.text.tokenizers import SentencePiece, Tokenizer, from_settings
@@ -58,6 +55,8 @@ class TranslationData(TaskData):
     """
 
     corpus: ParallelCorpus
+    sampler = LengthBatchSampler
+    examples = "sentence pairs"
 
     def __init__(
         self,
@@ -73,18 +72,18 @@ class TranslationData(TaskData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(corpus or SyntheticNumbers(), root, download, num_workers, seed)
         check_range(
             1, batch_tokens=batch_tokens, eval_batch_tokens=eval_batch_tokens,
             val_translations=val_translations,
         )  # fmt: skip
+        super().__init__(
+            corpus or SyntheticNumbers(), root, download, num_workers, seed, batch_tokens,
+            eval_batch_tokens,
+        )  # fmt: skip
         self.tokenizer = tokenizer or SentencePiece()
         self.joint = joint or self.tokenizer.file is not None
         self.filters = filters
-        self.batch_tokens = batch_tokens
-        self.eval_batch_tokens = eval_batch_tokens
         self.val_translations = val_translations
-        self._splits: dict[str, TranslationDataset] | None = None
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         file = self.tokenizer.file
@@ -105,21 +104,24 @@ class TranslationData(TaskData):
         Args:
             stage: Not used.
         """
-        if self._splits is not None:
+        if self.datasets:
             return
-        self._splits = {}
         for name, (pairs, tokens) in self._read().items():
             texts: list[tuple[str, str] | None] = []
             if name != "train":
                 texts = [(pair.source, pair.target) for pair in self.filters.nonempty(pairs)]
             if name == "val":
                 texts = _evenly_spaced(texts, self.val_translations)
-            self._splits[name] = TranslationDataset(tokens, texts)
+            self.datasets[name] = TranslationDataset(tokens, texts)
             left = "".join(f"; left out {n:,}: {why}" for why, n in tokens.left_out.items())
             rank_zero_info(
                 f"{name}: {len(tokens.source_ends):,} pairs, {len(tokens.source):,} and "
                 f"{len(tokens.target):,} tokens{left}"
             )
+            if not len(tokens.source_ends):
+                raise InputError(
+                    f"no {name} pairs are left: raise filters.max_length and filters.max_ratio"
+                )
 
     def _read(self) -> dict[str, tuple[Pairs, TokenPairs]]:
         splits = self.corpus.read(self.root)
@@ -142,15 +144,13 @@ class TranslationData(TaskData):
         if self.tokenizer.file is not None:
             return self._fit(())
 
-        def make(folder: Path) -> None:
+        def fit() -> dict[str, Any]:
             rank_zero_info(f"making a vocabulary of {type(self.tokenizer).__name__}")
-            text = json.dumps(self._fit(train), ensure_ascii=False)
-            (folder / "tokenizers.json").write_text(text, encoding="utf-8")
+            return self._fit(train)
 
         languages = self.corpus.languages
         key = cache_key(_VERSION, train.key, self.tokenizer.recipe, self.joint, languages)
-        path = cached("tokenizers", key, make) / "tokenizers.json"
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = cached_json("tokenizers", key, fit)
         return found
 
     def _fit(self, train: Iterable[Pair]) -> dict[str, Any]:
@@ -170,19 +170,6 @@ class TranslationData(TaskData):
         source = fit(sentences("source"), from_language)
         target = fit(sentences("target"), to_language)
         return {"source": source, "target": target, "joint": False}
-
-    def loader(self, split: Split) -> ResumableLoader[TranslationBatch]:
-        if self._splits is None:
-            raise RuntimeError("call setup before asking for batches")
-        if split not in self._splits:
-            raise InputError(f"the corpus has no {split} sentences: set --data.corpus.{split}")
-        dataset = self._splits[split]
-        if not len(dataset):
-            raise InputError(
-                f"no {split} pairs are left: raise filters.max_length and filters.max_ratio"
-            )
-        size = self.batch_tokens if split == "train" else self.eval_batch_tokens
-        return self.sharded(dataset, LengthBatchSampler, size, split)
 
 
 def _evenly_spaced(texts: list[tuple[str, str] | None], count: int) -> list[tuple[str, str] | None]:

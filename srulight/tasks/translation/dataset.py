@@ -1,7 +1,5 @@
 """Sentence pairs as token ids, made once and mapped into memory, and their batches."""
 
-import hashlib
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from srulight.data.base import IGNORED, BatchDataset
-from srulight.runtime.cache import cached
+from srulight.runtime.cache import cache_key, cached
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.translation.batch import BEGIN_ID, END_ID, TranslationBatch
 from srulight.tasks.translation.corpora.base import Pair, Pairs
@@ -99,11 +97,6 @@ class TokenPairs(NamedTuple):
     left_out: dict[str, int]
 
 
-def cache_key(*recipe: object) -> str:
-    """Names what is made from plain data."""
-    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
-
-
 def token_pairs(
     pairs: Pairs, source: Tokenizer, target: Tokenizer, filters: PairFilters, name: str
 ) -> TokenPairs:
@@ -166,10 +159,6 @@ class TranslationDataset(BatchDataset[TranslationBatch]):
         # One token more on each side: the end of the source, and begin or end of the target.
         self.lengths = pairs.source_ends.diff(prepend=_FIRST) + 1
         self.lengths += pairs.target_ends.diff(prepend=_FIRST) + 1
-
-    def __len__(self) -> int:
-        """Counts the pairs."""
-        return len(self.lengths)
 
     def __getitems__(self, indices: list[int]) -> list[TranslationBatch]:
         pairs = self._pairs

@@ -5,18 +5,17 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import Metric, MetricCollection
 
-from srulight.data.base import IGNORED
+from srulight.layers.padding import pad
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
+from srulight.tasks.losses import cross_entropy
 from srulight.tasks.prediction import by_length
 from srulight.tasks.translation.batch import (
     BEGIN_ID,
@@ -161,13 +160,8 @@ class Translation(Task):
 
     def _loss(self, batch: TranslationBatch, smoothing: float) -> tuple[Tensor, Tensor]:
         """Gives the sum of the losses of all tokens, and how many they are."""
-        logits = self(batch.source, batch.source_lengths, batch.target).flatten(0, 1)
-        logits = logits.float() if logits.dtype.itemsize < 4 else logits
-        total = F.cross_entropy(
-            logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum",
-            label_smoothing=smoothing,
-        )  # fmt: skip
-        return total, (batch.labels != IGNORED).sum()
+        logits = self(batch.source, batch.source_lengths, batch.target)
+        return cross_entropy(logits, batch.labels, smoothing)
 
     def loss(self, batch: TranslationBatch) -> tuple[Tensor, Tensor]:
         return self._loss(batch, self.label_smoothing)
@@ -221,8 +215,7 @@ class Translation(Task):
         nonempty = [(text, one) for text, one in zip(inputs, ids, strict=True) if len(one) > 1]
 
         def answer(batch: list[tuple[str, Tensor]]) -> list[list[PredictedTranslation]]:
-            source = pad_sequence([one for _, one in batch], batch_first=True).to(self.device)
-            lengths = torch.tensor([len(one) for _, one in batch], device=self.device)
+            source, lengths = pad([one for _, one in batch], self.device)
             texts = [text for text, _ in batch]
             return self._translate(texts, source, lengths, self.search, n_best)
 

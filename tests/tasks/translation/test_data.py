@@ -236,8 +236,12 @@ def test_without_limits_nothing_is_too_long(tmp_path: Path) -> None:
 
 def test_nothing_left_is_said(tmp_path: Path) -> None:
     data = module(tmp_path, [("a", "x x x x x x")])
-    data.setup()
     with pytest.raises(InputError, match=r"no train pairs are left: raise filters.max_length"):
-        data.train_dataloader()
-    with pytest.raises(InputError, match=r"the corpus has no test sentences: set --data.corpus.te"):
+        data.setup()
+
+
+def test_a_corpus_without_test_pairs_says_so(tmp_path: Path) -> None:
+    data = module(tmp_path, [("a", "x")])
+    data.setup()
+    with pytest.raises(InputError, match=r"no test sentence pairs: set --data.corpus.test"):
         data.test_dataloader()
