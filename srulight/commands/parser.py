@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from importlib import import_module
@@ -20,6 +21,7 @@ from torch.optim import Adam
 from srulight.commands import configurations  # noqa: F401  so that it reads them
 from srulight.data.base import TaskData
 from srulight.encoders import SRU, Encoder
+from srulight.runtime.fields import arguments_of, options
 from srulight.tasks.base import Task
 
 # What jsonargparse says of every way a value could have been read; the cause is in the rest.
@@ -40,6 +42,11 @@ class Parser(LightningArgumentParser):
 
     of = ""
     """What the options are of, for the error about one that is unknown, if that depends."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401
+        # A shortened option would work on the command line and fail in a file; those of a class,
+        # too, which have a parser of their own.
+        super().__init__(*args, **{"allow_abbrev": False, **named})
 
     # jsonargparse 4.53 hands the null for a class inside a class on as the text "None".
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **named: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
@@ -92,6 +99,8 @@ def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
     """
     key = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
     where = f"{key}: " if key else ""
+    if said := _unknown_field(message):
+        return where + said
     if match := re.search(r"unrecognized arguments: (--)?([^\s=]+)", message):
         known = [option for option in _everywhere(options) if option not in ("-h", "--help")]
         none = f"{of} has no option" if of else "there is no option"
@@ -140,6 +149,28 @@ def _unknown_option(message: str, _: str) -> str | None:
     return (
         f"{cls.__name__} has no option {match[1]!r}{_meant(match[1], near)}\n"
         f"  {cls.__name__} takes {', '.join(known)}"
+    )
+
+
+def _unknown_field(message: str) -> str | None:
+    """Says what the settings are that an option of a class is made of."""
+    match = re.search(r"unrecognized arguments: --(\w+)\.([\w.]+)", message) or re.search(
+        r"Group '(\w+)' does not accept option '(\w+)'", message
+    )
+    cls = _class(re.findall(r"class_path '([\w.]+)'", message[: match.start()])) if match else None
+    if match is None or cls is None:
+        return None
+    known = [
+        f"{match[1]}.{field.name}"
+        for kind in options(arguments_of(cls).get(match[1]))
+        if is_dataclass(kind)
+        for field in fields(kind)
+    ]
+    if not known:
+        return None
+    name = f"{match[1]}.{match[2]}"
+    return (
+        f"{cls.__name__} has no option {name!r}{_meant(name, known)}\n  it takes {', '.join(known)}"
     )
 
 

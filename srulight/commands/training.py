@@ -213,11 +213,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         parser_class=Parser,
-        parser_kwargs={
-            "prog": program(),
-            # A shortened option would work on the command line and fail in a file.
-            "allow_abbrev": False,
-        },
+        parser_kwargs={"prog": program()},
         save_config_callback=EmbedConfig,
         save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={

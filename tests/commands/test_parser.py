@@ -16,6 +16,10 @@ CONFIG = "--config=configs/quickstart.yaml"
         ("--model.encoder.hiden_size=3", "model.encoder: SRU has no option 'hiden_size'; did you "
          "mean hidden_size?"),
         ("--model.dropuot=0.1", "TextClassification has no option 'dropuot'; did you mean dropout"),
+        ("--data.batch=3", "TextClassificationData has no option 'batch'; did you mean batch_size"),
+        ("--data.tokenizer=Words --data.tokenizer.lower=true", "has no option 'lower'"),
+        ("--config=configs/translation.yaml --data.filters.max_len=3", "TranslationData has no "
+         "option 'filters.max_len'; did you mean filters.max_length"),
         ("--data.bath_size=3", "TextClassificationData has no option 'bath_size'; did you mean "
          "batch_size"),
         ("--data.corpus=Gramar", "there is no SentenceCorpus called 'Gramar'; did you mean "
@@ -52,7 +56,7 @@ def test_says_what_was_meant(
     argument: str, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as leaving:
-        build([CONFIG, argument], run=False)
+        build([CONFIG, *argument.split()], run=False)
     assert leaving.value.code == 2
     message = capsys.readouterr().err
     assert expected in message

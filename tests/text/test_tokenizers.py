@@ -466,7 +466,10 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"kind": "Letters"}, "tokenizer.kind must be one of Words, Char.*, got 'Letters'"),
+        ({"kind": "Letters"}, "kind must be a tokenizer that is known here, .*, got .Letters."),
+            {"kind": "Letters"},
+            "tokenizer.kind must be a tokenizer that is known here, .*, got 'Letters'",
+        ),
         ({"kind": 3}, "tokenizer.kind must be of type str"),
         ({"vocabulary": ["a", 3]}, r"tokenizer.vocabulary\[1\] must be of type str"),
         ({"vocabulary": None}, "tokenizer.vocabulary must be of type list"),
@@ -513,3 +516,20 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = f"import srulight.text.tokenizers, sys; print({heavy} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "set()\n"
+
+
+def test_a_tokenizer_of_another_package_is_made_again_once_it_is_imported() -> None:
+    class Loud(Words):
+        """Words in upper case."""
+
+        def tokenize(self, text: str) -> list[str]:
+            return super().tokenize(text.upper())
+
+    fitted = Loud("space").with_vocabulary(["A"], (PAD, UNKNOWN))
+    globals()["Loud"] = Loud  # a class that is made in a function has no name of its module
+    try:
+        made = from_settings(fitted.settings, (PAD, UNKNOWN))
+    finally:
+        del globals()["Loud"]
+    assert type(made) is Loud
+    assert made.tokenize("a b") == ["A", "B"]

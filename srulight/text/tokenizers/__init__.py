@@ -41,8 +41,6 @@ __all__ = [
 SETTINGS = {"kind": str, "*": object}
 """Shape of a tokenizer's settings, as for ``structure.require``; ``from_settings`` sees to more."""
 
-_KINDS = {kind.__name__: kind for kind in (Words, Characters, Bytes, SentencePiece)}
-
 
 def from_settings(
     settings: dict[str, Any], specials: Sequence[str], where: str = "tokenizer"
@@ -57,13 +55,16 @@ def from_settings(
     Raises:
         InputError: If they are not those of a tokenizer with these special tokens.
     """
-    from srulight.runtime.structure import require  # which imports torch
+    # Both import torch.
+    from srulight.runtime.fields import known
+    from srulight.runtime.structure import require
 
     require(settings, SETTINGS, where)
-    kind = _KINDS.get(settings["kind"])
-    if kind is None:
+    kind = known(settings["kind"], (Tokenizer,))
+    if kind is None or not issubclass(kind, Tokenizer):
         raise InputError(
-            f"{where}.kind must be one of {', '.join(_KINDS)}, got {settings['kind']!r:.60}"
+            f"{where}.kind must be a tokenizer that is known here, such as Words, got "
+            f"{settings['kind']!r:.60}"
         )
     learned = {"specials": [str], "lines": bool, "vocabulary": kind.shape}
     require(settings, {**kind.options, **learned}, where)
