@@ -56,8 +56,8 @@ def stored_tokenizer(settings: dict[str, Any]) -> Tokenizer:
     tokenizer = from_settings(settings, specials_of(str(settings.get("kind"))))
     if not tokenizer.lines:
         raise InputError(
-            "tokenizer.lines must be true, as for every language model, got false: a checkpoint "
-            "of another task has data of its own, so leave out --data"
+            "tokenizer.lines must be true, as for every language model, got false: the data, or "
+            "the checkpoint, are of another task"
         )
     return tokenizer
 

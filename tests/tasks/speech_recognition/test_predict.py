@@ -239,4 +239,4 @@ def test_an_option_of_another_task_is_refused(
     with pytest.raises(SystemExit) as raised:
         predict(folder, "--input=a.wav", "--length_penalty=1")
     assert raised.value.code == 2
-    assert "there is no option --length_penalty" in capsys.readouterr().err
+    assert "a SpeechRecognition has no option --length_penalty" in capsys.readouterr().err
