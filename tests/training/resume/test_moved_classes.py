@@ -1,16 +1,15 @@
 """A checkpoint outlives a move of the classes that it names to other files."""
 
-import importlib
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
-import srulight
-from srulight.cli import main
 from srulight.runtime.fields import path_of, with_short_paths
 from srulight.tasks import TextClassification
 
@@ -26,30 +25,21 @@ class MyCorpus(Grammar): pass
 EXPORTS = "from {package}.{module} import Mine, MyCorpus, MyData, MyEncoder\n"
 
 
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Writes a package whose classes are all in its module ``before``."""
-    folder = tmp_path / f"moving_{tmp_path.name}".replace("-", "_")
-    folder.mkdir()
-    place(folder, "before")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("SRULIGHT_PLUGINS", folder.name)
-    yield folder
-    forget(folder.name)
-
-
 def place(folder: Path, module: str) -> None:
-    for path in folder.glob("*.py"):
-        path.unlink()
+    """Writes a package whose classes are all in one module, and nowhere else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     (folder / f"{module}.py").write_text(CLASSES)
     (folder / "__init__.py").write_text(EXPORTS.format(package=folder.name, module=module))
-    forget(folder.name)
 
 
-def forget(package: str) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == package]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
+def run(folder: Path, code: str) -> str:
+    """Runs code that knows the package, in a process of its own, as what it imports stays."""
+    paths = os.pathsep.join([str(folder.parent), *sys.path])
+    env = os.environ | {"PYTHONPATH": paths, "SRULIGHT_PLUGINS": folder.name}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def named(value: Any) -> Iterator[str]:  # noqa: ANN401
@@ -63,32 +53,36 @@ def named(value: Any) -> Iterator[str]:  # noqa: ANN401
         yield value
 
 
-def test_a_checkpoint_loads_and_resumes_after_its_classes_moved(
-    package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    deep = f"{package.name}.before"
+def test_a_checkpoint_loads_and_resumes_after_its_classes_moved(tmp_path: Path) -> None:
+    package = tmp_path / "moving"
+    place(package, "before")
     args = [f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    main([
-        "fit", f"--config={CONFIG}", *args, "--trainer.max_epochs=1", f"--model={deep}.Mine",
-        f"--model.encoder={deep}.MyEncoder", "--model.encoder.hidden_size=8",
-        "--model.embedding_size=8", f"--data={deep}.MyData", f"--data.corpus={deep}.MyCorpus",
-        "--data.corpus.train_size=64", "--data.corpus.val_size=16", "--data.corpus.test_size=16",
-    ])  # fmt: skip
+    first = [
+        "fit", f"--config={CONFIG}", *args, "--trainer.max_epochs=1", "--model=moving.before.Mine",
+        "--model.encoder=moving.before.MyEncoder", "--model.encoder.hidden_size=8",
+        "--model.embedding_size=8", "--data=moving.before.MyData",
+        "--data.corpus=moving.before.MyCorpus", "--data.corpus.train_size=64",
+        "--data.corpus.val_size=16", "--data.corpus.test_size=16",
+    ]  # fmt: skip
+    run(package, f"from srulight.cli import main; main({first})")
     last = tmp_path / "runs" / "version_0" / "checkpoints" / "last.ckpt"
     stored = torch.load(last, weights_only=True)
-    assert stored["task"] == f"{package.name}.Mine"
-    assert not [text for text in named(stored) if deep in text]
-    assert deep not in (last.parents[1] / "config.yaml").read_text()
+    assert stored["task"] == "moving.Mine"
+    assert not [text for text in named(stored) if "moving.before" in text]
+    assert "moving.before" not in (last.parents[1] / "config.yaml").read_text()
 
     place(package, "after")
-    loaded = srulight.load(last)
-    assert type(loaded).__module__ == f"{package.name}.after"
-    assert len(loaded.predict(["the plot was dull"])) == 1
-
-    main(["fit", *args, f"--ckpt_path={last}", "--trainer.max_epochs=2"])
+    again = ["fit", *args, f"--ckpt_path={last}", "--trainer.max_epochs=2"]
+    said = run(
+        package,
+        "import moving, srulight; from srulight.cli import main\n"
+        f"task = srulight.load({str(last)!r})\n"
+        f"print(type(task).__module__, len(task.predict(['the plot was dull']))); main({again})",
+    )
+    assert "moving.after 1\n" in said
     assert torch.load(last, weights_only=True)["epoch"] == 2
-    assert "changed since the checkpoint" not in caplog.text
+    assert "changed since the checkpoint" not in said
 
 
 def test_settings_name_classes_by_the_shortest_path() -> None:
