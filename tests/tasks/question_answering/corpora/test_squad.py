@@ -115,7 +115,7 @@ def test_what_is_corrected_or_left_out_is_counted(tmp_path: Path) -> None:
             "--data.corpus.on_error=skip",
         ),
         (asked("q9"), CONTEXT, "article Lamps, question q9: has no answer; correct it"),
-        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words"),
+        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words; cor"),
     ],
 )  # fmt: skip
 def test_what_is_faulty_is_refused_with_its_place(
