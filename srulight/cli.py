@@ -1,4 +1,4 @@
-"""The front door: answers ``--help`` at once, and hands the rest to the command that was asked for.
+"""The entry point: answers ``--help`` at once, and runs the command that was asked for.
 
 Nothing heavy is imported here: torch and Lightning take seconds.
 """
@@ -24,15 +24,16 @@ usage: python train.py COMMAND [options]
 
 commands:
   fit        train, and keep the best and the last checkpoint
-  validate   measure a checkpoint on the validation data
-  test       measure a checkpoint on the test data
-  predict    answer raw input with a checkpoint: label, score or translate lines, write down
+  validate   evaluate a checkpoint on the validation data
+  test       evaluate a checkpoint on the test data
+  predict    apply a checkpoint to raw input: classify, score or translate lines, transcribe
              recordings, answer questions
-  generate   write on from a prompt, with the checkpoint of a language model
+  generate   continue a prompt with the checkpoint of a language model
 
 examples:
   python train.py fit --config configs/quickstart.yaml
   python train.py fit --config configs/quickstart.yaml --model.encoder=LSTM
+  python train.py fit --config configs/quickstart.yaml --data.tokenizer=Characters
   python train.py fit --config configs/sst.yaml --data.root=FOLDER --data.download=true
   python train.py fit --config configs/quickstart.yaml --ckpt_path=last       (resume)
   python train.py test --ckpt_path=best                                       (needs no --config)
@@ -47,7 +48,7 @@ more:
   python train.py fit --model.help=TextClassification options of a task
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config    the whole configuration, defaults included
-  python train.py predict --ckpt_path=best --help     (or generate): the options of its task
+  python train.py predict --ckpt_path=best --help     the options of its task (also of generate)
   python train.py --version
 """
 
