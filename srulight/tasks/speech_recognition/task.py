@@ -24,7 +24,8 @@ from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.ctc.base import Decoder, Token
 from srulight.tasks.speech_recognition.ctc.beam import BeamSearch
 from srulight.tasks.speech_recognition.ctc.greedy import Greedy
-from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.kenlm_model import read_ngram
+from srulight.tasks.speech_recognition.ctc.ngram import WordModel
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment
 from srulight.tasks.speech_recognition.layers.subsampling import Convolutions, SubsamplingFactory
@@ -156,7 +157,7 @@ class SpeechRecognition(Task):
         self.language_model = language_model
         self.language_weight = language_weight
         self.word_bonus = word_bonus
-        self._ngram: NGram | None = None  # read when it is first asked for
+        self._ngram: WordModel[Any] | None = None  # read when it is first asked for
 
     def build(self, metadata: dict[str, Any]) -> None:
         self.frontend = Frontend.from_settings(metadata["frontend"])
@@ -233,7 +234,7 @@ class SpeechRecognition(Task):
         if self.beam_size == 1:
             return Greedy()
         if self._ngram is None and self.language_model is not None:
-            self._ngram = NGram.read(Path(self.language_model).expanduser())
+            self._ngram = read_ngram(Path(self.language_model).expanduser())
         return BeamSearch(
             self.beam_size,
             spell=self.speller.spell,

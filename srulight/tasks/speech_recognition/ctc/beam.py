@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from srulight.runtime.errors import InputError
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Decoder, Token, check_frames
-from srulight.tasks.speech_recognition.ctc.ngram import NGram, State
+from srulight.tasks.speech_recognition.ctc.ngram import WordModel
 from srulight.tasks.speech_recognition.ctc.ways import NEVER, PrefixScores
 
 _WORTH = itemgetter(0)
@@ -57,7 +57,7 @@ class BeamSearch(Decoder):
         size: int = 16,
         *,
         spell: Callable[[int], str] | None = None,
-        ngram: NGram | None = None,
+        ngram: WordModel[Any] | None = None,
         lm_weight: float = 0.5,
         word_bonus: float = 0.0,
         threshold: float = 10.0,
@@ -236,7 +236,7 @@ class _Words(NamedTuple):
     """
 
     worth: float
-    state: State
+    state: Any
     begun: str
 
 
