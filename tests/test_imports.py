@@ -81,7 +81,7 @@ def test_help_needs_no_torch() -> None:
 def test_imports_without_optional_packages() -> None:
     code = """
 import sys
-for name in ("tensorboard", "sru", "soundfile", "soxr", "sacrebleu", "sacremoses"):
+for name in ("tensorboard", "sru", "soundfile", "soxr", "sacrebleu", "sacremoses", "kenlm"):
     sys.modules[name] = None
 import srulight.commands.training, srulight.compat
 print(srulight.SRU(4)(__import__("torch").zeros(1, 2, 4)).shape)

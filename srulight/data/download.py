@@ -1,4 +1,8 @@
-"""Files from the network: checked, and in place only when whole."""
+"""Files from the network: checked, and in place only when whole.
+
+pooch would not do: it undoes a compression that the server declares, whereupon the checksums of
+archives are wrong, and under Python 3.11 archives write outside their folder through links.
+"""
 
 import hashlib
 import http.client
@@ -7,8 +11,8 @@ import shutil
 import tarfile
 import urllib.request
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
@@ -32,14 +36,6 @@ class Source(NamedTuple):
 
     url: str
     sha256: str
-
-
-def _part(target: Path) -> Path:
-    """Names a temporary file beside the target, so that replacing it is atomic.
-
-    Two runs that share a folder must not write into the same one.
-    """
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
 
 
 def download(source: Source, target: Path) -> None:
@@ -78,6 +74,21 @@ def _fetch(url: str, path: Path) -> None:
             shutil.copyfileobj(shown, file)
 
 
+@contextmanager
+def _archive(source: Source, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Downloads an archive into a folder, and gives a place beside it too; both go afterwards."""
+    # Two runs that share a folder must not write into the same files.
+    archive = folder / f".{source.url.rsplit('/', 1)[-1]}.{os.getpid()}.part"
+    unpacked = archive.with_suffix(".unpacked")
+    try:
+        download(source, archive)
+        yield archive, unpacked
+    finally:
+        with suppress(OSError):
+            archive.unlink()
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
 def download_zip(source: Source, members: Mapping[str, Path]) -> None:
     """Downloads an archive and unpacks some of its files; the archive is not kept.
 
@@ -90,16 +101,10 @@ def download_zip(source: Source, members: Mapping[str, Path]) -> None:
         InputError: If the network fails or the checksum is wrong.
     """
     folder = next(iter(members.values())).parent
-    archive = _part(folder / source.url.rsplit("/", 1)[-1])
-    try:
-        download(source, archive)
-        with zipfile.ZipFile(archive) as opened:
-            for member, target in members.items():
-                with written(target) as part:
-                    part.write_bytes(opened.read(member))
-    finally:
-        with suppress(OSError):
-            archive.unlink()
+    with _archive(source, folder) as (archive, _), zipfile.ZipFile(archive) as opened:
+        for member, target in members.items():
+            with written(target) as part:
+                part.write_bytes(opened.read(member))
 
 
 def download_tar(source: Source, member: str, folder: Path) -> None:
@@ -117,21 +122,15 @@ def download_tar(source: Source, member: str, folder: Path) -> None:
         InputError: If the network fails, the checksum is wrong or the archive cannot be unpacked.
     """
     target = folder / member
-    archive = _part(folder / source.url.rsplit("/", 1)[-1])
-    unpacked = _part(folder / member.replace("/", "-"))
     try:
-        download(source, archive)
-        with tarfile.open(archive) as opened:
-            opened.extractall(unpacked, filter="data")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(unpacked / member, target)
+        with _archive(source, folder) as (archive, unpacked):
+            with tarfile.open(archive) as opened:
+                opened.extractall(unpacked, filter="data")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(unpacked / member, target)
     except (tarfile.TarError, OSError) as error:
         if target.is_dir():
             return  # another process was faster
         raise InputError(
             f"{source.url} could not be unpacked in {folder.absolute()}: {error}; nothing was kept"
         ) from error
-    finally:
-        with suppress(OSError):
-            archive.unlink()
-        shutil.rmtree(unpacked, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Downloads arrive whole and checked, or not at all."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -44,12 +45,19 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files; of those that gzip made it says so, as Apache can be set to."""
+
+    def end_headers(self) -> None:
+        if self.path.endswith(".gz"):
+            self.send_header("Content-Encoding", "gzip")
+        super().end_headers()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "served").mkdir()
-    handler = functools.partial(
-        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served")
-    )
+    handler = functools.partial(Handler, directory=str(tmp_path / "served"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -68,6 +76,25 @@ def test_a_file_comes_over_http_with_its_progress_shown(
     shown = capsys.readouterr()
     assert "7/7 bytes" in shown.err
     assert shown.out == ""
+
+
+def test_a_file_stays_as_compressed_as_it_is(tmp_path: Path, server: str) -> None:
+    packed = gzip.compress(b"content")
+    (tmp_path / "served" / "a.gz").write_bytes(packed)
+    known = source(tmp_path / "served" / "a.gz")
+    download(Source(f"{server}/a.gz", known.sha256), tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == packed
+
+
+def test_others_may_read_what_was_fetched_as_the_umask_says(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.write_text("content")
+    before = os.umask(0o022)
+    try:
+        download(source(origin), tmp_path / "target")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_page_that_is_gone_is_one_sentence(tmp_path: Path, server: str) -> None:

@@ -25,7 +25,8 @@ from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.ctc.base import Decoder, Token
 from srulight.tasks.speech_recognition.ctc.beam import BeamSearch
 from srulight.tasks.speech_recognition.ctc.greedy import Greedy
-from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.kenlm_model import read_ngram
+from srulight.tasks.speech_recognition.ctc.ngram import WordModel
 from srulight.tasks.speech_recognition.ctc.settings import DecoderSettings
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment, SpecAugmentSettings
@@ -108,7 +109,7 @@ class SpeechRecognition(Task):
         self.compiled = compile
         self.dropout = Dropout(dropout)
         self.decoder = decoder
-        self._ngram: NGram | None = None  # read when it is first asked for
+        self._ngram: WordModel[Any] | None = None  # read when it is first asked for
 
     def decode_with(self, **changes: Any) -> None:  # noqa: ANN401
         """Chooses how recordings are decoded from now on.
@@ -180,7 +181,7 @@ class SpeechRecognition(Task):
         if settings.beam_size == 1:
             return Greedy()
         if self._ngram is None and settings.path is not None:
-            self._ngram = NGram.read(settings.path)
+            self._ngram = read_ngram(settings.path)
         return BeamSearch(
             settings.beam_size,
             text_of=self.tokenizer.text_of,

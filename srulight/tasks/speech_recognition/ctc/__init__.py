@@ -3,7 +3,8 @@
 from srulight.tasks.speech_recognition.ctc.base import Decoder, Token
 from srulight.tasks.speech_recognition.ctc.beam import BeamSearch
 from srulight.tasks.speech_recognition.ctc.greedy import Greedy
-from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.kenlm_model import KenLM, read_ngram
+from srulight.tasks.speech_recognition.ctc.ngram import NGram, WordModel
 from srulight.tasks.speech_recognition.ctc.settings import DecoderSettings
 
 __all__ = [
@@ -11,6 +12,9 @@ __all__ = [
     "Decoder",
     "DecoderSettings",
     "Greedy",
+    "KenLM",
     "NGram",
     "Token",
+    "WordModel",
+    "read_ngram",
 ]

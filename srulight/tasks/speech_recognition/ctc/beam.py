@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterable
 from operator import itemgetter
+from typing import Any
 
 from torch import Tensor
 
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Decoder, Token, check_frames
-from srulight.tasks.speech_recognition.ctc.ngram import NGram
+from srulight.tasks.speech_recognition.ctc.ngram import WordModel
 from srulight.tasks.speech_recognition.ctc.prefix import NEVER, Prefix, PrefixScores, Words
 
 _SCORE = itemgetter(0)
@@ -58,7 +59,7 @@ class BeamSearch(Decoder):
         size: int = 16,
         *,
         text_of: Callable[[int], str] | None = None,
-        ngram: NGram | None = None,
+        ngram: WordModel[Any] | None = None,
         lm_weight: float = 0.5,
         word_bonus: float = 0.0,
         threshold: float = 10.0,

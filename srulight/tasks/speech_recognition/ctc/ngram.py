@@ -2,25 +2,63 @@
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import raw_lines
 
-State = tuple[str, ...]
-"""The last words that a language model still needs to know, the latest last."""
+State = TypeVar("State")
+"""What a language model still needs to know of the words before."""
 
+Words = tuple[str, ...]
+"""Some words, the latest last."""
+
+BINARY = b"mmap lm http://kheafield.com/code"
+"""How binary files of KenLM begin."""
+
+UNKNOWN = "<unk>"
+FLOOR = -7.0
+"""Decimal logarithm of the probability of a word that the model says nothing of."""
+
+LN10 = math.log(10)
 _BEGIN = "<s>"
 _END = "</s>"
-_UNKNOWN = "<unk>"
-_FLOOR = -7.0
-_LN10 = math.log(10)
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
 
 
-class NGram:
+class WordModel(ABC, Generic[State]):
+    """A language model that reads one word after another."""
+
+    @property
+    @abstractmethod
+    def start(self) -> State:
+        """What is known before the first word of a sentence."""
+
+    @abstractmethod
+    def score(self, state: State, word: str) -> tuple[float, State]:
+        """Reads the next word.
+
+        Args:
+            state: ``start``, or what the previous call returned.
+            word: The word.
+
+        Returns:
+            Natural logarithm of its probability, and the state after it.
+        """
+
+    def finish(self, state: State) -> float:
+        """Gives the natural logarithm of the probability that the sentence ends here.
+
+        Args:
+            state: What the call for the last word returned, or ``start``.
+        """
+        return self.score(state, _END)[0]
+
+
+class NGram(WordModel[Words]):
     """Probabilities of a word after the few words before it, with backing off.
 
     Katz (1987), Estimation of Probabilities from Sparse Data, IEEE Transactions on Acoustics,
@@ -42,7 +80,7 @@ class NGram:
     """
 
     def __init__(
-        self, order: int, log_probs: dict[State, float], backoffs: dict[State, float]
+        self, order: int, log_probs: dict[Words, float], backoffs: dict[Words, float]
     ) -> None:
         self.order = order
         self._log_probs = log_probs
@@ -62,41 +100,23 @@ class NGram:
         return cls(*_Reader(path, raw_lines(path, "name an ARPA file")).read())
 
     @property
-    def start(self) -> State:
-        """What is known before the first word of a sentence."""
+    def start(self) -> Words:
         return (_BEGIN,)[: self.order - 1]
 
-    def score(self, state: State, word: str) -> tuple[float, State]:
-        """Reads the next word.
-
-        Args:
-            state: ``start``, or what the previous call returned.
-            word: The word.
-
-        Returns:
-            Natural logarithm of its probability, and the state after it: as many of the last
-            ``order`` - 1 words as the model lists together.
-        """
+    def score(self, state: Words, word: str) -> tuple[float, Words]:
         if (word,) not in self._log_probs:
-            word = _UNKNOWN
+            word = UNKNOWN
         backoff = 0.0
         while (words := (*state, word)) not in self._log_probs:
             backoff += self._backoffs.get(state, 0.0)
             state = state[1:]
         log_prob = self._log_probs[words] + backoff
+        # After it counts what the model lists together.
         if len(words) == self.order:
             words = words[1:]
         while words and words not in self._log_probs:
             words = words[1:]
-        return log_prob * _LN10, words
-
-    def finish(self, state: State) -> float:
-        """Gives the natural logarithm of the probability that the sentence ends here.
-
-        Args:
-            state: What the call for the last word returned, or ``start``.
-        """
-        return self.score(state, _END)[0]
+        return log_prob * LN10, words
 
 
 class _Reader:
@@ -107,12 +127,16 @@ class _Reader:
         self.lines = lines
         self.number = 0
         self.names: dict[bytes, str] = {}
-        self.log_probs: dict[State, float] = {}
-        self.backoffs: dict[State, float] = {}
+        self.log_probs: dict[Words, float] = {}
+        self.backoffs: dict[Words, float] = {}
 
-    def read(self) -> tuple[int, dict[State, float], dict[State, float]]:
-        while self._line() != b"\\data\\":
-            pass
+    def read(self) -> tuple[int, dict[Words, float], dict[Words, float]]:
+        while (line := self._line()) != b"\\data\\":
+            if line.startswith(BINARY):
+                raise InputError(
+                    f"{self.path} is a binary file of KenLM, of which one wrong byte can crash a "
+                    "program: name the ARPA file that it was made from"
+                )
         counts, line = self._counts()
         for n, count in enumerate(counts, start=1):
             self._expect(line, rb"\%d-grams:" % n)
@@ -121,7 +145,7 @@ class _Reader:
         for word in (_BEGIN, _END):
             if (word,) not in self.log_probs:
                 raise InputError(f"{self.path} must have {word} among its 1-grams")
-        self.log_probs.setdefault((_UNKNOWN,), _FLOOR)
+        self.log_probs.setdefault((UNKNOWN,), FLOOR)
         return len(counts), self.log_probs, self.backoffs
 
     def _counts(self) -> tuple[list[int], bytes]:
@@ -163,14 +187,14 @@ class _Reader:
         if fields[n:]:
             self.backoffs[words] = self._number(fields[n], line)
 
-    def _words(self, fields: list[bytes], line: bytes) -> State:
+    def _words(self, fields: list[bytes], line: bytes) -> Words:
         if len(fields) == 1:
             try:
                 word = fields[0].decode()
             except UnicodeDecodeError as error:
                 raise self._error("a word in UTF-8", line) from error
             # One object for each word, in however many n-grams.
-            self.names[fields[0]] = _UNKNOWN if word == "<UNK>" else word
+            self.names[fields[0]] = UNKNOWN if word == "<UNK>" else word
         try:
             return tuple([self.names[field] for field in fields])
         except KeyError as error:

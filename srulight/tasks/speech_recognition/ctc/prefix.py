@@ -1,10 +1,9 @@
 """Prefixes of a beam search: their words, and the probabilities of their alignments."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Token
-from srulight.tasks.speech_recognition.ctc.ngram import State
 
 NEVER = -math.inf
 """Logarithm of the probability of what cannot be."""
@@ -20,7 +19,7 @@ class Words(NamedTuple):
     """
 
     score: float
-    state: State
+    state: Any
     begun: str
 
 

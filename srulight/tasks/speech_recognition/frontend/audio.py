@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.speech_recognition.frontend.sound_headers import finished, is_cut
+from srulight.tasks.speech_recognition.frontend.sound_headers import open_sound
 
 Channels = Literal["refuse", "mix"]
 
@@ -40,9 +40,9 @@ class AudioInfo(NamedTuple):
 def read_audio(path: Path, sample_rate: int, channels: Channels = "refuse") -> Tensor:
     """Reads all of a file: WAV, FLAC, OGG, NIST SPHERE, and what else libsndfile decodes.
 
-    A file that was cut is refused where this can tell: WAV, AIFF and NIST promise their size, OGG
-    marks its end, FLAC and most MP3 count their samples. A size of 2 GB and more, which programs
-    write into a pipe, is no promise; nor is a WAV's size of 0, if samples follow.
+    A file that was cut is refused where this can tell: WAV, AIFF, AU and NIST promise their size,
+    OGG marks its end, FLAC and most MP3 count their samples. A size of 2 GB and more, which
+    programs write into a pipe, is no promise; nor is a WAV's size of 0, if samples follow.
 
     Args:
         path: The file.
@@ -214,43 +214,36 @@ def _pcm(stream: BinaryIO, rate: int, seconds: float) -> Iterator[_Block]:
 def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]:
     soundfile = _imported("soundfile")
     try:
-        # Unbuffered, since libsndfile reads from the same place.
-        with path.open("rb", buffering=0) as file:
-            if is_cut(file):
-                raise InputError(f"{path} is truncated: it is shorter than it says")
-            with soundfile.SoundFile(finished(file), closefd=False) as sound:
-                rate: int = sound.samplerate
-                if not _SLOWEST <= rate <= _FASTEST:
-                    raise InputError(
-                        f"{path} says {rate} samples per second; expected {_SLOWEST:,} to "
-                        f"{_FASTEST:,} Hz"
-                    )
-                if sound.channels > 1 and channels == "refuse":
-                    raise InputError(
-                        f"{path} has {sound.channels} channels, not one; channels=mix takes their "
-                        "mean"
-                    )
-                size = _block_size(seconds, rate)
-                # Else it seeks after each read, from which MP3 and Opus do not recover.
-                sound.seekable = lambda: False
-                done = 0
-                while count := min(size, sound.frames - done):
-                    read = sound.read(count, dtype="float32", always_2d=True)
-                    read = read[:, 0] if sound.channels == 1 else read.mean(axis=1)
-                    samples = torch.from_numpy(read)
-                    done += len(samples)
-                    if not len(samples):
-                        break
-                    if not samples.isfinite().all():
-                        raise InputError(f"{path} has samples that are not finite numbers")
-                    yield samples, rate
-                if done < sound.frames < _UNKNOWN_FRAMES:
-                    raise InputError(
-                        f"{path} is truncated: it has {done} of {sound.frames} samples"
-                    )
-                # A frame follows those that were counted.
-                if sound.format == "MP3" and file.read(1) == b"\xff":
-                    raise InputError(f"{path} does not say how long it is; convert it to FLAC")
+        with path.open("rb", buffering=0) as file, open_sound(soundfile, file) as sound:
+            rate: int = sound.samplerate
+            if not _SLOWEST <= rate <= _FASTEST:
+                raise InputError(
+                    f"{path} says {rate} samples per second; expected {_SLOWEST:,} to "
+                    f"{_FASTEST:,} Hz"
+                )
+            if sound.channels > 1 and channels == "refuse":
+                raise InputError(
+                    f"{path} has {sound.channels} channels, not one; channels=mix takes their mean"
+                )
+            size = _block_size(seconds, rate)
+            # Else it seeks after each read, from which MP3 and Opus do not recover.
+            sound.seekable = lambda: False
+            done = 0
+            while count := min(size, sound.frames - done):
+                read = sound.read(count, dtype="float32", always_2d=True)
+                read = read[:, 0] if sound.channels == 1 else read.mean(axis=1)
+                samples = torch.from_numpy(read)
+                done += len(samples)
+                if not len(samples):
+                    break
+                if not samples.isfinite().all():
+                    raise InputError(f"{path} has samples that are not finite numbers")
+                yield samples, rate
+            if done < sound.frames < _UNKNOWN_FRAMES:
+                raise InputError(f"{path} is truncated: it has {done} of {sound.frames} samples")
+            # A frame follows those that were counted.
+            if sound.format == "MP3" and file.read(1) == b"\xff":
+                raise InputError(f"{path} does not say how long it is; convert it to FLAC")
         if not done:
             raise InputError(f"{path} has no samples")
     except OSError as error:

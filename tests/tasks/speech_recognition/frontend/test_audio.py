@@ -33,6 +33,7 @@ FORMATS = {
     "sph": ("NIST", "PCM_16"),
     "ulaw.sph": ("NIST", "ULAW"),
     "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
     "ogg": ("OGG", "VORBIS"),
     "opus": ("OGG", "OPUS"),
