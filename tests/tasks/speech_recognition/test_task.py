@@ -382,11 +382,13 @@ def test_predict_mixes_channels_if_told_to(
     assert (out.strip() if stream == "true" else json.loads(out)["text"]) == said
 
 
+@pytest.mark.slow
 def test_predict_streams_from_a_file_and_from_a_pipe(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = trained / "heard" / "0.flac"
     whole = load(best(trained)).predict([str(path)])[0]
+    assert whole.text
     main(["predict", f"--ckpt_path={best(trained)}", "--stream=true", "--input", str(path)])
     shown = capsys.readouterr()
     assert shown.out == whole.text + "\n"
