@@ -1,4 +1,5 @@
-# make train: set up and train on the embedded data. make test, lint, bench: what they say.
+# make train: set up and train on the embedded data. make lint, bench: what they say.
+# make test: the fast tests, in 3 minutes on 2 cores. make test-all: all of them, as .ci/run does.
 # make wheel: a wheel in dist that brings its kernels, for CPU and GPUs; needs g++ and nvcc, no GPU.
 # make gpu: everything that a GPU can tell, in 8 minutes (docs/kernels.md); make gpu-pack: what has to
 # be at hand for it on a machine without a package index.
@@ -9,13 +10,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test lint bench prebuilt wheel gpu gpu-pack sanitize clean
+.PHONY: train test test-all lint bench prebuilt wheel gpu gpu-pack sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
 
-test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+test: OPTIONS = -m "not slow"
+test test-all: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal $(OPTIONS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

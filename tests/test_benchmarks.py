@@ -1,62 +1,302 @@
-"""Benchmarks run; what they measure is looked at by hand."""
+"""Benchmarks print what was measured, in the units and ratios that they name."""
 
-import os
+import itertools
+import math
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import gpu
+import overhead
+import parity
 import pytest
+import recurrence
+import tables
+import torch
+from contenders import Run
 
-SMALL = ["--sizes", "5,2,64", "--seconds", "0.01"]
+from tests.test_compat import OPTIONS
+
+ROOT = Path(__file__).parents[1]
+SIZES = "5,2,64"
+
+MILLISECONDS = {
+    "SRU": 2.0, "F.linear": 1.6, "products": 1.0, "Conv1d": 3.0, "Conv1d k=2": 2.0, "LSTM": 8.0,
+    "GRU": 5.0, "LSTMCell": 1.0, "SRU, 4 layers": 3.0, "LSTM, 4 layers": 12.0, "forward": 0.64,
+    "backward": 1.28, "copy": 0.32, "attention": 6.0, "SRU++": 4.0, "SRU++ band": 3.0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> object:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def told(runs: dict[str, Run], seconds: float, device: str = "cpu") -> dict[str, float]:
+    """Runs each contender once, and says how long it took whatever it took."""
+    for run in runs.values():
+        run()
+    return {name: MILLISECONDS[name] / 1e3 for name in runs}
+
+
+def printed(
+    main: Callable[[], None], capsys: pytest.CaptureFixture[str], *args: str
+) -> list[tables.Row]:
+    """Runs a program in this process; gives the rows of all tables that it prints."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["benchmark", *args])
+        main()
+    return rows_of(capsys.readouterr().out)
+
+
+def rows_of(text: str) -> list[tables.Row]:
+    """Reads Markdown tables; a head stands above a line of dashes."""
+    rows: list[tables.Row] = []
+    head: list[str] = []
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=""):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if following.startswith("|---"):
+            head = cells
+        elif not line.startswith("|---"):
+            rows.append(dict(zip(head, cells, strict=True)))
+    return rows
+
+
+def numbers(rows: list[tables.Row], *texts: str) -> list[float]:
+    """Gives the figures of some rows, in the columns that hold no text."""
+    return [
+        float(str(value).replace(",", ""))
+        for row in rows
+        for name, value in row.items()
+        if name not in texts and value is not None and value != "-"
+    ]
+
+
+def test_layers_are_told_in_milliseconds_and_in_ratios(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recurrence, "medians", told)
+    names = ["SRU", "F.linear", "products", "Conv1d", "LSTM", "GRU"]
+    options = ["--threads", "1", "--dtypes", "bfloat16", "--sizes", SIZES, "--contenders", *names]
+    rows = printed(recurrence.main, capsys, "layers", *options)
+    ratios = {
+        "SRU ms": "2.00", "SRU / F.linear": "1.25", "SRU / products": "2.00",
+        "Conv1d / SRU": "1.50", "LSTM / SRU": "4.00", "GRU / SRU": "2.50",
+    }  # fmt: skip
+    assert rows == [
+        {"T, B, d": SIZES, "pass": name, **ratios} for name in ("forward", "forward + backward")
+    ]
+
+
+def test_a_recurrence_is_told_in_nanoseconds_an_element(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recurrence, "medians", told)
+    options = ["--threads", "1", "--dtypes", "float32", "--sizes", SIZES]
+    rows = printed(recurrence.main, capsys, "kernel", *options)
+    # 640,000 ns, and half and twice as many, for 640 channels of a step.
+    assert rows == [
+        {
+            "T, B, d (float32, threads: 1)": SIZES,
+            "forward": "1000.00",
+            "backward": "2000.00",
+            "copy": "500.00",
+        }
+    ]
+
+
+def test_a_step_is_told_in_microseconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recurrence, "medians", told)
+    rows = printed(recurrence.main, capsys, "step", "--dtypes", "float32")
+    assert [row["width"] for row in rows] == ["128", "256", "512", "1024"]
+    for row in rows:
+        assert row["SRU us"] == "2000.0"
+        assert row["LSTMCell / SRU"] == "0.50"
+        assert row["SRU / nn.LSTM, 4 layers"] == "0.25"
+
+
+def on_cpu(part: str, path: Path, capsys: pytest.CaptureFixture[str], *args: str) -> tables.Row:
+    """Runs a part of the GPU's program on the CPU; gives its last row, which it printed, too."""
+    given = [part, "--device=cpu", "--dtypes", "float32", "--json", str(path), *args]
+    shown = printed(gpu.main, capsys, *given)
+    rows = tables.read(path)[part]
+    assert shown == [{k: tables.text_of(v) for k, v in row.items()} for row in rows]
+    return rows[-1]
+
+
+def test_a_gpus_recurrence_is_held_against_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "medians", told)
+    row = on_cpu("kernel", tmp_path / "rows", capsys, "--sizes", SIZES)
+    # Forward moves 5 numbers of 4 bytes an element, forward and backward 14.
+    reached = 640 * 14 * 4 / 2e-3
+    speed = 2 * 2**24 / 0.32e-3
+    assert row == {
+        "dtype": "float32", "T, B, d": SIZES, "pass": "forward + backward",
+        "us": pytest.approx(2000), "GB/s": pytest.approx(reached / 1e9),
+        "share of copy": pytest.approx(reached / speed), "copy GB/s": pytest.approx(speed / 1e9),
+    }  # fmt: skip
+    first = tables.read(tmp_path / "rows")["kernel"][0]
+    assert first["pass"] == "forward"
+    assert first["GB/s"] == pytest.approx(640 * 5 * 4 / 2e-3 / 1e9)
+
+
+def test_a_gpus_layers_are_held_against_their_floor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "medians", told)
+    row = on_cpu("layers", tmp_path / "rows", capsys, "--sizes", SIZES)
+    floor = 1e-3 + 640 * 14 * 4 / (2 * 2**24 / 0.32e-3)
+    assert row == {
+        "dtype": "float32", "T, B, d": SIZES, "pass": "forward + backward",
+        "us": pytest.approx(2000), "SRU / product": pytest.approx(2),
+        "SRU / floor": pytest.approx(2e-3 / floor), "LSTM / SRU": pytest.approx(4),
+        "GRU / SRU": pytest.approx(2.5), "Conv1d / SRU": pytest.approx(1.5),
+        "Conv1d k=2 / SRU": pytest.approx(1),
+    }  # fmt: skip
+
+
+def test_attention_is_told_beside_srupp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "medians", told)
+    row = on_cpu("attention", tmp_path / "rows", capsys, "--sizes", SIZES)
+    assert row == {
+        "dtype": "float32", "T, B, d": SIZES, "pass": "forward + backward",
+        "attention us": pytest.approx(6000), "SRU++ us": pytest.approx(4000),
+        "SRU++ band us": pytest.approx(3000), "attention / SRU++": pytest.approx(1.5),
+        "attention / SRU++ band": pytest.approx(2),
+    }  # fmt: skip
+
+
+def test_what_is_saved_for_backward_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = on_cpu("memory", tmp_path / "rows", capsys, "--sizes", "32,2,64")
+    assert row["MB of an output"] == pytest.approx(32 * 2 * 64 * 4 / 1e6)
+    assert row["Conv1d saved"] == 1  # its input
+    # Its input, three gates, and a state every 16 steps.
+    assert row["SRU saved"] == pytest.approx(1 + 3 + 1 / 16, abs=0.05)
+    assert isinstance(row["LSTM saved"], float)
+    assert row["LSTM saved"] > 5  # four gates and a cell, at least
+    assert row["SRU peak"] is None
+
+
+def test_overhead_is_told_per_step_and_in_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "build_anew", lambda *_: None)
+    for name, seconds in (("by_hand", 0.001), ("bare_trainer", 0.002), ("fit", 0.004)):
+        # The first turn warms up, and one of three is disturbed.
+        times = iter([9.0, seconds, 10 * seconds, seconds])
+        monkeypatch.setattr(overhead, name, lambda _, times=times: next(times))
+    row = overhead.compare("tiny", 3, "nowhere")
+    assert row == "| tiny | 1.000 | 2.000 | 4.000 | 0.500 | 1000 | 0.250 | 3000 |"
+
+
+def test_differences_from_the_published_package_are_those_of_rounding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sru")
+    some = dict(itertools.islice(OPTIONS.items(), 2))
+    monkeypatch.setattr(parity, "OPTIONS", some)
+    monkeypatch.setattr(parity, "T", 12)
+    rows = printed(parity.main, capsys)
+    assert [row["option"] for row in rows] == [name for name in some for _ in range(2)]
+    assert [row["dtype"] for row in rows] == ["float64", "float32"] * 2
+    for row in rows:
+        largest = 1e-13 if row["dtype"] == "float64" else 1e-4
+        assert all(0 <= n < largest for n in numbers([row], "option", "dtype"))
+    assert max(numbers(rows, "option", "dtype")) > 0  # nothing is compared with itself
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "arguments", "tables"),
-    [
-        ("gpu.py", ["--device", "cpu"], 5),
-        ("recurrence.py", ["layers", "kernel", "--threads", "1", "--contenders", "SRU", "LSTM"], 4),
-    ],
-)
-def test_prints_its_tables(name: str, arguments: list[str], tables: int) -> None:
-    root = Path(__file__).parents[1]
-    command = [sys.executable, f"benchmarks/{name}", *arguments, *SMALL]
-    out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
-    assert out.count("| T, B, d") == tables, out
-    assert "nan" not in out
+def test_every_part_measures(tmp_path: Path) -> None:
+    options = ["--sizes", SIZES, "--seconds", "0.01"]
+    path = tmp_path / "rows"
+    run("gpu.py", "--device=cpu", "--json", str(path), *options)
+    measured = tables.read(path)
+    assert list(measured) == list(gpu.PARTS)
+    for rows in measured.values():
+        assert len(rows) >= 1
+        found = numbers(rows, "dtype", "T, B, d", "pass", "B, d, layers")
+        assert min(found) > 0
+        assert math.isfinite(max(found))
+    for row in measured["layers"]:
+        # The floor is the product, and more.
+        product, floor = row["SRU / product"], row["SRU / floor"]
+        assert isinstance(product, float)
+        assert isinstance(floor, float)
+        assert floor < product
+
+    names = ["SRU", "products", "LSTM"]
+    parts = ["layers", "products", "kernel"]
+    rows = rows_of(run("recurrence.py", *parts, "--threads", "1", "--contenders", *names, *options))
+    assert len(rows) == 4 + 1 + 2
+    assert min(numbers([r for r in rows if "pass" in r], "T, B, d", "pass")) > 0
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "sentence"),
-    [
-        ("recurrence.py", ["layers"], "sru2.6 is left out: the package sru is not installed"),
-        ("parity.py", [], "the package to compare with is not installed: pip install"),
-    ],
-)
+@pytest.mark.slow
+def test_encoders_are_compared_by_what_the_runs_say(tmp_path: Path) -> None:
+    small = ["--data.corpus=Grammar", "--data.corpus.train_size=64", "--data.corpus.val_size=16"]
+    small += ["--data.corpus.test_size=16", "--model.embedding_size=8"]
+    command = ["--encoders", "lstm", "bag_of_words", "--epochs", "2", "--rounds", "2", *small]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/classification.py", *command],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^(\w+) seed (\d): val ([\d.]+), test ([\d.]+)$", done.stderr, re.MULTILINE)
+    assert [(name, seed) for name, seed, *_ in said] == [
+        ("lstm", "1"), ("bag_of_words", "1"), ("lstm", "2"), ("bag_of_words", "2"),
+    ]  # fmt: skip
+    rows = rows_of(done.stdout)
+    assert [row["encoder"] for row in rows] == ["lstm", "bag_of_words"]
+    for row in rows:
+        for place, stage in ((2, "val"), (3, "test")):
+            each = [float(run[place]) for run in said if run[0] == row["encoder"]]
+            assert all((16 * accuracy).is_integer() for accuracy in each)
+            assert float(str(row[f"{stage} accuracy"])) == pytest.approx(50 * sum(each), abs=0.051)
+        assert float(str(row["s / epoch"])) > 0
+
+
+@pytest.mark.slow
+def test_writers_have_about_as_many_parameters_and_speeds() -> None:
+    rows = rows_of(run("generation.py", "--positions", "2", "--count", "3", "--rounds", "1"))
+    assert {row["encoder"]: row["parameters"] for row in rows} == {
+        "SRU": "1,564,227", "SRU++": "1,530,839", "QRNN": "1,513,539", "LSTM": "1,563,315",
+        "GRU": "1,513,539",
+    }  # fmt: skip
+    assert min(numbers(rows, "encoder", "parameters")) > 0
+
+
+def run(name: str, *args: str) -> str:
+    """Runs a program; gives what it prints."""
+    command = [sys.executable, f"benchmarks/{name}", *args]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_a_contender_that_is_not_installed_is_left_out(
-    tmp_path: Path, name: str, arguments: list[str], sentence: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = Path(__file__).parents[1]
-    # A finder that finds no such package, wherever it is.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.machinery as m, sys\n"
-        "find = m.PathFinder.find_spec\n"
-        "m.PathFinder.find_spec = classmethod(\n"
-        "    lambda c, name, *rest: None if name == 'sru' else find(name, *rest))\n"
+    monkeypatch.setitem(sys.modules, "sru", None)
+    monkeypatch.setattr(recurrence, "medians", told)
+    options = ["--threads", "1", "--dtypes", "float32", "--sizes", SIZES]
+    monkeypatch.setattr(
+        sys, "argv", ["recurrence", "layers", *options, "--contenders", "SRU", "LSTM", "sru2.6"]
     )
-    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, f"benchmarks/{name}", *arguments, "--threads", "1"]
-    command += ["--dtypes", "float32", "--contenders", "SRU", "sru2.6", *SMALL]
-    ended = subprocess.run(
-        command if arguments else command[:2],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-    )
-    assert sentence in ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
-    if arguments:
-        assert ended.returncode == 0
-        assert "| sru2.6 / SRU |" not in ended.stdout
-        assert "| 5,2,64 | forward |" in ended.stdout
+    recurrence.main()
+    out = capsys.readouterr().out
+    assert out.startswith("sru2.6 is left out: the package sru is not installed\n")
+    row = {"T, B, d": SIZES, "pass": "forward", "SRU ms": "2.00", "LSTM / SRU": "4.00"}
+    assert rows_of(out)[0] == row
+    with pytest.raises(SystemExit, match="the package to compare with is not installed: pip inst"):
+        parity.main()

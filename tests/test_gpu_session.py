@@ -80,6 +80,7 @@ def test_a_part_is_stopped_at_its_limit_and_the_next_one_runs(
     assert part["failures"] == ["late was left out: the session's time was up"]
 
 
+@pytest.mark.slow
 def test_parts_run_again_replace_those_of_before(tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/gpu_session.py", "--rehearse", "--out", str(tmp_path)]
     for only in (["sanitizer", "machine"], ["machine"]):

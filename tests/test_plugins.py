@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from srulight.commands.training import build
+
 ROOT = Path(__file__).parents[1]
 
 MODULE = '''
@@ -66,6 +68,7 @@ def train(site: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Shout", "srulight_shout.Shout"])
 def test_a_plugin_trains_and_its_checkpoint_loads(site: Path, name: str, tmp_path: Path) -> None:
     fit = train(
@@ -79,3 +82,21 @@ def test_a_plugin_trains_and_its_checkpoint_loads(site: Path, name: str, tmp_pat
     assert test.returncode == 0, test.stderr
     assert "test/accuracy" in test.stdout
     assert "loudness: 3.0" in (best.parents[1] / "config.yaml").read_text()
+
+
+def test_an_entry_point_makes_a_name_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "srulight_whisper.py").write_text(MODULE.replace("Shout", "Whisper"))
+    info = tmp_path / "srulight_whisper-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: srulight-whisper\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[srulight.plugins]\nwhisper = srulight_whisper\n")
+    named = [
+        f"--config={ROOT / 'configs' / 'quickstart.yaml'}", "--model.encoder=Whisper",
+        "--model.encoder.loudness=3", "--trainer.logger=false",
+        "--trainer.enable_checkpointing=false",
+    ]  # fmt: skip
+    with pytest.raises(SystemExit):
+        build(named, run=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    encoder = build(named, run=False).model.encoder_factory(4)
+    assert (type(encoder).__name__, encoder.loudness, encoder.output_size) == ("Whisper", 3.0, 4)

@@ -61,6 +61,7 @@ def test_what_is_no_configuration_is_one_sentence(data: bytes, why: str, tmp_pat
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_text_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +45,23 @@ def test_a_trial_leaves_nothing() -> None:
     )
     assert left() == set()
     assert not Path("runs").exists()
+
+
+def test_the_curves_of_a_run_are_those_of_its_log(figures: list[Any]) -> None:
+    fit("--trainer.max_epochs=3")
+    (figure,) = figures
+    with open("runs/version_0/metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    drawn = {axes.get_title(): axes.lines for axes in figure.axes}
+    assert list(drawn) == ["accuracy", "loss"]
+    assert [line.get_label() for line in drawn["loss"]] == ["train", "val"]
+    for metric, lines in drawn.items():
+        for line in lines:
+            name = f"{line.get_label()}/{metric}"
+            logged = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+            assert len(logged) == 3
+            assert list(zip(*line.get_data(), strict=True)) == logged
+    assert Path("runs/version_0/curves.png").read_bytes()
 
 
 def test_without_a_log_the_checkpoints_have_a_folder_all_the_same() -> None:

@@ -50,8 +50,19 @@ WHOLE: dict[str, EncoderFactory] = {
     "SRUpp": partial(SRUpp, memory_size=3, attention_every=2, attention_dropout=0.3),
     "SRUpp both ways": partial(SRUpp, num_layers=1, num_heads=2, bidirectional=True, dropout=0.3),
 }
-whole = pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE.keys())
-broken = pytest.mark.parametrize("make", BROKEN.values(), ids=BROKEN.keys())
+# Compiling takes seconds: in a hurry it is tried on one of each kind.
+IN_A_HURRY = ("SRU", "LSTM")
+
+
+def each(makers: dict[str, EncoderFactory]) -> pytest.MarkDecorator:
+    cases = [
+        pytest.param(make, id=name, marks=() if name in IN_A_HURRY else pytest.mark.slow)
+        for name, make in makers.items()
+    ]
+    return pytest.mark.parametrize("make", cases)
+
+
+whole, broken = each(WHOLE), each(BROKEN)
 
 
 @pytest.fixture(autouse=True)

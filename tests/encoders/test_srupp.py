@@ -237,6 +237,7 @@ def test_a_half_type_keeps_its_state_in_float32() -> None:
     torch.testing.assert_close(y, encoder(x)[:, 4:], atol=0.02, rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("reach", [2, 20])
 def test_compiles_whole(bidirectional: bool, reach: int) -> None:
@@ -248,6 +249,7 @@ def test_compiles_whole(bidirectional: bool, reach: int) -> None:
         torch.testing.assert_close(compiled(x, lengths), encoder(x, lengths))
 
 
+@pytest.mark.slow
 def test_resume_compiles_whole() -> None:
     encoder = make(memory_size=3, attention_every=2)
     compiled = torch.compile(

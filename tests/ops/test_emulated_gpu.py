@@ -20,12 +20,20 @@ def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
     # A GPU does not tell the host what is wrong with lengths; it stops.
     unlike = "not cuda and not refuses_more_real_steps"
     files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer")]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", unlike, *files],
-        env={**os.environ, "SRULIGHT_PREBUILT": str(tmp_path)},
-        cwd=HERE.parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout.splitlines()[-1]
+    status = "from srulight.ops import extension as e; e.load('cpu'); print(e.status['cpu'])"
+    said = []
+    for command in (
+        ["-c", status],
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", unlike, *files],
+    ):
+        run = subprocess.run(
+            [sys.executable, *command],
+            env={**os.environ, "SRULIGHT_PREBUILT": str(tmp_path)},
+            cwd=HERE.parents[1],
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+        said.append(run.stdout.splitlines()[-1])
+    assert said[0].startswith(f"loaded from {tmp_path}")  # not the kernels of the CPU
+    assert int(said[1].split(" passed")[0]) > 200

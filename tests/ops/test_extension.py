@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from srulight.ops import build, extension
+
 USE = """
 import torch
 from srulight.ops import extension, sru
@@ -27,21 +29,31 @@ def use(cache: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_processes_that_start_at_once_share_one_build(tmp_path: Path) -> None:
-    runs = [use(tmp_path) for _ in range(3)]
-    outputs = [run.communicate() for run in runs]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str]]]:
+    """Gives an empty cache that three processes used at once, and what each printed."""
+    cache = tmp_path_factory.mktemp("cache")
+    return cache, [run.communicate() for run in [use(cache) for _ in range(3)]]
+
+
+@pytest.mark.slow
+def test_processes_that_start_at_once_share_one_build(
+    built: tuple[Path, list[tuple[str, str]]],
+) -> None:
+    cache, outputs = built
     assert len({out for out, _ in outputs}) == 1
     assert outputs[0][0].startswith("loaded")
     assert sum("building" in err for _, err in outputs) == 1
-    (library,) = tmp_path.glob("kernels/*/*.so")
-    again = use(tmp_path).communicate()
+    (library,) = cache.glob("kernels/*/*.so")
+    again = use(cache).communicate()
     assert "building" not in again[1]
     os.truncate(library, 3000)  # to run what is left of it would be a bus error
-    after = use(tmp_path).communicate()
+    after = use(cache).communicate()
     assert after[0] == outputs[0][0]
     assert "building" in after[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
@@ -52,10 +64,43 @@ def test_processes_that_start_at_once_share_one_build(tmp_path: Path) -> None:
     ],
 )
 def test_without_a_build_the_reference_runs(
-    tmp_path: Path, environment: dict[str, str], sentence: str
+    built: tuple[Path, list[tuple[str, str]]],
+    tmp_path: Path,
+    environment: dict[str, str],
+    sentence: str,
 ) -> None:
     out, err = use(tmp_path, **environment).communicate()
-    expected = use(tmp_path / "with").communicate()[0]
-    assert out.split()[1:] == expected.split()[1:]
+    expected = built[1][0][0].split()
+    assert expected[0] == "loaded"
+    assert out.split()[0] != "loaded"
+    assert len(expected) == 3
+    assert out.split()[-2:] == expected[1:]
     assert err.count("SRU runs on the slower PyTorch reference") == (1 if sentence else 0)
     assert sentence in err
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process forget what it has loaded."""
+    monkeypatch.setattr(extension, "_loaded", {})
+    monkeypatch.setattr(extension, "status", {})
+
+
+@pytest.mark.usefixtures("anew")
+def test_switched_off_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "library", lambda device: pytest.fail("asked for a library"))
+    monkeypatch.setenv("SRULIGHT_EXTENSION", "off")
+    assert not extension.load("cpu")
+    assert extension.status["cpu"].startswith("off (SRULIGHT_EXTENSION=off)")
+
+
+@pytest.mark.usefixtures("anew")
+def test_what_cannot_be_built_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def library(device: str) -> Path:
+        raise build.BuildError("no compiler.")
+
+    monkeypatch.setattr(build, "library", library)
+    with pytest.warns(UserWarning, match=r"slower PyTorch reference \(cpu\): no compiler\. Set "):
+        assert not extension.load("cpu")
+    assert not extension.load("cpu")  # without another word
+    assert extension.status["cpu"] == "not available: no compiler."

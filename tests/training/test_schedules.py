@@ -151,6 +151,7 @@ def test_a_schedule_is_known_by_its_name_and_stepped_after_every_batch(tmp_path:
     assert state["_last_lr"] == [pytest.approx(0.0025)]
 
 
+@pytest.mark.slow
 def test_schedules_are_imported_for_every_configuration() -> None:
     code = "import sys; from srulight.plugins import load_plugins; load_plugins(); "
     code += "sys.exit('srulight.training.schedules' not in sys.modules)"

@@ -197,7 +197,9 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
         assert torch.equal(fit(tmp_path, resume=stop, **options), whole), f"after step {stop}"
 
 
-@pytest.mark.parametrize("make_encoder", [SRU, LSTM, GRU, QRNN])
+@pytest.mark.parametrize(
+    "make_encoder", [SRU, *(pytest.param(cls, marks=pytest.mark.slow) for cls in (LSTM, GRU, QRNN))]
+)
 def test_learns_a_text(tmp_path: Path, make_encoder: RecurrentFactory) -> None:
     task = LanguageModelling(
         embedding_size=16, dropout=0.0, encoder=make_encoder,

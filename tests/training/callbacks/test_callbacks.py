@@ -34,12 +34,30 @@ def test_new_settings_reach_a_restored_optimiser_and_its_schedule() -> None:
     assert group["lr"] == pytest.approx(0.2)  # half of the new rate, after one step
 
 
-def test_a_log_becomes_a_picture(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def test_a_log_becomes_a_picture(tmp_path: Path, figures: list[Any]) -> None:
     log = tmp_path / "metrics.csv"
-    log.write_text("step,train/loss,val/loss\n9,,0.9\n9,1.0,\n19,,0.5\n19,0.6,\n")
+    log.write_text(
+        "step,train/loss,val/loss,val/accuracy,lr\n"
+        "9,,0.9,0.25,0.1\n9,1.0,,,\n19,,0.5,0.75,0.1\n19,0.6,,,\n"
+    )
     draw(log, tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    (figure,) = figures
+    drawn = {
+        axes.get_title(): {
+            line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines
+        }
+        for axes in figure.axes
+    }
+    assert drawn == {
+        "accuracy": {"val": [(9, 0.25), (19, 0.75)]},
+        "loss": {"train": [(9, 1.0), (19, 0.6)], "val": [(9, 0.9), (19, 0.5)]},
+    }
+    assert [axes.get_xlabel() for axes in figure.axes] == ["step", "step"]
+    # 4 x 3 inches each at 120 dots an inch; lines of colour on white.
+    pixels = pytest.importorskip("matplotlib.image").imread(tmp_path / "curves.png")[..., :3]
+    assert pixels.shape == (360, 960, 3)
+    assert (pixels.max(-1) - pixels.min(-1) > 0.3).sum() > 200
+
     log.write_text("step,train/loss\n9,1.0\n")
     draw(log, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()

@@ -126,7 +126,10 @@ def check_equal(
     whole: tuple[dict[str, Any], list[dict[str, str]]],
     parts: tuple[dict[str, Any], list[dict[str, str]]],
 ) -> None:
-    assert parts[0]["global_step"] == whole[0]["global_step"]
+    assert parts[0]["global_step"] == whole[0]["global_step"] > 0
+    assert whole[0]["state_dict"]
+    assert whole[0]["optimizer_states"][0]["state"]
+    assert whole[0]["random_states"]
     for part in (
         "state_dict",
         "optimizer_states",
@@ -138,6 +141,7 @@ def check_equal(
     assert parts[1] == whole[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "options"),
     [
@@ -177,8 +181,8 @@ def test_killed_anywhere(
 @pytest.mark.parametrize(
     ("task", "number", "status"),
     [
-        (SENTENCES, signal.SIGTERM, 143),
-        (SENTENCES, signal.SIGINT, 130),
+        pytest.param(SENTENCES, signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(SENTENCES, signal.SIGINT, 130, marks=pytest.mark.slow),
         (TEXT, signal.SIGUSR1, 143),
     ],
     ids=["SIGTERM", "SIGINT", "SIGUSR1"],
@@ -202,6 +206,7 @@ def test_asked_to_stop(
     assert now == handlers
 
 
+@pytest.mark.slow
 def test_asked_to_stop_after_the_last_batch_of_an_epoch(
     tmp_path: Path, stop_at: Callable[..., None]
 ) -> None:
@@ -229,6 +234,7 @@ def test_killed_after_it_was_stopped_in_a_validation(
     check_equal(whole, fit(tmp_path / "parts", *args, "--ckpt_path=auto"))
 
 
+@pytest.mark.slow
 def test_workers_and_the_end_of_max_steps(tmp_path: Path, stop_at: Callable[..., None]) -> None:
     args = [*SENTENCES, "--data.num_workers=2"]
     whole = fit(tmp_path / "whole", *args)

@@ -123,6 +123,7 @@ def test_overlapping_stretches_give_the_steps_of_the_whole(make: SubsamplingFact
     torch.testing.assert_close(torch.cat(parts, dim=1), layer(x)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Stacking, lambda size: Convolutions(size, 8)])
 def test_one_graph_serves_all_lengths_of_several_steps(make: SubsamplingFactory) -> None:
     torch.compiler.reset()

@@ -307,6 +307,7 @@ def test_goes_on_in_mixed_precision(kind: str) -> None:
     torch.testing.assert_close(attention.sum(-1), torch.ones(2, 4))
 
 
+@pytest.mark.slow
 def test_is_one_graph_for_all_sizes() -> None:
     torch.compiler.reset()
     counters.clear()

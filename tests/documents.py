@@ -1,0 +1,115 @@
+"""What the documents tell people to type, for the tests of it."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+PROGRAMS = [
+    "arecord", "compute-sanitizer", "cuobjdump", "echo", "export", "make", "nvcc", "pip",
+    "pre-commit", "python", "sbatch", "source", "taskset", "torchrun",
+]  # fmt: skip
+
+ONLY_PARSED = {
+    "configs/sst": "the Stanford Sentiment Treebank is not at hand",
+    "configs/shakespeare.yaml": "tiny Shakespeare is not at hand",
+    "configs/squad.yaml": "SQuAD is not at hand",
+    "configs/multi30k.yaml": "its subwords take thousands of sentences",
+    "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
+    "predict ...": "no whole command",
+    "torchrun": "several machines; tests/training/test_clusters.py does it",
+    "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
+}
+"""Commands, or parts of them, that are parsed and not run, and why."""
+ONLY_READ = {
+    **dict.fromkeys(
+        (
+            "python train.py fit --config configs/tagging.yaml",
+            "python train.py fit --config configs/tagging.yaml --model.encoder=LSTM",
+            'echo "the old duck saw the watch" | python train.py predict --ckpt_path=best',
+        ),
+        "a task that is not there; tests/tasks/tagging has it",
+    ),
+    "compute-sanitizer": "a GPU",
+    "cuobjdump": "CUDA",
+    "export": "what a shell does",
+    "nvcc": "CUDA",
+    "pre-commit": "hooks of a checkout",
+    "source": "what a shell does",
+    "python -m pytest -m cuda": "would run these tests",
+    "python -m spacy download en_core_web_sm": "downloads",
+    "python -m srulight": "no whole command",
+    "python train.py": "no whole command",
+    "python benchmarks/language_modelling.py words": "no whole command",
+    "python benchmarks/parity.py": "takes no options",
+}
+"""Programs and commands that are not even parsed, and why."""
+
+
+class Step(NamedTuple):
+    """Something to type or to write in Python.
+
+    Attributes:
+        text: A command, or a block of Python.
+        is_python: Whether it is the latter.
+    """
+
+    text: str
+    is_python: bool = False
+
+
+def steps(document: Path) -> list[Step]:
+    """Gives the commands and the Python of a document, in order."""
+    found = []
+    text, end = document.read_text(encoding="utf-8"), 0
+    for fence in [*FENCE.finditer(text), None]:
+        between = text[end : fence.start() if fence else len(text)]
+        for span in re.findall(r"`([^`]+)`", between):
+            if is_command(command := " ".join(span.split())):
+                found.append(Step(command))
+        if fence is None:
+            break
+        end = fence.end()
+        if fence[1] == "python":
+            found.append(Step(fence[2], True))
+            continue
+        for line in fence[2].replace("\\\n", " ").splitlines():
+            if is_command(line):
+                found.append(Step(line.strip()))
+    return found
+
+
+def is_command(line: str) -> bool:
+    words = line.split()
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        del words[0]
+    return len(words) > 1 and words[0] in PROGRAMS
+
+
+def is_only_parsed(step: Step) -> bool:
+    return any(part in step.text for part in ONLY_PARSED)
+
+
+def is_only_read(step: Step) -> bool:
+    return step.text in ONLY_READ or step.text.split()[0] in ONLY_READ
+
+
+def is_run(step: Step) -> bool:
+    is_complete = not (is_only_parsed(step) or is_only_read(step))
+    return step.is_python or ("python train.py" in step.text and is_complete)
+
+
+STEPS = {document: steps(document) for document in DOCUMENTS}
+COMMANDS = list(dict.fromkeys(s for all_ in STEPS.values() for s in all_ if not s.is_python))
+
+
+def pipeline(command: str) -> list[list[str]]:
+    """Splits a command as a shell does: the words of each program, of which one feeds the next."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|")
+    lexer.whitespace_split = True
+    words = list(lexer)
+    bars = [i for i, word in enumerate(words) if word == "|"]
+    return [words[i:j] for i, j in zip([0, *(b + 1 for b in bars)], [*bars, None], strict=True)]

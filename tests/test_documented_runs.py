@@ -1,0 +1,149 @@
+"""The documents can be followed.
+
+The commands of ``train.py`` and the Python of each document run, in their order, in a folder with
+small data, and each training is cut short; but for those that ``documents.py`` names, with reasons.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import srulight
+from srulight.cli import main
+from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
+from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
+from tests.documents import DOCUMENTS, ROOT, STEPS, is_run, pipeline
+
+NEWEST = {
+    'srulight.load("best.ckpt")': "configs/speech.yaml",
+    "configs/quickstart.yaml --ckpt_path=last": "configs/quickstart.yaml",
+}
+"""What is trained before a step, of which the document takes for granted that it is there."""
+SHORT = [
+    "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1", "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]  # fmt: skip
+SMALL = [f"--data.corpus.{split}_size={n}" for split, n in (("train", 60), ("val", 6), ("test", 6))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that commands name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    Path("sentences.txt").write_text("dull .\nnot dull .\n")
+    Path("my_folder").mkdir()
+    for name in ("train", "val", "test"):
+        Path(f"my_folder/{name}.csv").write_text("review,stars\ndull,1\nnot dull,5\nbad,1\n")
+    Path("lines.txt").write_text("six\ntwo hundred\n")
+    articles = SyntheticStories(2, 1, 1).read(tmp_path).test
+    assert articles is not None
+    paragraph = articles[0]
+    Path("text.txt").write_text(paragraph.context)
+    asked = [
+        {"id": q.id, "question": q.text, "answers": [{"text": "x", "answer_start": 0}]}
+        for q in paragraph.questions
+    ]
+    data = {"data": [{"paragraphs": [{"context": paragraph.context, "qas": asked}]}]}
+    Path("questions.json").write_text(json.dumps(data))
+    soundfile = pytest.importorskip("soundfile")
+    Path("FOLDER/clips").mkdir(parents=True)
+    said = SyntheticDTMF(8, 2, 2).read(tmp_path)
+    for name, utterances in (("train", said.train), ("val", said.val)):
+        rows = []
+        for i, utterance in enumerate(utterances):
+            samples, rate = soundfile.read(utterance.audio[0], dtype="float32")
+            soundfile.write(f"FOLDER/clips/{name}{i}.flac", samples, rate)
+            rows.append({"audio": f"clips/{name}{i}.flac", "text": "one"})
+        Path(f"FOLDER/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.copy("FOLDER/clips/val0.flac", "recording.flac")
+    return tmp_path
+
+
+def run(words: list[str], epochs: int, fed: bytes, capsys: pytest.CaptureFixture[str]) -> bytes:
+    """Runs train.py; gives what it prints."""
+    command, *args = words
+    if command == "fit":
+        args += [*SHORT, f"--trainer.max_epochs={epochs}"]
+        if not any("--data.corpus" in arg or "--ckpt_path" in arg for arg in args):
+            args += SMALL
+    elif command == "test":
+        args += ["--trainer.enable_progress_bar=false"]
+    elif command == "generate":
+        args = [re.sub("length=.*", "length=5", arg) for arg in args]
+    Path("fed").write_bytes(fed)
+    with open("fed", encoding="utf-8") as stdin, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.stdin", stdin)
+        capsys.readouterr()
+        main([command, *args])
+    said = capsys.readouterr().out
+    output = [arg.partition("=")[2] for arg in args if arg.startswith("--output=")]
+    return (Path(output[0]).read_text() if output else said).encode()
+
+
+def recorded() -> bytes:
+    """What a microphone gives: 16-bit PCM."""
+    samples = pytest.importorskip("soundfile").read("recording.flac", dtype="int16")[0]
+    return bytes(samples.tobytes())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if any(map(is_run, STEPS[document]))],
+    ids=lambda path: path.name,
+)
+def test_a_document_can_be_followed(
+    document: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epochs, done = 0, 0
+    names: dict[str, object] = {
+        "srulight": srulight,
+        "x": torch.randn(2, 20, 300),
+        "lengths": torch.tensor([20, 7]),
+        "samples": torch.randn(8000) / 10,
+    }
+    recipe = re.search(r"^train: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe is not None
+    for step in STEPS[document]:
+        for part, config in NEWEST.items():
+            if part in step.text:
+                epochs += 1
+                run(["fit", f"--config={config}"], epochs, b"", capsys)
+        if step.is_python:
+            checkpoints = sorted(Path().glob("runs/**/best.ckpt"), key=os.path.getmtime)
+            if checkpoints:
+                shutil.copy(checkpoints[-1], "best.ckpt")
+            exec(compile(step.text, f"{document.name}: {step.text[:40]}", "exec"), names)
+            done += 1
+            continue
+        if not is_run(step) and step.text != "make train":
+            continue
+        lines = recipe[1].split("\n") if step.text == "make train" else [step.text]
+        for line in lines:
+            *before, words = pipeline(line.replace("$(BIN)/", "").strip()) or [[]]
+            if words[:2] != ["python", "train.py"]:
+                continue
+            fed = b""
+            for program, *args in before:
+                fed = recorded() if program == "arecord" else f"{' '.join(args)}\n".encode()
+            epochs += words[2] == "fit"
+            out = run(words[2:], epochs, fed, capsys)
+            done += 1
+            # Of two batches speech is not learnt: a stream may be one of no words.
+            expected = {"fit": b"epoch ", "test": b"test/"}.get(words[2], b"\n")
+            assert expected in out, line
+    assert done >= 1
+
+
+def test_what_is_trained_before_is_asked_for() -> None:
+    texts = [step.text for all_ in STEPS.values() for step in all_]
+    for part in NEWEST:
+        assert any(part in text for text in texts), part
