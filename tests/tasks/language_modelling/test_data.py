@@ -177,7 +177,7 @@ def test_a_closed_alphabet_may_have_a_space(tmp_path: Path) -> None:
 
 def test_the_tokenizer_of_another_task_is_refused(tmp_path: Path) -> None:
     words = Words("space").fit(["a"], ("<pad>", "<unk>"))
-    with pytest.raises(InputError, match=r"lines must be true, .* leave out --data"):
+    with pytest.raises(InputError, match=r"lines must be true, .* of another task"):
         LanguageModellingData().load_metadata({"tokenizer": words.settings})
 
 
