@@ -17,8 +17,7 @@ import torch
 
 from srulight.commands.training import build
 from srulight.tasks.language_modelling.task import LanguageModelling
-from srulight.tasks.language_modelling.token_ids import SPECIALS
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 ROOT = Path(__file__).parents[1]
 VOCABULARY = 67
@@ -46,7 +45,7 @@ def model(options: list[str]) -> LanguageModelling:
     task = build([f"--config={config}", *options, *quiet], run=False).model
     assert isinstance(task, LanguageModelling)
     words = ["<eos>", "\n", *map(str, range(VOCABULARY - 4))]
-    tokenizer = Words("space").with_vocabulary(words, SPECIALS, lines=True)
+    tokenizer = Words("space").with_vocabulary(words, PAD_UNKNOWN, lines=True)
     task.metadata = {"tokenizer": tokenizer.settings}
     task.build(task.metadata)
     return task

@@ -22,8 +22,7 @@ from trainings import ROOT, draw, fit, measure, newest
 
 from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
 from srulight.tasks.language_modelling.task import LanguageModelling
-from srulight.tasks.language_modelling.token_ids import SPECIALS
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 BATCH, SEGMENT = 16, 128
 
@@ -103,7 +102,7 @@ class Result(NamedTuple):
 def count(setting: Setting, build: Callable[[int], Recurrent]) -> int:
     """Counts the parameters of a model."""
     words = ["<eos>", "\n", *map(str, range(setting.vocabulary - 4))]
-    tokenizer = Words("space").with_vocabulary(words, SPECIALS, lines=True)
+    tokenizer = Words("space").with_vocabulary(words, PAD_UNKNOWN, lines=True)
     with torch.device("meta"):
         task = LanguageModelling(encoder=build, **setting.model)  # type: ignore[arg-type]
         task.build({"tokenizer": tokenizer.settings})

@@ -161,17 +161,7 @@ class TaskData(LightningDataModule, ABC):
             raise InputError(
                 f"the corpus has no {split} {self.examples}: set --data.corpus.{split}"
             )
-        dataset = self.datasets[split]
-        rank, world_size = self.processes
-        batches = self.sampler(
-            dataset.lengths,
-            self.batch_size if split == "train" else self.eval_batch_size,
-            shuffle=split == "train",
-            seed=self.seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        return ResumableLoader(dataset, batches, self.num_workers, self.seed)
+        return self.sharded(self.datasets[split], split)
 
     def prepare(self) -> None:
         """Makes what is kept in files; one process of a machine does, and the others find it."""
@@ -196,24 +186,20 @@ class TaskData(LightningDataModule, ABC):
         # Before a trainer takes this module there is one process.
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def sharded(
-        self,
-        dataset: BatchDataset[_T],
-        sampler: type[SimilarLengthSampler],
-        size: int,
-        split: Split,
-    ) -> ResumableLoader[_T]:
+    def sharded(self, dataset: BatchDataset[_T], split: Split) -> ResumableLoader[_T]:
         """Makes a loader of batches of similar length, of which each process has its share.
 
         Args:
             dataset: The examples.
-            sampler: What makes the batches.
-            size: Of a batch: examples, or steps, as the sampler counts.
-            split: Which part of the corpus it is; only training batches are shuffled.
+            split: Which part of the corpus they are; only training batches are shuffled.
         """
         rank, world_size = self.processes
-        batches = sampler(
-            dataset.lengths, size, shuffle=split == "train", seed=self.seed, rank=rank,
+        batches = self.sampler(
+            dataset.lengths,
+            self.batch_size if split == "train" else self.eval_batch_size,
+            shuffle=split == "train",
+            seed=self.seed,
+            rank=rank,
             world_size=world_size,
-        )  # fmt: skip
+        )
         return ResumableLoader(dataset, batches, self.num_workers, self.seed)

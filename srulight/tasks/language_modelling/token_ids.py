@@ -16,13 +16,17 @@ from srulight.runtime.cache import cached
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import GZIP
 from srulight.tasks.language_modelling.corpora.base import Span, Spans
-from srulight.text.tokenizers import PAD, UNKNOWN, Bytes, Characters, Tokenizer, from_settings
+from srulight.text.tokenizers import (
+    PAD_UNKNOWN,
+    UNKNOWN_ID,
+    Bytes,
+    Characters,
+    Tokenizer,
+    from_settings,
+)
 
 _VERSION = 3  # Of the files below; raised when what they hold changes.
 _ABOUT = "about.json"
-
-SPECIALS = (PAD, UNKNOWN)
-"""Special tokens of a vocabulary; their ids are 0 and 1."""
 
 
 def specials_of(kind: str) -> tuple[str, ...]:
@@ -31,7 +35,7 @@ def specials_of(kind: str) -> tuple[str, ...]:
     Args:
         kind: Class of the tokenizer.
     """
-    return () if kind == Bytes.__name__ else SPECIALS
+    return () if kind == Bytes.__name__ else PAD_UNKNOWN
 
 
 def fit(tokenizer: Tokenizer, texts: Iterable[str] = ()) -> Tokenizer:
@@ -96,7 +100,7 @@ def token_ids(spans: Spans, tokenizer: Tokenizer) -> TokenIds:
         tokenizer = fit(tokenizer)
     folder = cached("tokens", _key(parts, tokenizer), partial(_build, parts, tokenizer))
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    tokenizer = tokenizer.with_vocabulary(about["vocabulary"], SPECIALS, lines=True)
+    tokenizer = tokenizer.with_vocabulary(about["vocabulary"], PAD_UNKNOWN, lines=True)
     dtype = _dtype(len(tokenizer.tokens))
     splits = {
         name: _map(folder / f"{name}.bin", size, dtype) for name, size in about["sizes"].items()
@@ -140,7 +144,7 @@ def _build(parts: dict[str, Span], tokenizer: Tokenizer, folder: Path) -> None:
                     ids = torch.tensor(tokenizer.encode(text), dtype=torch.int32)
                     file.write(ids.to(dtype).numpy().tobytes())
                     sizes[name] += len(ids)
-                    unknown[name] += int((ids == SPECIALS.index(UNKNOWN)).sum())
+                    unknown[name] += int((ids == UNKNOWN_ID).sum())
     about = {"vocabulary": tokenizer.vocabulary, "sizes": sizes, "unknown": unknown}
     (folder / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 

@@ -8,15 +8,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from srulight.data.base import BatchDataset, Split, TaskData
-from srulight.data.resumable_loader import ResumableLoader
-from srulight.data.samplers import BucketBatchSampler
+from srulight.data.base import BatchDataset, TaskData
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.corpora.base import Paragraph, QuestionCorpus
 from srulight.tasks.question_answering.corpora.synthetic_stories import SyntheticStories
 from srulight.tasks.question_answering.features import (
-    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
@@ -24,7 +21,7 @@ from srulight.tasks.question_answering.features import (
     answer_words,
 )
 from srulight.tasks.question_answering.token_table import TokenTable, paragraph_tokens
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 from srulight.text.word_vectors import vocabulary_with_vectors
 
 
@@ -49,11 +46,7 @@ class _Questions(BatchDataset[QuestionBatch]):
         numbers = torch.tensor([example.context for example in examples])
         self.lengths = featurizer.table.bounds.diff()[numbers.long()]
 
-    def __len__(self) -> int:
-        return len(self._examples)
-
     def __getitems__(self, indices: list[int]) -> list[QuestionBatch]:
-        """Makes a whole batch, the only item: a loader asks for one this way if it can."""
         examples = [self._examples[i] for i in indices]
         if not self._contexts:
             return [self._featurizer.batch(examples, training=True)]
@@ -93,6 +86,8 @@ class QuestionAnsweringData(TaskData):
             without any, and before ``setup``.
     """
 
+    examples = "questions"
+
     def __init__(
         self,
         corpus: QuestionCorpus | None = None,
@@ -108,19 +103,18 @@ class QuestionAnsweringData(TaskData):
         num_workers: int = 0,
         seed: int = 1,
     ) -> None:
-        super().__init__(corpus or SyntheticStories(), root, download, num_workers, seed)
-        check_range(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        super().__init__(
+            corpus or SyntheticStories(), root, download, num_workers, seed, batch_size,
+            eval_batch_size,
+        )  # fmt: skip
         check_range(0, preparation_workers=preparation_workers)
         self.tokenizer = tokenizer or Words(lowercase=True)
         self.tokenizer.spans("")  # raises if it does not tell where words stand
         self.annotator = annotator
         self.vectors = vectors
         self.windows = windows
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
         self.preparation_workers = preparation_workers
         self.word_vectors: Tensor | None = None
-        self._splits: dict[str, _Questions] | None = None
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
         trained = FeaturizerSettings.from_metadata(metadata)
@@ -145,7 +139,7 @@ class QuestionAnsweringData(TaskData):
         Args:
             stage: Not used: a vocabulary with vectors depends on all the splits.
         """
-        if self._splits is not None:
+        if self.datasets:
             return
         found = self._paragraphs(report=True)
         tables = {name: self._table(paragraphs, name) for name, paragraphs in found.items()}
@@ -160,7 +154,6 @@ class QuestionAnsweringData(TaskData):
                 any(not q.answers for paragraph in found["train"] for q in paragraph.questions),
             )
             self._metadata = settings.metadata
-        self._splits = {}
         for name, paragraphs in found.items():
             featurizer = QuestionFeaturizer(tables[name], settings)
             examples, contexts = _examples(paragraphs, tables[name], name)
@@ -168,7 +161,7 @@ class QuestionAnsweringData(TaskData):
             if name == "train":
                 examples = [one for one in examples if featurizer.windows(one, training=True)]
                 contexts = []
-            self._splits[name] = _Questions(featurizer, examples, contexts)
+            self.datasets[name] = _Questions(featurizer, examples, contexts)
             articles = len({paragraph.article for paragraph in paragraphs})
             left = total - len(examples)
             rank_zero_info(
@@ -201,23 +194,15 @@ class QuestionAnsweringData(TaskData):
         every = counts["train"]
         asked = tables["train"].counts(tokenizer.lowercase, first=contexts)
         if tokenizer.file is None:
-            words = tokenizer.rank(every, SPECIALS)
+            words = tokenizer.rank(every, PAD_UNKNOWN)
         else:
-            words = list(tokenizer.fit((), SPECIALS).tokens[len(SPECIALS) :])
-        words = [*SPECIALS, *sorted(words, key=lambda word: (-asked[word], -every[word], word))]
+            words = list(tokenizer.fit((), PAD_UNKNOWN).tokens[len(PAD_UNKNOWN) :])
+        words = [*PAD_UNKNOWN, *sorted(words, key=lambda word: (-asked[word], -every[word], word))]
         if self.vectors is not None:
             words, self.word_vectors = vocabulary_with_vectors(
                 words, set().union(*counts.values()), Path(self.vectors).expanduser(), self.seed
             )
-        return tokenizer.with_vocabulary(words, SPECIALS)
-
-    def loader(self, split: Split) -> ResumableLoader[QuestionBatch]:
-        if self._splits is None:
-            raise RuntimeError("call setup before asking for batches")
-        if split not in self._splits or not len(self._splits[split]):
-            raise InputError(f"the corpus has no {split} questions: set --data.corpus.{split}")
-        size = self.batch_size if split == "train" else self.eval_batch_size
-        return self.sharded(self._splits[split], BucketBatchSampler, size, split)
+        return tokenizer.with_vocabulary(words, PAD_UNKNOWN)
 
 
 def _examples(

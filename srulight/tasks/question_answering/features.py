@@ -12,12 +12,9 @@ from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.token_table import TokenTable
-from srulight.text.tokenizers import PAD, UNKNOWN, Words, from_settings
+from srulight.text.tokenizers import PAD_UNKNOWN, UNKNOWN_ID, Words, from_settings
 
-SPECIALS = (PAD, UNKNOWN)
 """Special tokens of the vocabulary."""
-
-_UNKNOWN_ID = SPECIALS.index(UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class FeaturizerSettings(NamedTuple):
         Raises:
             InputError: If something is out of range, or the tokenizer is not of this kind.
         """
-        tokenizer = from_settings(metadata["tokenizer"], SPECIALS)
+        tokenizer = from_settings(metadata["tokenizer"], PAD_UNKNOWN)
         if not isinstance(tokenizer, Words):
             raise InputError(f"tokenizer.kind must be Words, got {type(tokenizer).__name__}")
         windows = Windows(metadata["windows"]["size"], metadata["windows"]["overlap"])
@@ -183,7 +180,7 @@ class QuestionFeaturizer:
     def _words(self, text: int) -> Tensor:
         """Looks up the words of a text; a text without words is an unknown one."""
         words = self._ids[self.table.words[self.table.place(text)]]
-        return words if len(words) else torch.tensor([_UNKNOWN_ID])
+        return words if len(words) else torch.tensor([UNKNOWN_ID])
 
     def _rows(self, example: QuestionExample, index: int, training: bool) -> Iterator[_Row]:
         """Gives the windows of the example that is ``index`` in its batch."""
@@ -215,7 +212,7 @@ class QuestionFeaturizer:
         ]
         may_lack = self.settings.no_answer and bool(rows)
         if not rows:
-            unknown = torch.tensor([_UNKNOWN_ID])
+            unknown = torch.tensor([UNKNOWN_ID])
             features = torch.zeros(1, self.settings.feature_size)
             rows = [_Row(unknown, features, unknown, 0, 0, None)]
         lengths = torch.tensor([len(row.document) for row in rows])

@@ -21,7 +21,6 @@ from srulight.tasks.prediction import by_length
 from srulight.tasks.question_answering.annotation import Annotator
 from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.features import (
-    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
@@ -35,7 +34,7 @@ from srulight.tasks.question_answering.model import (
 from srulight.tasks.question_answering.predict import QuestionPredictor
 from srulight.tasks.question_answering.spans import Span, best_spans
 from srulight.tasks.question_answering.token_table import token_table
-from srulight.text.tokenizers import SETTINGS
+from srulight.text.tokenizers import PAD_UNKNOWN, SETTINGS
 from srulight.text.word_vectors import pretrained_vectors
 
 
@@ -124,7 +123,9 @@ class QuestionAnswering(Task):
     def build_network(self, metadata: dict[str, Any]) -> None:
         self.settings = FeaturizerSettings.from_metadata(metadata)
         words = len(self.settings.tokenizer.tokens)
-        tuned = words if self.tuned_words is None else min(len(SPECIALS) + self.tuned_words, words)
+        tuned = (
+            words if self.tuned_words is None else min(len(PAD_UNKNOWN) + self.tuned_words, words)
+        )
         vectors = torch.empty(words, self.embedding_size).uniform_(-0.25, 0.25)
         vectors[0] = 0
         self.tuned = nn.Embedding.from_pretrained(vectors[:tuned], freeze=False, padding_idx=0)

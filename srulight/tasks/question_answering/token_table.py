@@ -1,7 +1,5 @@
 """The words of many texts in one table: found once, by several processes, and kept in a file."""
 
-import hashlib
-import json
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from srulight.runtime.cache import cached
+from srulight.runtime.cache import cache_key, cached
 from srulight.runtime.devices import usable_cores
 from srulight.tasks.question_answering.annotation import Annotated, Annotator
 from srulight.tasks.question_answering.corpora.base import Paragraph
@@ -129,8 +127,7 @@ def paragraph_tokens(
     """
     texts = [paragraph.context for paragraph in paragraphs]
     texts += [question.text for paragraph in paragraphs for question in paragraph.questions]
-    recipe = json.dumps([_VERSION, annotator, tokenizer.split, texts])
-    key = hashlib.sha256(recipe.encode()).hexdigest()[:24]
+    key = cache_key(_VERSION, annotator, tokenizer.split, texts)
     if workers is None:
         few = annotator is None and len(texts) < _FEW
         workers = 0 if few else usable_cores()

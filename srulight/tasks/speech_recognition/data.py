@@ -63,6 +63,8 @@ class SpeechRecognitionData(TaskData):
         seed: Number that decides the order of the batches.
     """
 
+    sampler = LengthBatchSampler
+
     def __init__(
         self,
         corpus: SpeechCorpus | None = None,
@@ -78,16 +80,17 @@ class SpeechRecognitionData(TaskData):
         num_workers: int = 0,
         seed: int = 1,
     ) -> None:
-        super().__init__(corpus or SyntheticDTMF(), root, download, num_workers, seed)
         check_range(1, batch_frames=batch_frames, eval_batch_frames=eval_batch_frames)
+        super().__init__(
+            corpus or SyntheticDTMF(), root, download, num_workers, seed, batch_frames,
+            eval_batch_frames,
+        )  # fmt: skip
         self.speeds = speeds or [1.0]
         for speed in self.speeds:
             check_range(0.1, 10, speeds=speed)
         self.features = features
         self.tokenizer = tokenizer or Characters(lowercase=True)
         self.on_error = on_error
-        self.batch_frames = batch_frames
-        self.eval_batch_frames = eval_batch_frames
         self.cache = cache
         self._splits: dict[str, list[PreparedUtterance]] = {}
         self._min_frames = 1
@@ -204,8 +207,7 @@ class SpeechRecognitionData(TaskData):
             frames = CachedFeatures(sounds, frontend, lengths, num_mels, split)
         silence = torch.zeros(self._min_frames, num_mels)
         dataset = SpeechDataset(utterances, frames, frontend, silence)
-        size = self.batch_frames if split == "train" else self.eval_batch_frames
-        return self.sharded(dataset, LengthBatchSampler, size, split)
+        return self.sharded(dataset, split)
 
 
 class SpeechDataset(BatchDataset[SpeechBatch]):

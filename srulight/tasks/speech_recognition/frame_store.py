@@ -1,7 +1,5 @@
 """Frames of utterances: computed on demand, or once and kept in a memory-mapped file."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from srulight.runtime.cache import cached
+from srulight.runtime.cache import cache_key, cached, cached_json
 from srulight.runtime.errors import InputError
 from srulight.runtime.progress import progress
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
@@ -110,14 +108,11 @@ def statistics(sounds: Sequence[Sound], frontend: Frontend) -> tuple[Tensor, Ten
     chosen = [sounds[i * len(sounds) // _SAMPLE] for i in range(_SAMPLE)]
     chosen = chosen if len(sounds) > _SAMPLE else list(sounds)
 
-    def make(folder: Path) -> None:
-        found = [
-            values.tolist() for values in _measure(ComputedFeatures(chosen, frontend), len(chosen))
-        ]
-        (folder / "statistics.json").write_text(json.dumps(found), encoding="utf-8")
+    def measure() -> list[list[float]]:
+        measured = _measure(ComputedFeatures(chosen, frontend), len(chosen))
+        return [values.tolist() for values in measured]
 
-    path = cached("statistics", _key(chosen, frontend), make) / "statistics.json"
-    mean, std = map(torch.tensor, json.loads(path.read_text(encoding="utf-8")))
+    mean, std = map(torch.tensor, cached_json("statistics", _key(chosen, frontend), measure))
     return mean, std
 
 
@@ -136,5 +131,4 @@ def _key(sounds: Sequence[Sound], frontend: Frontend) -> str:
     """Identifies frames by everything that they depend on."""
     bank = frontend.settings["filter_bank"]
     played = [(sound.content, sound.pause, sound.speed) for sound in sounds]
-    recipe = json.dumps([_VERSION, bank, frontend.channels, played])
-    return hashlib.sha256(recipe.encode()).hexdigest()[:24]
+    return cache_key(_VERSION, bank, frontend.channels, played)

@@ -1,13 +1,12 @@
 """What the recordings of a corpus hold, found once before training."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from srulight.runtime.cache import cached
+from srulight.runtime.cache import cache_key, cached_json
 from srulight.runtime.errors import InputError
 from srulight.runtime.progress import progress
 from srulight.tasks.speech_recognition.frontend.audio import Channels, inspect
@@ -42,14 +41,8 @@ def inspect_recordings(paths: Iterable[Path], channels: Channels) -> dict[Path, 
     """
     files = sorted(set(paths))
     states = [_state(path) for path in files]
-    key = hashlib.sha256(json.dumps([_VERSION, channels, states]).encode()).hexdigest()[:24]
-
-    def make(folder: Path) -> None:
-        found = json.dumps(_inspect_all(files, channels))
-        (folder / "recordings.json").write_text(found, encoding="utf-8")
-
-    path = cached("recordings", key, make) / "recordings.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    key = cache_key(_VERSION, channels, states)
+    rows = cached_json("recordings", key, lambda: _inspect_all(files, channels))
     return {path: Recording(*row) for path, row in zip(files, rows, strict=True)}
 
 

@@ -24,12 +24,11 @@ from srulight.tasks.language_modelling import (
 )
 from srulight.tasks.language_modelling.batch import StreamBatch
 from srulight.tasks.language_modelling.softmax import Softmax
-from srulight.tasks.language_modelling.token_ids import SPECIALS
-from srulight.text.tokenizers import Bytes, Characters, Tokenizer, Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Bytes, Characters, Tokenizer, Words
 from srulight.training.resume.random_state import RandomState
 
 WORDS = ["<pad>", "<unk>", "<eos>", "the", "cat", "sat"]
-METADATA = {"tokenizer": Words("space").with_vocabulary(WORDS, SPECIALS, lines=True).settings}
+METADATA = {"tokenizer": Words("space").with_vocabulary(WORDS, PAD_UNKNOWN, lines=True).settings}
 LINES = "the cat sat\nthe sat cat the\ncat\n\nsat sat the cat\n"
 
 

@@ -12,7 +12,7 @@ from srulight.tasks.language_modelling import token_ids
 from srulight.tasks.language_modelling.corpora import base
 from srulight.tasks.language_modelling.corpora.base import Span
 from srulight.tasks.language_modelling.corpora.text_files import TextFiles
-from srulight.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Bytes, Characters, SentencePiece, Tokenizer, Words
 
 TRAIN = "the cat\nthe hat <unk>\n"
 
@@ -109,7 +109,7 @@ def test_is_built_once_for_the_same_text_and_recipe(
     monkeypatch.setattr(token_ids, "_build", watched)
     build(tmp_path)
     assert not builds
-    known = Words("space").with_vocabulary(["the"], token_ids.SPECIALS, lines=True)
+    known = Words("space").with_vocabulary(["the"], PAD_UNKNOWN, lines=True)
     for tokenizer in (Words("space", lowercase=True), Characters(), known):
         build(tmp_path, tokenizer=tokenizer)
     build(tmp_path, TRAIN + "more\n")

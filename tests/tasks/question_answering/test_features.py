@@ -10,7 +10,6 @@ from srulight.data.base import IGNORED
 from srulight.runtime.errors import InputError
 from srulight.tasks.question_answering.annotation import Annotated, Annotator
 from srulight.tasks.question_answering.features import (
-    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
@@ -18,10 +17,10 @@ from srulight.tasks.question_answering.features import (
     answer_words,
 )
 from srulight.tasks.question_answering.token_table import token_table
-from srulight.text.tokenizers import Characters, Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Characters, Words
 
 WORDS = ["who", "sold", "lamps", "ada", "the", "she", "?", "."]
-TOKENIZER = Words(lowercase=True).with_vocabulary(WORDS, SPECIALS)
+TOKENIZER = Words(lowercase=True).with_vocabulary(WORDS, PAD_UNKNOWN)
 SETTINGS = FeaturizerSettings(TOKENIZER, None, [], Windows(6, 2), no_answer=False)
 
 
@@ -42,7 +41,7 @@ def test_words_and_features_are_those_of_the_text() -> None:
 
 
 def test_words_keep_their_case_if_the_vocabulary_does() -> None:
-    tokenizer = Words().with_vocabulary(["Lamps", "lamps"], SPECIALS)
+    tokenizer = Words().with_vocabulary(["Lamps", "lamps"], PAD_UNKNOWN)
     featurizer = read(SETTINGS._replace(tokenizer=tokenizer), "Lamps LAMPS lamps", "?")
     assert featurizer.batch([QuestionExample(0, 1, None)]).document.tolist() == [[2, 1, 3]]
 
@@ -137,7 +136,7 @@ def test_settings_travel_as_plain_data() -> None:
 
 
 def test_settings_of_a_file_are_not_trusted() -> None:
-    letters = Characters().with_vocabulary(["a"], SPECIALS).settings
+    letters = Characters().with_vocabulary(["a"], PAD_UNKNOWN).settings
     for wrong, says in (
         ({"tokenizer": letters}, "tokenizer.kind must be Words, got Characters"),
         ({"windows": {"size": 0, "overlap": 0}}, "windows.size must be at least 1, got 0"),

@@ -15,7 +15,6 @@ from srulight.tasks.question_answering.annotation import Annotator
 from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.data import QuestionAnsweringData
 from srulight.tasks.question_answering.features import (
-    SPECIALS,
     FeaturizerSettings,
     QuestionExample,
     QuestionFeaturizer,
@@ -24,9 +23,9 @@ from srulight.tasks.question_answering.features import (
 from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import PredictedAnswer, QuestionAnswering
 from srulight.tasks.question_answering.token_table import token_table
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
-TOKENIZER = Words(lowercase=True).with_vocabulary([*"abcdefgh", "?"], SPECIALS)
+TOKENIZER = Words(lowercase=True).with_vocabulary([*"abcdefgh", "?"], PAD_UNKNOWN)
 SETTINGS = FeaturizerSettings(TOKENIZER, None, [], Windows(6, 2), no_answer=False)
 
 

@@ -40,9 +40,6 @@ class Manifest(SpeechCorpus):
         self.val = val
         self.test = test
 
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the files are the user's own."""
-
     def read(self, root: Path) -> SpeechSplits:
         train = _utterances(root, self.train)
         if self.val is None:

@@ -1,7 +1,5 @@
 """A corpus made on the spot: the dual tones of telephone keys."""
 
-import hashlib
-import json
 import math
 import random
 import wave
@@ -12,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from srulight.runtime.cache import cached
+from srulight.runtime.cache import cache_key, cached
 from srulight.runtime.errors import InputError
 from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus, SpeechSplits, Utterance
 from srulight.tasks.speech_recognition.corpora.fsdd import DIGITS
@@ -101,12 +99,8 @@ class SyntheticDTMF(SpeechCorpus):
         self.noise = noise
         self.seed = seed
 
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the sounds are made on the spot."""
-
     def read(self, root: Path) -> SpeechSplits:
-        settings = json.dumps([_VERSION, *vars(self).values()])
-        key = hashlib.sha256(settings.encode()).hexdigest()[:24]
+        key = cache_key(_VERSION, *vars(self).values())
         splits = self._plan()
         calls = [call for calls in splits for call in calls]
         folder = cached("dial", key, partial(_build, calls, self.noise))

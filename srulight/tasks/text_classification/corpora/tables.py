@@ -47,9 +47,6 @@ class Tables(SentenceCorpus):
         self.text = text
         self.label = label
 
-    def fetch(self, root: Path) -> None:
-        """Does nothing: the files are the user's own."""
-
     def read(self, root: Path) -> Splits:
         rows = self._rows(root / self.train)
         labels = sorted({row.label for row in rows})
