@@ -10,7 +10,7 @@ from torch import Tensor
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Decoder, Token, check_frames
 from srulight.tasks.speech_recognition.ctc.ngram import WordModel
-from srulight.tasks.speech_recognition.ctc.prefix import NEVER, Prefix, PrefixScores, Words
+from srulight.tasks.speech_recognition.ctc.prefix import NEVER, Prefix, PrefixScores, PrefixWords
 
 _SCORE = itemgetter(0)
 _PIECE = 1024  # frames that are converted to Python's numbers at a time
@@ -84,7 +84,7 @@ class BeamSearch(Decoder):
         self._frames = 0
         start = ngram.start if ngram is not None else ()
         # The longest prefix that all on the beam begin with, and its length.
-        self._common = Prefix(None, BLANK, Words(0.0, start, ""))
+        self._common = Prefix(None, BLANK, PrefixWords(0.0, start, ""))
         self._num_stable = 0
         self._beam = {self._common: PrefixScores(0.0, NEVER, (0.0, None), (NEVER, None))}
 
@@ -203,7 +203,7 @@ class BeamSearch(Decoder):
             prefix.children[token] = Prefix(prefix, token, words)
         return prefix.children[token]
 
-    def _completed(self, prefix: Prefix) -> Words:
+    def _completed(self, prefix: Prefix) -> PrefixWords:
         """Gives the words of a prefix with the last one counted, too."""
         if prefix.completed is None:
             score, state, word = prefix.words
@@ -212,7 +212,7 @@ class BeamSearch(Decoder):
                 if self._ngram is not None:
                     log_prob, state = self._ngram.score(state, word)
                     score += self._lm_weight * log_prob
-            prefix.completed = Words(score, state, "")
+            prefix.completed = PrefixWords(score, state, "")
         return prefix.completed
 
     def _prune(self, previous: Iterable[Prefix]) -> None:

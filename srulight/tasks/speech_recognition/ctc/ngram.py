@@ -10,10 +10,10 @@ from typing import Generic, Self, TypeVar
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import raw_lines
 
-State = TypeVar("State")
+StateT = TypeVar("StateT")
 """What a language model still needs to know of the words before."""
 
-Words = tuple[str, ...]
+WordTuple = tuple[str, ...]
 """Some words, the latest last."""
 
 BINARY = b"mmap lm http://kheafield.com/code"
@@ -29,16 +29,16 @@ _END = "</s>"
 _COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
 
 
-class WordModel(ABC, Generic[State]):
+class WordModel(ABC, Generic[StateT]):
     """A language model that reads one word after another."""
 
     @property
     @abstractmethod
-    def start(self) -> State:
+    def start(self) -> StateT:
         """What is known before the first word of a sentence."""
 
     @abstractmethod
-    def score(self, state: State, word: str) -> tuple[float, State]:
+    def score(self, state: StateT, word: str) -> tuple[float, StateT]:
         """Reads the next word.
 
         Args:
@@ -49,7 +49,7 @@ class WordModel(ABC, Generic[State]):
             Natural logarithm of its probability, and the state after it.
         """
 
-    def finish(self, state: State) -> float:
+    def finish(self, state: StateT) -> float:
         """Gives the natural logarithm of the probability that the sentence ends here.
 
         Args:
@@ -58,7 +58,7 @@ class WordModel(ABC, Generic[State]):
         return self.score(state, _END)[0]
 
 
-class NGram(WordModel[Words]):
+class NGram(WordModel[WordTuple]):
     """Probabilities of a word after the few words before it, with backing off.
 
     Katz (1987), Estimation of Probabilities from Sparse Data, IEEE Transactions on Acoustics,
@@ -80,7 +80,7 @@ class NGram(WordModel[Words]):
     """
 
     def __init__(
-        self, order: int, log_probs: dict[Words, float], backoffs: dict[Words, float]
+        self, order: int, log_probs: dict[WordTuple, float], backoffs: dict[WordTuple, float]
     ) -> None:
         self.order = order
         self._log_probs = log_probs
@@ -100,10 +100,10 @@ class NGram(WordModel[Words]):
         return cls(*_Reader(path, raw_lines(path, "name an ARPA file")).read())
 
     @property
-    def start(self) -> Words:
+    def start(self) -> WordTuple:
         return (_BEGIN,)[: self.order - 1]
 
-    def score(self, state: Words, word: str) -> tuple[float, Words]:
+    def score(self, state: WordTuple, word: str) -> tuple[float, WordTuple]:
         if (word,) not in self._log_probs:
             word = UNKNOWN
         backoff = 0.0
@@ -127,10 +127,10 @@ class _Reader:
         self.lines = lines
         self.number = 0
         self.names: dict[bytes, str] = {}
-        self.log_probs: dict[Words, float] = {}
-        self.backoffs: dict[Words, float] = {}
+        self.log_probs: dict[WordTuple, float] = {}
+        self.backoffs: dict[WordTuple, float] = {}
 
-    def read(self) -> tuple[int, dict[Words, float], dict[Words, float]]:
+    def read(self) -> tuple[int, dict[WordTuple, float], dict[WordTuple, float]]:
         while (line := self._line()) != b"\\data\\":
             if line.startswith(BINARY):
                 raise InputError(
@@ -187,7 +187,7 @@ class _Reader:
         if fields[n:]:
             self.backoffs[words] = self._number(fields[n], line)
 
-    def _words(self, fields: list[bytes], line: bytes) -> Words:
+    def _words(self, fields: list[bytes], line: bytes) -> WordTuple:
         if len(fields) == 1:
             try:
                 word = fields[0].decode()

@@ -9,7 +9,7 @@ NEVER = -math.inf
 """Logarithm of the probability of what cannot be."""
 
 
-class Words(NamedTuple):
+class PrefixWords(NamedTuple):
     """The words of a prefix.
 
     Attributes:
@@ -36,11 +36,11 @@ class Prefix:
 
     __slots__ = ("children", "completed", "parent", "token", "words")
 
-    def __init__(self, parent: "Prefix | None", token: int, words: Words) -> None:
+    def __init__(self, parent: "Prefix | None", token: int, words: PrefixWords) -> None:
         self.parent = parent
         self.token = token
         self.words = words
-        self.completed: Words | None = None
+        self.completed: PrefixWords | None = None
         self.children: dict[int, Prefix] = {}
 
 
