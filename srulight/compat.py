@@ -127,9 +127,7 @@ def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN
     if module.use_layer_norm:
         raise ValueError("a module with layer_norm has no equal here; attn_layer_norm has")
     attends = [hasattr(m, "linear3") for m in maps]
-    every = attends.index(True) + 1 if any(attends) else len(cells) + 1
-    if attends != [(i + 1) % every == 0 for i in range(len(cells))]:
-        raise ValueError(f"attention must be in every k-th layer, got it in {attends}")
+    every = _attention_every(attends)
     encoder = SRUpp(
         first.input_size,
         module.hidden_size,
@@ -164,6 +162,13 @@ def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN
             weights["attention.alpha"] = m.alpha.detach()
         layer.load_state_dict(weights)
     return _behind_projection(encoder.train(module.training), module.input_to_hidden)
+
+
+def _attention_every(attends: list[bool]) -> int:
+    every = attends.index(True) + 1 if any(attends) else len(attends) + 1
+    if attends != [(i + 1) % every == 0 for i in range(len(attends))]:
+        raise ValueError(f"attention must be in every k-th layer, got it in {attends}")
+    return every
 
 
 def _behind_projection(encoder: _Encoder, source: nn.Linear | None) -> _Encoder | Projected:

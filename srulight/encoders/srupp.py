@@ -93,14 +93,7 @@ class SRUpp(Recurrent):
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
-        if projection_size == 0:
-            whole = _HEAD * num_heads
-            projection_size = math.ceil(self.output_size / 4 / whole) * whole
-        if projection_size < 0 or projection_size % num_heads:
-            raise ValueError(
-                f"projection_size must be 0 or a multiple of num_heads, {num_heads}, "
-                f"got {projection_size}"
-            )
+        projection_size = _projection_size(projection_size, num_heads, self.output_size)
         self.layers = nn.ModuleList(
             SRUppLayer(
                 input_size if i == 0 else self.output_size,
@@ -141,6 +134,17 @@ class SRUpp(Recurrent):
         # Layers remember inputs of different sizes, or none; the state has one size.
         width = max(s.size(1) for s in states)
         return x, torch.stack([F.pad(s, (0, width - s.size(1))) for s in states])
+
+
+def _projection_size(size: int, num_heads: int, output_size: int) -> int:
+    if size == 0:
+        whole = _HEAD * num_heads
+        return math.ceil(output_size / 4 / whole) * whole
+    if size < 0 or size % num_heads:
+        raise ValueError(
+            f"projection_size must be 0 or a multiple of num_heads, {num_heads}, got {size}"
+        )
+    return size
 
 
 class SRUppLayer(PeepholeLayer):
