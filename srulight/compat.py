@@ -44,8 +44,8 @@ def from_sru(module: "sru.SRU") -> SRU | Projected:
     """Converts a module of the published package, version 2.6.
 
     Same outputs and gradients, with these differences of form: batch first; ``lengths`` in place of
-    ``mask_pad`` (padding is on the right); the state is what ``resume`` takes and returns,
-    (L, B, D), that is, the ``c0`` and ``c`` of the package with
+    ``mask_pad`` (padding is on the right); the state is what ``forward_with_state`` takes and
+    returns, (L, B, D), that is, the ``c0`` and ``c`` of the package with
     ``nn_rnn_compatible_return=False``.
 
     Args:

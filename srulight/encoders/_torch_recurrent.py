@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.encoders.base import Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import zero_padding
 
 
@@ -64,7 +64,7 @@ class TorchRecurrent(Recurrent):
         return y[:, :steps]
 
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        refuse_to_resume(self)
+        refuse_bidirectional(self)
         check_steps(self, x)
         if x.size(1) > 0:
             return self._continue(x, state)

@@ -91,7 +91,7 @@ class PeepholeLayer(nn.Module, ABC):
         Returns:
             dc_t / dc_(t-1), (B, T, D), at least float32, 1 at padded steps, which keep the state;
             of a bidirectional layer the channels that are read left to right, (B, T, D / 2). None
-            if the layer has no peephole, so that every slope is its forget gate, 0 to 1.
+            if the layer has no peephole, so that every derivative is its forget gate, 0 to 1.
         """
 
 
@@ -155,8 +155,8 @@ def check_steps(encoder: Encoder, x: Tensor, lengths: Tensor | None = None) -> N
                 raise ValueError(f"lengths must be 0 to {x.size(1)}, the steps of x, got {length}")
 
 
-def refuse_to_resume(encoder: Recurrent) -> None:
+def refuse_bidirectional(encoder: Recurrent) -> None:
     """Raises ValueError if ``encoder`` is bidirectional."""
     if encoder.bidirectional:
         name = type(encoder).__name__
-        raise ValueError(f"a bidirectional {name} reads the future and cannot resume")
+        raise ValueError(f"a bidirectional {name} reads the future and cannot run step by step")

@@ -15,8 +15,8 @@ class GRU(TorchRecurrent):
         input_size: Features per input step, F.
         hidden_size: Units per direction.
         num_layers: Layers, each reading the one below.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot
-            ``resume``.
+        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
+            run step by step.
         dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
     """
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import Recurrent, check_steps, refuse_to_resume
+from srulight.encoders.base import Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import zero_padding
 from srulight.ops import sru
 from srulight.runtime.errors import check_range
@@ -23,8 +23,8 @@ class QRNN(Recurrent):
         num_layers: Layers, each reading the one below.
         kernel_size: Steps that the gates see, this one the last of them; at least 1.
         highway: Whether the input is added to the output through the output gate, as in SRU.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot
-            ``resume``.
+        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
+            run step by step.
         dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
 
     Raises:
@@ -71,7 +71,7 @@ class QRNN(Recurrent):
         return x
 
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        refuse_to_resume(self)
+        refuse_bidirectional(self)
         check_steps(self, x)
         states = []
         for i, layer in enumerate(self.layers):

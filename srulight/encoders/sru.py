@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
+from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import valid_steps, zero_padding
 from srulight.ops import ACTIVATIONS, sru_layer, state_jacobian
 from srulight.runtime.errors import check_range
@@ -27,8 +27,8 @@ class SRU(Recurrent):
         input_size: Features per input step, F.
         hidden_size: Units per direction.
         num_layers: Layers, each reading the one below.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot
-            ``resume``.
+        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
+            run step by step.
         dropout: Probability of dropping a unit's update in every layer but the last while
             training, 0 to 1; one draw for a whole sequence. A dropped unit passes the skip on.
         input_dropout: Probability of zeroing an input feature of a layer's matrix product while
@@ -99,7 +99,7 @@ class SRU(Recurrent):
         return x
 
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        refuse_to_resume(self)
+        refuse_bidirectional(self)
         check_steps(self, x)
         before = [None] * len(self.layers) if state is None else state.unbind()
         states = []

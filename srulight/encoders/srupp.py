@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.band_attention import BandAttention
-from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_to_resume
+from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.encoders.sru import Activation, layer_state_jacobian
 from srulight.ops import ACTIVATIONS, sru_layer
 from srulight.runtime.errors import check_range
@@ -27,9 +27,10 @@ class SRUpp(Recurrent):
 
     A step attends to itself and to the ``memory_size`` steps before it, in training too; the
     published code has this limit in evaluation only, and trains with all of the segment before.
-    ``resume`` carries the last ``memory_size`` inputs of each layer with attention in the state. No
-    gradient flows into the steps they came from, even within one graph: split in two, a sequence
-    has the outputs of one pass, and other gradients. A state of zeros is the start of a sequence.
+    ``forward_with_state`` carries the last ``memory_size`` inputs of each layer with attention in
+    the state. No gradient flows into the steps they came from, even within one graph: split in two,
+    a sequence has the outputs of one pass, and other gradients. A state of zeros is the start of a
+    sequence.
 
     Args:
         input_size: Features per input step, F.
@@ -42,8 +43,8 @@ class SRUpp(Recurrent):
             ``bidirectional``, as many after it.
         attention_every: Which layers have attention: 1 for all, 2 for the second, fourth and so on;
             more than ``num_layers`` for none.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot
-            ``resume``.
+        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
+            run step by step.
         dropout: Probability of zeroing an input of the gates' matrix product while training, 0 to
             1; and in every layer but the last of dropping a unit's update, one draw for a whole
             sequence: a dropped unit passes the skip on.
@@ -123,7 +124,7 @@ class SRUpp(Recurrent):
         return x
 
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        refuse_to_resume(self)
+        refuse_bidirectional(self)
         check_steps(self, x)
         before = [None] * len(self.layers) if state is None else state.unbind()
         states = []

@@ -80,7 +80,7 @@ class Stability(Callback):
         if state_jacobian is None:
             return
         steps = state_jacobian.new_tensor([state_jacobian.size(1)]) if lengths is None else lengths
-        # Padded steps have a slope of 1 and do not count.
+        # Padded steps have a derivative of 1 and do not count.
         self._growing.append((state_jacobian.abs() > 1).sum())
         self._states.append(steps.sum() * state_jacobian.size(2))
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from srulight.encoders import SRU, EncoderFactory, RecurrentFactory
-from srulight.encoders.base import build_encoder, refuse_to_resume
+from srulight.encoders.base import build_encoder, refuse_bidirectional
 from srulight.layers.dropout import Dropout
 from srulight.layers.masking import masked_mean, valid_steps
 from srulight.tasks.translation.models.attention import Scoring, attention_weights, get_attention
@@ -58,7 +58,7 @@ class AttentionRNN(Translator):
         self.memory_size = memory_size = self.encoder.output_size
         build_decoder = decoder or (lambda size: SRU(size, 512, dropout=0.1, highway_bias=-2.0))
         self.decoder = build_encoder(build_decoder, input_size * (2 if input_feeding else 1))
-        refuse_to_resume(self.decoder)
+        refuse_bidirectional(self.decoder)
         size = self.decoder.output_size
         self.attention = get_attention(attention, size, memory_size)
         self.bridge = nn.Linear(memory_size, input_size)
