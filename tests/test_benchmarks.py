@@ -263,7 +263,7 @@ def test_encoders_are_compared_by_what_the_runs_say(tmp_path: Path) -> None:
             each = [float(run[place]) for run in said if run[0] == row["encoder"]]
             assert all((16 * accuracy).is_integer() for accuracy in each)
             assert float(str(row[f"{stage} accuracy"])) == pytest.approx(50 * sum(each), abs=0.051)
-        assert float(str(row["s / epoch"])) > 0
+        assert float(str(row["s / epoch"])) >= 0  # as rounded
 
 
 @pytest.mark.slow

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from rich.console import Console
-from rich.progress import track
-
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.faults import Faults
 from srulight.runtime.files import lines, well_formed
+from srulight.runtime.progress import progress
 from srulight.runtime.records import TABLES, table_rows, text_cell
 
 if TYPE_CHECKING:
@@ -146,7 +144,7 @@ def pieces(items: Sequence[_T], size: int, doing: str) -> Iterator[Sequence[_T]]
         doing: What is done meanwhile, for the progress bar.
     """
     starts = range(0, len(items), size)
-    for start in track(starts, doing, console=Console(stderr=True), transient=True):
+    for start in progress(starts, doing, len(starts)):
         yield items[start : start + size]
 
 

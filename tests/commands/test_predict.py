@@ -123,6 +123,18 @@ def test_generate_is_for_tasks_that_generate(checkpoint: Path) -> None:
         main(["generate", f"--ckpt_path={checkpoint}"])
 
 
+def test_a_bar_on_a_terminal_takes_no_answer_away(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "in.txt").write_text("dull\n")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # standard error is a terminal, and output is not
+    main(["predict", f"--ckpt_path={checkpoint}", f"--input={tmp_path}/in.txt"])
+    said = capsys.readouterr()
+    assert said.out.endswith("\tdull\n")
+    assert "predicting" in said.err
+
+
 def test_text_stays_text(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.txt").write_text("dull\n")
     monkeypatch.chdir(tmp_path)

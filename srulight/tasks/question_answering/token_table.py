@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from srulight.runtime.cache import cache_key, cached
 from srulight.runtime.devices import usable_cores
+from srulight.runtime.progress import progress
 from srulight.tasks.question_answering.annotation import Annotated, Annotator
 from srulight.tasks.question_answering.corpora.base import Paragraph
 from srulight.text.tokenizers import Words
@@ -135,9 +134,7 @@ def paragraph_tokens(
     def make(folder: Path) -> None:
         pieces = [texts[start : start + _PIECE] for start in range(0, len(texts), _PIECE)]
         found = _annotated(pieces, partial(Annotator, tokenizer, annotator), workers)
-        shown = track(
-            found, f"reading {name}", len(pieces), console=Console(stderr=True), transient=True
-        )
+        shown = progress(found, f"reading {name}", len(pieces))
         torch.save(token_table(chain.from_iterable(shown))._asdict(), folder / "words.pt")
 
     path = cached("questions", key, make) / "words.pt"

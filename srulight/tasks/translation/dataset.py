@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from srulight.data.base import IGNORED, BatchDataset
 from srulight.runtime.cache import cache_key, cached
 from srulight.runtime.errors import InputError, check_range
+from srulight.runtime.progress import progress
 from srulight.tasks.translation.batch import BEGIN_ID, END_ID, TranslationBatch
 from srulight.tasks.translation.corpora.base import Pair, Pairs
 from srulight.text.tokenizers import Tokenizer
@@ -127,8 +126,7 @@ def _encode(
     ids = (array("i"), array("i"))
     ends = (array("q"), array("q"))
     left_out: Counter[str] = Counter()
-    console = Console(stderr=True)
-    for pair in track(filters.nonempty(pairs, left_out), f"encoding {name}", console=console):
+    for pair in progress(filters.nonempty(pairs, left_out), f"encoding {name}", None):
         both = (source.encode(pair.source), target.encode(pair.target))
         if reason := filters.excludes(*both):
             left_out[reason] += 1
