@@ -1,7 +1,8 @@
 # make train: set up and train on the embedded data. make lint, bench: what they say.
+# make docs: the documentation site, in build/site.
 # make test: the fast tests, in 3 minutes on 2 cores. make test-all: all of them, as .ci/run does.
 # make wheel: a wheel in dist that brings its kernels, for CPU and GPUs; needs g++ and nvcc, no GPU.
-# make gpu: everything that a GPU can tell, in 8 minutes (docs/kernels.md); make gpu-pack: what has to
+# make gpu: everything that a GPU can tell, in 8 minutes (docs/explanation/gpu_kernels.md); make gpu-pack: what has to
 # be at hand for it on a machine without a package index.
 # make sanitize: the tests of the kernels under the address, undefined and leak sanitizers of GCC.
 # Everything is installed into .venv, in the versions of constraints.txt.
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test test-all lint bench prebuilt wheel gpu gpu-pack sanitize clean
+.PHONY: train test test-all lint docs bench prebuilt wheel gpu gpu-pack sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
@@ -22,8 +23,12 @@ test test-all: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 	for platform in darwin win32; do $(BIN)/mypy --platform=$$platform srulight train.py || exit 1; done
+
+docs: $(VENV)/installed-dev
+	$(BIN)/mkdocs build
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py
@@ -64,7 +69,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The published package is what srulight is compared with; alone, as it asks for nothing useful. Its
 # development version, which alone has SRU++, lies where nothing but the tests finds it.
 $(VENV)/installed-dev: $(VENV)/installed
-	$(INSTALL) --editable ".[dev]"
+	$(INSTALL) --editable ".[dev,docs]"
 	$(INSTALL) --no-deps sru
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--target $(VENV)/sru-3 sru==3.0.0.dev6

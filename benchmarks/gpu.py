@@ -17,7 +17,7 @@ Parts:
 A figure is the median of times between two events, while the host is ahead. Contenders take turns
 within one process; inputs do too, so that none is in cache. Half types are ``torch.autocast`` for
 everyone, but in ``stream``, where weights are stored in the type. ``make gpu`` runs all of this and
-more (docs/kernels.md).
+more (docs/explanation/gpu_kernels.md).
 """
 
 import argparse

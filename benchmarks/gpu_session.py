@@ -7,7 +7,7 @@
 
 Parts run one after the other, the most valuable first, each in processes of its own, with a limit
 on its time; none stops the next. The folder holds session.json, session.log, tables.md (for
-docs/kernels.md) and failures.md, and is whole after every part: run again with ``--only``, its
+docs/explanation/gpu_kernels.md) and failures.md, and is whole after every part: run again with ``--only``, its
 parts replace those of before.
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 PROGRAMS = [
     "arecord", "compute-sanitizer", "cuobjdump", "echo", "export", "make", "nvcc", "pip",
@@ -49,7 +49,7 @@ ONLY_READ = {
 """Programs and commands that are not even parsed, and why."""
 
 
-FILES = {"adding.md": "tests/tasks/tagging writes them, and trains what they hold"}
+FILES = {"add_a_task.md": "tests/tasks/tagging writes them, and trains what they hold"}
 """Documents whose Python is files to write, and what tests them."""
 
 

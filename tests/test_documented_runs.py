@@ -98,7 +98,7 @@ def recorded() -> bytes:
 @pytest.mark.parametrize(
     "document",
     [document for document in DOCUMENTS if any(map(is_run, STEPS[document]))],
-    ids=lambda path: path.name,
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_document_can_be_followed(
     document: Path, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from srulight.commands.training import build
+from tests.documents import DOCUMENTS, ROOT
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
 EXAMPLES = re.compile("yours|NAME|tagging")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_paths_it_names_exist(document: Path) -> None:
     folders = "benchmarks|configs|csrc|docs|srulight|tests"
     named = re.findall(rf"(?<![\w/])(?:{folders})/[\w/]+\.\w+", document.read_text())

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A run on several nodes that goes on by itself: sbatch docs/slurm.sh --config=configs/sst.yaml
+# A run on several nodes that goes on by itself: sbatch docs/how_to/slurm.sh --config=configs/sst.yaml
 #SBATCH --job-name=srulight
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4
