@@ -110,8 +110,16 @@ def test_a_sequence_may_have_no_steps(make: EncoderFactory) -> None:
         (torch.zeros(B, T, F), torch.tensor([1, 2]), r"lengths must have shape \(3,\), .* \(2,\)"),
         (torch.zeros(B, T, F), torch.tensor([[1, 2, 3]]), r"lengths must have shape \(3,\)"),
         (torch.zeros(B, T, F), torch.tensor(3), r"lengths must have shape \(3,\), .* \(\)"),
-        (torch.zeros(B, T, F), torch.tensor([1, 2, T + 1]), r"lengths must be 0 to 7, .* got 8"),
-        (torch.zeros(B, T, F), torch.tensor([1, -2, 3]), r"lengths must be 0 to 7, .* got -2"),
+        (
+            torch.zeros(B, T, F),
+            torch.tensor([1, 2, T + 1]),
+            r"lengths must be between 0 and 7, .* got 8",
+        ),
+        (
+            torch.zeros(B, T, F),
+            torch.tensor([1, -2, 3]),
+            r"lengths must be between 0 and 7, .* got -2",
+        ),
         (torch.zeros(B, T, F), torch.tensor([1, 2, 3]).int(), "lengths must be int64, got int32"),
         (torch.zeros(B, T, F), torch.ones(B), "lengths must be int64, got float32"),
         (

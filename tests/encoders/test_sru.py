@@ -47,9 +47,9 @@ def test_one_mask_serves_a_whole_sequence() -> None:
     [
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"input_dropout": -0.1}, "input_dropout must be at least 0"),
-        ({"hidden_size": 0}, "must be at least 1, got 5, 0 and 2"),
-        ({"layer_norm": "both"}, "layer_norm must be none, pre or post, got both"),
-        ({"activation": "selu"}, "activation must be identity, tanh or relu, got selu"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1, got 0"),
+        ({"layer_norm": "both"}, "layer_norm must be none, pre or post, got 'both'"),
+        ({"activation": "selu"}, "activation must be identity, tanh or relu, got 'selu'"),
     ],
 )
 def test_says_what_is_wrong(options: dict[str, object], message: str) -> None:

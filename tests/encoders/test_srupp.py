@@ -287,15 +287,15 @@ def test_exports_with_any_batch_and_length(bidirectional: bool) -> None:
         ({"attention_every": 0}, "attention_every must be at least 1, got 0"),
         (
             {"projection_size": 6, "num_heads": 4},
-            "projection_size must be 0 or a multiple of num_heads, 4, got 6",
+            "projection_size must be 0 or a multiple of num_heads .4., got 6",
         ),
         (
             {"projection_size": -1},
-            "projection_size must be 0 or a multiple of num_heads, 1, got -1",
+            "projection_size must be 0 or a multiple of num_heads .1., got -1",
         ),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"attention_dropout": -0.1}, "attention_dropout must be at least 0"),
-        ({"activation": "selu"}, "activation must be identity, tanh or relu, got selu"),
+        ({"activation": "selu"}, "activation must be identity, tanh or relu, got 'selu'"),
     ],
 )
 def test_says_what_is_wrong(options: dict[str, object], message: str) -> None:

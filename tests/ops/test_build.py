@@ -1,4 +1,4 @@
-"""Building the kernels' libraries."""
+"""Tests of building the libraries of kernels."""
 
 import ctypes
 import os
@@ -41,7 +41,7 @@ def test_says_what_is_missing_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv(build.ARCHITECTURES, raising=False)
     with pytest.raises(build.BuildError, match="no GPU is visible to compile for; set TORCH_CUDA"):
         build.cuda(build.sources())
-    with pytest.raises(build.BuildError, match=r"must look like 8\.0;9\.0\+PTX, got Hopper"):
+    with pytest.raises(build.BuildError, match=r"must look like 8\.0;9\.0\+PTX, got 'Hopper'"):
         build.cuda(build.sources(), "Hopper")
 
 

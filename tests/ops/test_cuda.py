@@ -170,4 +170,4 @@ def test_stops_at_more_real_steps_than_there_are() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode != 0
-    assert "lengths must be 0 to the number of steps" in run.stderr
+    assert "lengths must be between 0 and T" in run.stderr

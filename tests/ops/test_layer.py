@@ -226,7 +226,7 @@ def test_says_that_an_exported_program_has_no_gradients() -> None:
     encoder = SRU(8, 8)
     program = torch.export.export(encoder, (torch.randn(2, 3, 8),)).module()
     y = program(torch.randn(2, 3, 8, requires_grad=True))
-    with pytest.raises(RuntimeError, match="exported for inference; it has no gradients"):
+    with pytest.raises(RuntimeError, match="exported for inference and has no gradients"):
         y.sum().backward()
 
 
