@@ -1,4 +1,4 @@
-"""What only the residual convolutions promise."""
+"""Properties of the residual CNN that other encoders do not share."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def blocks_of(encoder: ResidualCNN) -> list[ResidualBlock]:
 
 
 def in_doubles(encoder: ResidualCNN) -> ResidualCNN:
-    """Gives an encoder that is not training, none of whose parameters is a special value."""
+    """Returns an encoder in evaluation mode with random values for all parameters."""
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.5)
     return encoder.double().eval()

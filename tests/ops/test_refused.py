@@ -1,4 +1,4 @@
-"""The recurrence says what is wrong with its inputs."""
+"""The recurrence reports what is wrong with its inputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +47,7 @@ def test_refuses_more_real_steps_than_there_are(device: str) -> None:
 
 
 def backward_arguments() -> dict[str, Any]:
-    """Draws arguments of the backward operator, two chunks of steps long."""
+    """Draws arguments of the backward operator for two chunks of steps."""
     return {
         "u": torch.randn(2, 20, 3, 4),
         "skip": torch.randn(2, 20, 4),
@@ -97,7 +97,7 @@ def test_refuses_tensors_without_kernels(
     change: Callable[[Tensor], Tensor], sentence: str, device: str
 ) -> None:
     if device != "cpu":
-        pytest.skip("their like on a GPU are refused by torch")
+        pytest.skip("on a GPU, torch refuses such tensors")
     arguments = backward_arguments()
     names = ("u", "skip", "v", "b")
     for name in names:
@@ -118,7 +118,7 @@ def test_refuses_tensors_without_kernels(
 @pytest.mark.filterwarnings("ignore")  # torch announces that it will remove quantized tensors
 def test_refuses_a_quantized_tensor(device: str) -> None:
     if device != "cpu":
-        pytest.skip("as in the test before")
+        pytest.skip("on a GPU, torch refuses such tensors")
     u = torch.quantize_per_tensor(torch.randn(2, 3, 3, 4), 0.1, 0, torch.qint8)
     with pytest.raises(RuntimeError, match="u must be a dense tensor, got a quantized tensor"):
         sru(u, None, None, torch.zeros(2, 4))
