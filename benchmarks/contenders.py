@@ -1,4 +1,4 @@
-"""The layers that benchmarks compare, and how they are timed."""
+"""The layers that the benchmarks compare, and functions that time them."""
 
 import statistics
 import time
@@ -17,25 +17,25 @@ from srulight.ops.product import linear
 FLOORS = ("F.linear", "products")
 CONVOLUTIONS = {"Conv1d": 3, "Conv1d k=2": 2}
 MEMORIES = {"SRU++": 2**20, "SRU++ band": 256}
-"""Steps that attention looks back on: as many as there are, and a band."""
+"""Number of earlier steps that attention sees: practically all, or a band."""
 
 HEAD = 64
-"""Features of an attention head."""
+"""Features per attention head."""
 AHEAD = 2_000_000
-"""Clock cycles that a GPU sleeps before each run, so that the host is ahead of it."""
+"""Clock cycles that the GPU sleeps before each run, so that the host can queue the run."""
 
 Run = Callable[[], object]
 
 
 def time_on_cpu(run: Run) -> float:
-    """Gives the seconds of one run."""
+    """Returns the seconds of one run."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def time_on_gpu(run: Run) -> float:
-    """Gives the seconds that a GPU takes for one run, without those it waits for the host."""
+    """Returns the seconds that the GPU takes for one run, without waiting for the host."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda._sleep(AHEAD)
     start.record()
@@ -46,10 +46,16 @@ def time_on_gpu(run: Run) -> float:
 
 
 def medians(runs: dict[str, Run], seconds: float, device: str = "cpu") -> dict[str, float]:
-    """Lets the contenders take turns for about so many seconds, five turns at least.
+    """Times contenders, which take turns.
+
+    Args:
+        runs: Functions that run each contender once.
+        seconds: Approximate duration of the measurement, in seconds. Each contender gets at least
+            five turns.
+        device: Device type that the contenders run on.
 
     Returns:
-        Median seconds of each.
+        Median time of each contender, in seconds.
     """
     time_one = time_on_gpu if device == "cuda" else time_on_cpu
     for run in runs.values():
@@ -64,7 +70,7 @@ def medians(runs: dict[str, Run], seconds: float, device: str = "cpu") -> dict[s
 
 
 class Products(torch.autograd.Function):
-    """The products of an SRU layer and of its backward, and nothing else."""
+    """The matrix products of an SRU layer, forward and backward, and nothing else."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN401
@@ -79,7 +85,12 @@ class Products(torch.autograd.Function):
 
 
 class Floor(nn.Module):
-    """The weight of an SRU layer, and its product with all steps at once."""
+    """A layer that computes only the matrix product of an SRU layer.
+
+    Args:
+        size: Number of features of the input and of the output.
+        own: Whether to compute the product as the SRU layer does, not by ``F.linear``.
+    """
 
     def __init__(self, size: int, own: bool) -> None:
         super().__init__()
@@ -93,7 +104,7 @@ class Floor(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal attention of a Transformer layer: maps in and out, heads of 64 features between."""
+    """Causal attention of a Transformer layer: both projections, and heads of 64 features."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -108,9 +119,10 @@ class Attention(nn.Module):
 
 
 def contender(name: str, size: int) -> nn.Module:
-    """Makes a layer of equal input and output size, batch first but for ``sru2.6`` and Conv1d.
+    """Creates a layer of equal input and output size.
 
-    ``SRU++`` attends to all steps before, ``SRU++ band`` to 256, ``attention`` to all.
+    All are batch first, except ``sru2.6`` and Conv1d. ``SRU++`` and ``attention`` attend to all
+    earlier steps, ``SRU++ band`` to 256 of them.
     """
     if name in FLOORS:
         return Floor(size, own=name == "products")
@@ -123,14 +135,14 @@ def contender(name: str, size: int) -> nn.Module:
     if name in MEMORIES:
         return SRUpp(size, size, num_layers=1, memory_size=MEMORIES[name])
     if name == "sru2.6":
-        import sru  # compiles its kernel at import, half a minute at the first
+        import sru  # compiles its kernel when it is first imported, in half a minute
 
         return sru.SRU(size, size, num_layers=1)
     return {"LSTM": nn.LSTM, "GRU": nn.GRU}[name](size, size, batch_first=True)
 
 
 def inputs(name: str, sizes: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
-    """Makes an input in the layout that the contender likes best."""
+    """Creates an input in the layout that the contender expects."""
     steps, batch, size = sizes
     shape = (steps, batch, size) if name == "sru2.6" else (batch, steps, size)
     if name in CONVOLUTIONS:
@@ -147,21 +159,25 @@ def layer_runs(
     device: str = "cpu",
     copies: int = 1,
 ) -> dict[str, Run]:
-    """Makes one function a contender that runs it once, with or without backward.
+    """Creates a function for each contender that runs it once.
 
     Args:
-        names: Contenders.
-        sizes: T, B and d.
-        dtype: Type of the inputs; half types are autocast with weights in float32.
-        backward: Whether to run backward as well.
-        device: Where.
-        copies: Inputs that take turns, so that none is left in cache by the last run.
+        names: Names of the contenders.
+        sizes: Steps T, sequences B and features d.
+        dtype: Dtype of the inputs. With half types, the layers run under autocast and their weights
+            are float32.
+        backward: Whether to run the backward pass as well.
+        device: Device type to run on.
+        copies: Number of inputs that take turns, so that the last run leaves none in the cache.
+
+    Returns:
+        Functions by the names of the contenders, without those that cannot run.
     """
     runs: dict[str, Run] = {}
     half = dtype if dtype.itemsize == 2 else torch.bfloat16
     autocast = torch.autocast(device, half, enabled=dtype.itemsize == 2)
     for name in names:
-        # The published package trains in quadratic time on CPU.
+        # On a CPU, training with the published package takes quadratic time.
         slow = device == "cpu" and backward and sizes[0] > 256
         if name == "sru2.6" and (dtype != torch.float32 or slow):
             continue

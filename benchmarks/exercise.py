@@ -1,9 +1,9 @@
-"""Runs the kernels once through every option, forward and backward, for a memory checker.
+"""Runs the kernels with every option, forward and backward, for a memory checker.
 
     compute-sanitizer --tool memcheck python benchmarks/exercise.py
 
-Sizes leave pieces everywhere: of a vector, of a tile, of a chunk of steps. Whether results are
-right is for the tests to say.
+The sizes are not multiples of a vector, a tile or a chunk of steps. This program does not check the
+results; the tests do.
 """
 
 import argparse
@@ -17,14 +17,14 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def exercise(device: str, dtype: torch.dtype, channels: int, *, whole: bool, gate: bool) -> None:
-    """Runs both passes.
+    """Runs the forward and the backward pass once.
 
     Args:
-        device: Where.
-        dtype: Type of the gates.
+        device: Device type to run on.
+        dtype: Dtype of the gates.
         channels: Number of channels.
-        whole: Whether all of T is real, in one direction, with no state or mask; otherwise all of
-            these options at once.
+        whole: Whether to use one direction and sequences without padding, initial state or dropout
+            mask. Otherwise all these options are on.
         gate: Whether the skip is a fourth gate.
     """
     batch, steps = 3, 37
@@ -50,9 +50,9 @@ def exercise(device: str, dtype: torch.dtype, channels: int, *, whole: bool, gat
 
 
 def main() -> None:
-    """Goes through the options."""
+    """Runs all combinations of options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", default="cuda", help="device type to run on (%(default)s)")
     device = parser.parse_args().device
     if not extension.load(device):
         raise SystemExit(extension.status[device])
@@ -60,7 +60,7 @@ def main() -> None:
         exercise(device, dtype, channels, whole=whole, gate=gate)
     if device == "cuda":
         torch.cuda.synchronize()
-    print("exercised")
+    print("all options have run")
 
 
 if __name__ == "__main__":

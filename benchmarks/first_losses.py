@@ -1,4 +1,4 @@
-"""A callback that keeps the losses of the first steps, for comparing devices and precisions."""
+"""A callback that stores the first losses, to compare devices and precisions."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ class FirstLosses(Callback):
     """Writes the losses of the first batches to a file.
 
     Args:
-        path: File of a JSON list.
-        steps: Number of batches.
+        path: JSON file that receives a list of losses.
+        steps: Number of batches whose losses are written.
     """
 
     def __init__(self, path: str, steps: int = 5) -> None:

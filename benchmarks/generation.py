@@ -1,9 +1,10 @@
-"""Tokens per second of a language model that writes, near the beginning and far into a text.
+"""Measures how many tokens per second a language model generates, early and late in a text.
 
     python benchmarks/generation.py
 
-Models of configs/shakespeare.yaml, every encoder with about as many parameters as its SRU, and with
-random weights, which take as long as trained ones. The encoders take turns; medians of the rounds.
+The models are those of configs/shakespeare.yaml. Every encoder has about as many parameters as the
+SRU, and random weights, which take as long as trained ones. The encoders take turns, and the table
+has the medians over the rounds.
 """
 
 import argparse
@@ -39,7 +40,7 @@ ENCODERS = {
 
 
 def model(options: list[str]) -> LanguageModelling:
-    """Builds a model with random weights."""
+    """Builds a model with random weights from options of the command line."""
     config = ROOT / "configs" / "shakespeare.yaml"
     quiet = ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
     task = build([f"--config={config}", *options, *quiet], run=False).model
@@ -52,7 +53,7 @@ def model(options: list[str]) -> LanguageModelling:
 
 
 def speed(pieces: Iterator[str], count: int) -> float:
-    """Measures how many of the next pieces come in a second."""
+    """Returns how many of the next ``count`` pieces arrive per second."""
     start = time.perf_counter()
     for _ in islice(pieces, count):
         pass
@@ -60,14 +61,19 @@ def speed(pieces: Iterator[str], count: int) -> float:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--positions", type=int, nargs="+", default=[10, 1000, 10_000])
-    parser.add_argument("--count", type=int, default=300, help="tokens that are timed at each")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--positions", type=int, nargs="+", default=[10, 1000, 10_000],
+        help="positions in the text, in tokens, where timing starts",
+    )  # fmt: skip
+    parser.add_argument(
+        "--count", type=int, default=300, help="number of tokens to time at each position"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds per encoder")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -81,7 +87,8 @@ def main() -> None:
                 speed(pieces, position - place)
                 found.setdefault((name, position), []).append(speed(pieces, args.count))
                 place = position + args.count
-    print("| encoder | parameters |", " | ".join(f"at {p:,}" for p in args.positions), "|")
+    heads = (f"tokens / s at {p:,}" for p in args.positions)
+    print("| encoder | parameters |", " | ".join(heads), "|")
     print("|---" * (2 + len(args.positions)) + "|")
     for name, task in models.items():
         size = sum(p.numel() for p in task.parameters())

@@ -1,23 +1,23 @@
-"""Time of the recurrence and of recurrent layers on a GPU, beside their floors and other layers.
+"""Measures the recurrence and recurrent layers on a GPU against lower bounds and other layers.
 
-    python benchmarks/gpu.py                                  everything, ten minutes
+    python benchmarks/gpu.py                                  all parts, ten minutes
     python benchmarks/gpu.py kernel --sizes 512,32,1024 --dtypes bfloat16
 
 Parts:
-    kernel     the recurrence alone: bytes a second, its share of what a copy of 1 GiB reaches, and
-               the published package
-    layers     one layer, beside its matrix products alone, its floor (those and the bytes of the
-               recurrence at the speed of that copy), cuDNN's LSTM and GRU, and a Conv1d
-    attention  one layer of SRU++, looking back on everything or on 256 steps, beside causal
+    kernel     the recurrence alone: bytes per second, also relative to a copy of 1 GiB, and
+               the time of the published package
+    layers     one layer against its matrix products, against its floor (the products, and the bytes
+               of the recurrence at the speed of that copy), cuDNN's LSTM and GRU, and a Conv1d
+    attention  one SRU++ layer that attends to all earlier steps or to 256 of them, against causal
                attention of the same width
-    stream     one step of a stream at a time: on the clock, and on the GPU alone (a captured graph)
-    memory     what a training step holds at its peak, and what it saves for backward
-    rivals     the recurrence beside those of other packages, HGRN and mamba, in the first dtype
+    stream     single steps of a stream: wall time, and the time of the GPU alone (a captured graph)
+    memory     peak memory of a training step, and the memory that it saves for backward
+    rivals     the recurrence against those of other packages (HGRN, mamba), in the first dtype
 
-A figure is the median of times between two events, while the host is ahead. Contenders take turns
-within one process; inputs do too, so that none is in cache. Half types are ``torch.autocast`` for
-everyone, but in ``stream``, where weights are stored in the type. ``make gpu`` runs all of this and
-more (docs/explanation/gpu_kernels.md).
+A time is the median of the times between two events, with work queued in advance. Contenders take
+turns in one process, and so do inputs, so that none is in the cache. Half types run under
+``torch.autocast``, except in ``stream``, where the weights have the type. ``make gpu`` runs all of
+this and more (docs/explanation/gpu_kernels.md).
 """
 
 import argparse
@@ -47,21 +47,21 @@ from srulight.encoders import GRU, LSTM, SRU, Recurrent, SRUpp
 from srulight.ops import extension
 
 SIZES = ("32,32,256", "128,32,512", "512,32,1024", "4096,8,1024", "16384,1,512")
-"""T, B and d; the first two are those of the paper's comparison."""
+"""T, B and d. The first two are those of the paper's comparison."""
 ATTENTION_SIZES = ("512,8,1024", "2048,8,1024", "8192,1,1024")
 STREAM_SIZES = ("1,512,4", "1,1024,1", "32,1024,4")
 LAYERS = ("SRU", "products", "LSTM", "GRU", "Conv1d", "Conv1d k=2", "sru2.6")
 BEYOND_CACHE = 256 * 2**20
-"""Bytes that inputs of a kind take up together; no GPU has so large a cache."""
+"""Bytes that all inputs of a kind take together, more than the cache of any GPU."""
 
 
 def copies(elements: int, dtype: torch.dtype) -> int:
-    """Says how many tensors of that size are larger than a GPU's cache."""
+    """Returns how many tensors of this size exceed the cache of a GPU together."""
     return min(64, BEYOND_CACHE // (elements * dtype.itemsize) + 2)
 
 
 def bytes_a_second(args: argparse.Namespace) -> float:
-    """Measures what a copy of 1 GiB reads and writes."""
+    """Returns the bytes per second that a copy of 1 GiB reads and writes."""
     size = 2**30 if args.device == "cuda" else 2**24
     source = torch.empty(size, dtype=torch.uint8, device=args.device)
     target = torch.empty_like(source)
@@ -70,12 +70,12 @@ def bytes_a_second(args: argparse.Namespace) -> float:
 
 
 def element_bytes(dtype: torch.dtype, backward: bool) -> float:
-    """Bytes an element that the recurrence must move: forward 5 numbers, and backward 9."""
+    """Returns the bytes per element that the recurrence moves: 5 numbers forward, 9 backward."""
     return dtype.itemsize * (14 if backward else 5)
 
 
 def cases(dtypes: list[str], texts: list[str]) -> list[tuple[str, str, Sizes]]:
-    """Gives dtype and sizes, as text and as numbers, of each case."""
+    """Lists the cases: their dtype, and their sizes as text and as numbers."""
     return [
         (dtype, text, tuple(int(n) for n in text.split(",")))  # type: ignore[misc]
         for dtype, text in product(dtypes, texts)
@@ -83,19 +83,19 @@ def cases(dtypes: list[str], texts: list[str]) -> list[tuple[str, str, Sizes]]:
 
 
 def kernel(args: argparse.Namespace, recorder: Recorder) -> None:
-    """The recurrence alone."""
+    """Measures the recurrence alone."""
     recurrences(args, recorder, PUBLISHED if args.published else {}, args.dtypes)
 
 
 def rivals(args: argparse.Namespace, recorder: Recorder) -> None:
-    """The recurrence beside others; their compilers take their time for each dtype."""
+    """Measures the recurrence against others, in one dtype only because they compile for each."""
     recurrences(args, recorder, RIVALS, args.dtypes[:1])
 
 
 def recurrences(
     args: argparse.Namespace, recorder: Recorder, others: Others, dtypes: list[str]
 ) -> None:
-    """Measures recurrences side by side."""
+    """Measures recurrences against each other."""
     makers = {"SRU": ours} | installed(others, args.device)
     speed = bytes_a_second(args)
     for name, text, sizes in cases(dtypes, args.sizes):
@@ -113,7 +113,7 @@ def recurrences(
 
 
 def layers(args: argparse.Namespace, recorder: Recorder) -> None:
-    """Whole layers."""
+    """Measures whole layers."""
     others = [n for n in args.contenders if n not in ("SRU", "products")]
     if not args.published or not installed(PUBLISHED, args.device):
         others = [n for n in others if n != "sru2.6"]
@@ -134,7 +134,7 @@ def layers(args: argparse.Namespace, recorder: Recorder) -> None:
 
 
 def attention(args: argparse.Namespace, recorder: Recorder) -> None:
-    """SRU++ beside attention."""
+    """Measures SRU++ against attention."""
     names = ("attention", "SRU++", "SRU++ band")
     for (name, text, sizes), backward in product(cases(args.dtypes, args.sizes), (False, True)):
         dtype = getattr(torch, name)
@@ -149,7 +149,7 @@ def attention(args: argparse.Namespace, recorder: Recorder) -> None:
 
 
 def stream(args: argparse.Namespace, recorder: Recorder) -> None:
-    """One step at a time."""
+    """Measures single steps of a stream."""
     makers: dict[str, Callable[..., Recurrent]] = {"SRU": SRU, "SRU++": SRUpp, "LSTM": LSTM}
     makers["GRU"] = GRU
     for name, text, (batch, size, depth) in cases(args.dtypes, args.sizes):
@@ -170,7 +170,7 @@ def stream(args: argparse.Namespace, recorder: Recorder) -> None:
 
 
 def step(module: Recurrent, x: torch.Tensor) -> Run:
-    """Makes a function that takes one step from a state that is already there."""
+    """Creates a function that runs one step from an existing state."""
     with torch.no_grad():
         state = module.forward_with_state(x)[1]
 
@@ -182,7 +182,7 @@ def step(module: Recurrent, x: torch.Tensor) -> Run:
 
 
 def on_the_clock(run: Run) -> Run:
-    """Makes a function that returns when a GPU, if there is one, has done it."""
+    """Creates a function that waits until the GPU, if there is one, has finished."""
 
     def wait() -> None:
         run()
@@ -193,7 +193,7 @@ def on_the_clock(run: Run) -> Run:
 
 
 def captured(run: Run) -> Run:
-    """Captures a function in a graph, and gives its replay."""
+    """Captures a function in a CUDA graph and returns the function that replays it."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -206,7 +206,7 @@ def captured(run: Run) -> Run:
 
 
 def memory(args: argparse.Namespace, recorder: Recorder) -> None:
-    """What training holds, in numbers of the dtype for each element of the output."""
+    """Measures the memory of training, in multiples of the memory of the output."""
     for name, text, sizes in cases(args.dtypes, args.sizes):
         dtype = getattr(torch, name)
         unit = sizes[0] * sizes[1] * sizes[2] * dtype.itemsize
@@ -219,7 +219,7 @@ def memory(args: argparse.Namespace, recorder: Recorder) -> None:
 
 
 def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[float, float | None]:
-    """Measures bytes saved for backward, and bytes allocated at the peak of a training step."""
+    """Returns the bytes saved for backward and the peak bytes allocated in a training step."""
     layer: nn.Module = contender(name, sizes[2]).to(device)
     x = inputs(name, sizes, dtype).to(device).requires_grad_()
     half = dtype if dtype.itemsize == 2 else torch.bfloat16
@@ -229,7 +229,7 @@ def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[floa
         kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
         return t
 
-    for _ in range(2):  # the first may allocate what stays
+    for _ in range(2):  # the first run may allocate memory that stays
         kept.clear()
         layer.zero_grad()
         x.grad = None
@@ -251,7 +251,7 @@ def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[floa
 
 
 def pass_name(backward: bool) -> str:
-    """Names a pass."""
+    """Returns the name of a pass in tables."""
     return "forward + backward" if backward else "forward"
 
 
@@ -260,28 +260,39 @@ OWN_SIZES = {"attention": ATTENTION_SIZES, "stream": STREAM_SIZES}
 
 
 def main() -> None:
-    """Runs the parts that were asked for."""
+    """Runs the requested parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
         "parts", nargs="*", default=list(PARTS), metavar="part",
-        help=f"{', '.join(PARTS)} (default: all)",
+        help=f"parts to run: {', '.join(PARTS)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32", "float16"])
-    parser.add_argument("--sizes", nargs="+", help="T,B,d; of stream: B,d,layers")
-    parser.add_argument("--contenders", nargs="+", default=LAYERS, help="of layers")
-    parser.add_argument("--seconds", type=float, default=3, help="length of a measurement")
+    parser.add_argument(
+        "--dtypes", nargs="+", default=["bfloat16", "float32", "float16"], help="dtypes to measure"
+    )
+    parser.add_argument(
+        "--sizes", nargs="+", help="sizes to measure, as T,B,d, or for stream as B,d,layers"
+    )
+    parser.add_argument(
+        "--contenders", nargs="+", default=LAYERS, help="layers to compare in the part layers"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=3,
+        help="duration of each measurement, in seconds (%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--published", type=Path,
-        help="folder for a copy of the published package, mended so that it compiles; without it\n"
-        "the package is left out",
+        help="folder for a copy of the published package, patched so that it compiles; without\n"
+        "this option the package is not measured",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file that rows are appended to")
-    parser.add_argument("--device", default="cuda", help="cpu: to try this program, not to measure")
+    parser.add_argument("--json", type=Path, help="JSON lines file that rows are appended to")
+    parser.add_argument(
+        "--device", default="cuda", help="device type; cpu only tries the program out"
+    )
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("no GPU is visible to torch")
+        parser.error("no GPU is visible to torch; pass --device=cpu to try the program out")
     if args.published is not None:
         take_published(args.published.absolute())
     torch.manual_seed(0)

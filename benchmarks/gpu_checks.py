@@ -1,4 +1,4 @@
-"""The parts of a GPU session that ask whether things work: machine, library, tests, sanitizer."""
+"""Parts of a GPU session that check whether things work: machine, library, tests, sanitizer."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from gpu_parts import Finished, Outcome, Session, python
 
 
 def machine(session: Session) -> Outcome:
-    """Says what is there, and installs the wheels that came along."""
+    """Records the environment, and installs the wheels that were packed."""
     came = sorted(session.wheels.glob("*.whl"))
     failures = _install(session, came) if came and not session.rehearsal else []
     facts: dict[str, object] = {"wheels": [wheel.name for wheel in came]}
@@ -28,8 +28,8 @@ def machine(session: Session) -> Outcome:
             output = session.command(*command).output.strip()
             facts[name] = output.splitlines()[-1] if output else ""
         else:
-            facts[name] = "not there"
-            session.say(f"{command[0]} is not there")
+            facts[name] = "not found"
+            session.say(f"{command[0]} was not found")
     code = (
         "import json, sys, torch; gpu = torch.cuda.is_available();"
         "print(json.dumps({'torch': torch.__version__, 'cuda': torch.version.cuda,"
@@ -42,15 +42,16 @@ def machine(session: Session) -> Outcome:
         facts |= json.loads(done.output.splitlines()[-1])
         facts["name"] = f"{facts['name']}, torch {facts['torch']}"
         if not (facts["has_gpu"] or session.rehearsal):
-            failures.append("machine: torch sees no GPU; --rehearse needs none")
+            failures.append("machine: torch sees no GPU; pass --rehearse to run without one")
     return Outcome(failures, facts, {})
 
 
 def _install(session: Session, came: list[Path]) -> list[str]:
-    """Installs wheels where only the commands of this run find them."""
+    """Installs wheels into a folder that only the commands of this session use."""
     wheels = [str(wheel) for wheel in came]
     if f"cp3{sys.version_info.minor}-" not in " ".join(wheels):
-        return [f"the wheels in {session.wheels} are not for Python 3.{sys.version_info.minor}"]
+        python = f"Python 3.{sys.version_info.minor}"
+        return [f"{session.wheels}: expected wheels for {python}; run make gpu-pack for it"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     pip += ["--no-compile", "--disable-pip-version-check", "--upgrade", f"--target={session.site}"]
     done = session.command(*pip, *wheels)
@@ -58,7 +59,7 @@ def _install(session: Session, came: list[Path]) -> list[str]:
 
 
 def library(session: Session) -> Outcome:
-    """Takes the prebuilt library if it is that of these sources and loads, and else builds one."""
+    """Loads the prebuilt library if it matches the sources, and otherwise builds one."""
     load = (
         "import sys, time; from srulight.ops import build, extension; t = time.perf_counter();"
         f"ok = extension.load({session.device!r}); print(f'{{time.perf_counter() - t:.1f}} s,',"
@@ -80,16 +81,16 @@ def library(session: Session) -> Outcome:
         if done.code == 0:
             session.environment |= prebuilt
             return Outcome([], facts | {"status": done.output.strip()}, {})
-        failures = done.complaints("library: loading the prebuilt one")
+        failures = done.complaints("library: loading the prebuilt library")
     else:
-        session.say(f"{session.prebuilt} holds no library of these sources: it is built here")
+        session.say(f"{session.prebuilt} has no library for these sources; building one")
     done = python(session, load)
-    failures += done.complaints("library: building it here")
+    failures += done.complaints("library: building the library")
     return Outcome(failures, facts | {"status": done.output.strip()}, {})
 
 
 def tests(session: Session) -> Outcome:
-    """Runs the tests that need a GPU, several at a time."""
+    """Runs the tests that need a GPU, in parallel."""
     report = session.out / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}"]
     if session.rehearsal:
@@ -122,10 +123,12 @@ def _sanitizer() -> str | None:
 
 
 def sanitizer(session: Session) -> Outcome:
-    """Runs every option of the kernels under the checkers of memory, races and initialisation."""
+    """Runs every option of the kernels under memcheck, racecheck and initcheck."""
     program = _sanitizer()
     if program is None and not session.rehearsal:
-        return Outcome([], {"notes": ["compute-sanitizer is not there: left out"]}, {})
+        return Outcome(
+            [], {"notes": ["compute-sanitizer was not found; this part was skipped"]}, {}
+        )
     tools = ("memcheck", "racecheck", "initcheck")
 
     def check(tool: str) -> Finished:

@@ -1,26 +1,26 @@
-"""What the kernels are meant to reach on a GPU, and whether measured tables say that they do."""
+"""Goals for the speed of the kernels on a GPU, and their comparison with measured tables."""
 
 from typing import NamedTuple
 
 from tables import Row, text_of
 
 PAPER = ("32,32,256", "128,32,512")
-"""T, B and d of the paper's comparison."""
+"""T, B and d in the paper's comparison."""
 
 WIDE = 12_000
-"""Channels (B times d) from which on a GPU is full."""
+"""Number of channels (B times d) that fill a GPU."""
 
 
 class Goal(NamedTuple):
     """A bound on a column of a table.
 
     Attributes:
-        text: What is meant.
+        text: Description of the column.
         table: Name of the table.
-        column: Its column.
-        least: Whether the bound is the least value allowed, not the largest.
+        column: Name of the column.
+        least: Whether the bound is a minimum instead of a maximum.
         bound: The bound.
-        sizes: Sizes it is meant for; None for all with at least ``WIDE`` channels.
+        sizes: Sizes that the goal applies to. None means all with at least ``WIDE`` channels.
     """
 
     text: str
@@ -32,11 +32,13 @@ class Goal(NamedTuple):
 
 
 GOALS = (
-    Goal("recurrence, share of the copy's bandwidth", "kernel", "share of copy", True, 0.85),
-    Goal("layer, times its product", "layers", "SRU / product", False, 1.25),
-    Goal("LSTM, times the layer", "layers", "LSTM / SRU", True, 10, PAPER),
-    Goal("Conv1d of k = 3, times the layer", "layers", "Conv1d / SRU", True, 1.0, PAPER),
-    Goal("published kernel, times ours", "kernel", "sru 2.6 / SRU", True, 2.0),
+    Goal(
+        "bandwidth of the recurrence / bandwidth of a copy", "kernel", "share of copy", True, 0.85
+    ),
+    Goal("time of a layer / time of its product", "layers", "SRU / product", False, 1.25),
+    Goal("time of an LSTM / time of a layer", "layers", "LSTM / SRU", True, 10, PAPER),
+    Goal("time of a Conv1d (k = 3) / time of a layer", "layers", "Conv1d / SRU", True, 1.0, PAPER),
+    Goal("time of the published kernel / time of srulight's", "kernel", "sru 2.6 / SRU", True, 2.0),
 )
 
 
@@ -47,7 +49,7 @@ def _counts(goal: Goal, row: Row) -> bool:
 
 
 def judge(tables: dict[str, list[Row]]) -> list[Row]:
-    """Compares the worst case of each goal with its bound; leaves out what was not measured."""
+    """Compares the worst case of each goal with its bound, for goals that were measured."""
     found: list[Row] = []
     for goal in GOALS:
         cases = [row for row in tables.get(goal.table, []) if _counts(goal, row)]
@@ -62,7 +64,7 @@ def judge(tables: dict[str, list[Row]]) -> list[Row]:
         where = ", ".join(str(worst[name]) for name in ("dtype", "T, B, d", "pass"))
         found.append({
             "goal": f"{goal.text}: {sign} {goal.bound:g}",
-            "measured": f"{text_of(value)}, the worst of {len(cases)} ({where})",
+            "measured": f"{text_of(value)}, worst of {len(cases)} measured ({where})",
             "met": "yes" if met else "no",
         })  # fmt: skip
     return found

@@ -1,4 +1,4 @@
-"""What the parts of a GPU session have in common."""
+"""Types and functions that the parts of a GPU session share."""
 
 import sys
 from pathlib import Path
@@ -11,30 +11,32 @@ class Finished(NamedTuple):
     """A command that has ended.
 
     Attributes:
-        code: Its exit status; None if its part's time was up.
-        output: What it wrote.
+        code: Exit status. None if the command was stopped at the time limit of its part.
+        output: Everything that it wrote.
     """
 
     code: int | None
     output: str
 
     def complaints(self, what: str) -> list[str]:
-        """Says in a sentence what went wrong, if anything did."""
+        """Returns a sentence about what went wrong, or nothing."""
         if self.code == 0:
             return []
         if self.code is None:
-            return [f"{what} was stopped at its limit of time"]
+            return [f"{what} was stopped at its time limit"]
         lines = [line for line in self.output.splitlines() if line.strip()]
-        return [f"{what} ended with {self.code}: {lines[-1].strip() if lines else 'no output'}"]
+        return [
+            f"{what} exited with status {self.code}: {lines[-1].strip() if lines else 'no output'}"
+        ]
 
 
 class Outcome(NamedTuple):
-    """What a part found.
+    """The results of a part.
 
     Attributes:
-        failures: A sentence for each thing that failed.
-        facts: What else is worth keeping.
-        tables: Rows by the name of their table.
+        failures: One sentence per failure.
+        facts: Other results, by name.
+        tables: Rows of each table, by its name.
     """
 
     failures: list[str]
@@ -43,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 class Session(Protocol):
-    """What parts need of the session."""
+    """The interface of a session that its parts use."""
 
     out: Path
     rehearsal: bool
@@ -55,20 +57,24 @@ class Session(Protocol):
     part_end: float
 
     def say(self, text: str) -> None:
-        """Shows and logs a line."""
+        """Prints and logs a line."""
 
     def command(
         self, *command: str, quiet: bool = False, environment: dict[str, str] | None = None
     ) -> Finished:
-        """Runs a command to its end, or to the end of its part's time.
+        """Runs a command until it ends or reaches the time limit of its part.
 
         Args:
-            command: The command.
-            quiet: Whether its output is only logged, as a whole: for several at a time.
-            environment: Variables besides those of the session.
+            command: Words of the command.
+            quiet: Whether to log its output as a whole instead of printing it. Commands that run at
+                the same time need this.
+            environment: Environment variables in addition to those of the session.
+
+        Returns:
+            The exit status and the output.
         """
 
 
 def python(session: Session, code: str, environment: dict[str, str] | None = None) -> Finished:
-    """Runs a few lines of Python."""
+    """Runs a piece of Python code in a process of its own."""
     return session.command(sys.executable, "-c", code, environment=environment)

@@ -1,14 +1,15 @@
-"""Learns everything about srulight on a GPU in one command, on a machine that is there for minutes.
+"""Tests and measures srulight on a GPU with one command, for machines available only for minutes.
 
-    make gpu-pack                                      here: what travels, into build/
-    make gpu                                           there: 8 minutes, results in runs/gpu
+    make gpu-pack                                 on another machine: packs wheels into build/
+    make gpu                                      8 minutes; the results are in runs/gpu
     python benchmarks/gpu_session.py --only kernel layers --out runs/gpu
-    python benchmarks/gpu_session.py --rehearse        all of it on a CPU: emulated kernels, tiny
+    python benchmarks/gpu_session.py --rehearse   on a CPU, with emulated kernels and tiny sizes
 
-Parts run one after the other, the most valuable first, each in processes of its own, with a limit
-on its time; none stops the next. The folder holds session.json, session.log, tables.md (for
-docs/explanation/gpu_kernels.md) and failures.md, and is whole after every part: run again with ``--only``, its
-parts replace those of before.
+The parts run one after the other, the most valuable first. Each part runs in processes of its own
+and has a time limit. A part that fails does not stop the next. The output folder contains
+session.json, session.log, tables.md (for docs/explanation/gpu_kernels.md) and failures.md, which
+are complete after every part. With ``--only``, the new results of these parts replace the old
+ones.
 """
 
 import argparse
@@ -44,8 +45,8 @@ class Part(NamedTuple):
     """One part of the session.
 
     Attributes:
-        limit: Seconds it may take.
-        run: What it does.
+        limit: Time limit in seconds.
+        run: Function that runs the part.
     """
 
     limit: float
@@ -53,7 +54,7 @@ class Part(NamedTuple):
 
 
 def measure(name: str) -> Callable[["Runner"], Outcome]:
-    """Makes a part of benchmarks/gpu.py."""
+    """Creates a part that runs one part of benchmarks/gpu.py."""
 
     def run(session: "Runner") -> Outcome:
         rows = session.out / f"{name}.jsonl"
@@ -68,7 +69,7 @@ def measure(name: str) -> Callable[["Runner"], Outcome]:
         done = session.command(*command)
         found = tables.read(rows)
         rows.unlink(missing_ok=True)
-        left_out = [line for line in done.output.splitlines() if " is left out: " in line]
+        left_out = [line for line in done.output.splitlines() if " is skipped: " in line]
         return Outcome(done.complaints(f"{name}: benchmarks/gpu.py"), {"notes": left_out}, found)
 
     return run
@@ -91,7 +92,7 @@ PARTS = {
 
 
 class Runner(Session):
-    """A session whose commands are shown, logged, and stopped at the end of their part.
+    """A session that prints and logs its commands, and stops them at the limit of their part.
 
     Args:
         args: Options of the command line.
@@ -108,7 +109,7 @@ class Runner(Session):
         path += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
         self.environment["PYTHONPATH"] = os.pathsep.join(path)
         self.begin = time.monotonic()
-        self.patience = 20 if self.rehearsal else 1  # a CPU's speed is not what is rehearsed
+        self.patience = 20 if self.rehearsal else 1  # a rehearsal does not measure speed
         self.end = self.begin + 60 * args.minutes * self.patience
         self.part_end = self.end
         self._published: subprocess.Popen[bytes] | None = None
@@ -120,13 +121,13 @@ class Runner(Session):
         self._log.close()
 
     def say(self, text: str) -> None:
-        """Shows and logs a line."""
+        """Prints and logs a line."""
         with self._lock:
             print(text, flush=True)
             print(text, file=self._log, flush=True)
 
     def compile_published(self) -> None:
-        """Compiles the published package's kernels meanwhile: it takes a minute, and no GPU."""
+        """Compiles the published package in the background. This takes a minute and no GPU."""
         if not self.rehearsal:
             self._published = subprocess.Popen(
                 [sys.executable, "benchmarks/recurrences.py", str(PUBLISHED)], cwd=ROOT,
@@ -135,7 +136,7 @@ class Runner(Session):
             )  # fmt: skip
 
     def has_published(self) -> bool:
-        """Waits for these kernels, and says whether they are there."""
+        """Waits for the published package, and returns whether it compiled."""
         if self._published is None:
             return PUBLISHED.exists()
         try:
@@ -144,7 +145,7 @@ class Runner(Session):
             os.killpg(self._published.pid, signal.SIGKILL)
             code = -1
         if code != 0:
-            self.say("the published package did not compile: it is left out")
+            self.say("the published package did not compile and is skipped")
         return code == 0
 
     def command(
@@ -162,7 +163,7 @@ class Runner(Session):
 
         def stop() -> None:
             stopped.set()
-            with suppress(ProcessLookupError):  # it has just ended
+            with suppress(ProcessLookupError):  # the process has just ended
                 os.killpg(process.pid, signal.SIGKILL)
 
         timer = threading.Timer(max(0.0, self.part_end - time.monotonic()), stop)
@@ -182,25 +183,25 @@ class Runner(Session):
 
 
 def run_part(session: Runner, name: str, part: Part) -> dict[str, Any]:
-    """Runs a part to its end, or to the end of its time."""
+    """Runs a part until it ends or reaches its time limit."""
     begin = time.monotonic()
     session.part_end = min(session.end, begin + part.limit * session.patience)
     left = session.part_end - begin
     if left < 5:
-        said = f"{name} was left out: the session's time was up"
+        said = f"{name} was skipped because the session ran out of time"
         return {"seconds": 0, "failures": [said], "facts": {}, "tables": {}}
     at = begin - session.begin
-    session.say(f"\n=== {name}, at {at:.0f} s, for {left:.0f} s at most")
+    session.say(f"\n=== {name}, at {at:.0f} s, limit {left:.0f} s")
     try:
         outcome = part.run(session)
-    except Exception as error:  # a part's own fault must not cost the parts after it
+    except Exception as error:  # an error in one part must not stop the others
         session.say(traceback.format_exc())
         outcome = Outcome([f"{name}: {type(error).__name__}: {error}"], {}, {})
     return {"seconds": round(time.monotonic() - begin, 1), **outcome._asdict()}
 
 
 def write_report(out: Path, results: dict[str, Any]) -> None:
-    """Writes what the parts found, as JSON, as tables and as sentences."""
+    """Writes the results of the parts as JSON, as tables and as sentences."""
     parts = results["parts"]
     found = {n: rows for part in parts.values() for n, rows in part["tables"].items()}
     goals = gpu_goals.judge(found)
@@ -209,7 +210,7 @@ def write_report(out: Path, results: dict[str, Any]) -> None:
     for name, rows in found.items():
         text += [f"### {name}", tables.markdown(rows)]
     failures = [f"- {line}" for part in parts.values() for line in part["failures"]]
-    missed = [f"- goal missed: {g['goal']}: {g['measured']}" for g in goals if g["met"] == "no"]
+    missed = [f"- missed goal: {g['goal']}: {g['measured']}" for g in goals if g["met"] == "no"]
     for name, content in (
         ("session.json", json.dumps(results | {"goals": goals}, indent=1)),
         ("tables.md", "\n\n".join(text)),
@@ -221,32 +222,37 @@ def write_report(out: Path, results: dict[str, Any]) -> None:
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """Reads the command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/gpu"), help="folder of the results (%(default)s)"
+        "--out", type=Path, default=Path("runs/gpu"), help="folder for the results (%(default)s)"
     )
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART",
         help=f"parts to run: {', '.join(PARTS)}",
     )  # fmt: skip
     parser.add_argument(
-        "--skip", nargs="+", choices=PARTS, default=[], metavar="PART", help="parts not to run"
+        "--skip", nargs="+", choices=PARTS, default=[], metavar="PART", help="parts to skip"
     )
     parser.add_argument(
-        "--minutes", type=float, default=8, help="time for all parts together (%(default)s)"
+        "--minutes",
+        type=float,
+        default=8,
+        help="time limit for all parts together, in minutes (%(default)s)",
     )
     parser.add_argument(
         "--rehearse", action="store_true",
-        help="run on the CPU, with emulated kernels and tiny sizes; its figures mean nothing",
+        help="run on the CPU, with emulated kernels and tiny sizes; ignore the figures",
     )  # fmt: skip
     parser.add_argument(
-        "--list-wheels", action="store_true", help="print what has to travel, and its size"
+        "--list-wheels", action="store_true", help="list what the GPU machine needs, with sizes"
     )
     parser.add_argument(
-        "--pack", action="store_true", help="fetch the wheels into build/gpu, then print the list"
+        "--pack",
+        action="store_true",
+        help="download the wheels into build/gpu, then print the list",
     )
     return parser.parse_args(words)
 
@@ -255,7 +261,7 @@ def main() -> None:
     """Runs the session."""
     args = parse(sys.argv[1:])
     if args.list_wheels or args.pack:
-        from wheels import pack  # needs what a bare machine may lack
+        from wheels import pack  # needs packages that a bare machine may lack
 
         pack(WHEELS, LIBRARY, fetch=args.pack)
         return
@@ -265,7 +271,7 @@ def main() -> None:
 
 
 def run_all(session: Runner, names: list[str]) -> bool:
-    """Runs parts, reports after each, and says whether nothing failed."""
+    """Runs parts, reports after each one, and returns whether none has failed."""
     stored = session.out / "session.json"
     results: dict[str, Any] = {"machine": "", "parts": {}}
     if stored.exists():
@@ -284,7 +290,9 @@ def run_all(session: Runner, names: list[str]) -> bool:
             break
     session.say(f"\n{(session.out / 'tables.md').read_text()}")
     session.say((session.out / "failures.md").read_text())
-    session.say(f"{time.monotonic() - session.begin:.0f} s; the results are in {session.out}")
+    session.say(
+        f"{time.monotonic() - session.begin:.0f} s in total; the results are in {session.out}"
+    )
     return not any(part["failures"] for part in results["parts"].values())
 
 

@@ -1,4 +1,4 @@
-"""The parts of a GPU session that train: every task in every precision, and a resumed run."""
+"""Parts of a GPU session that train: every task in every precision, and a resumed run."""
 
 import json
 import math
@@ -13,8 +13,8 @@ from tables import Row
 from trainings import TRAIN, newest
 
 PRECISIONS = {"32-true": 1e-3, "16-mixed": 5e-3, "bf16-mixed": 2e-2}
-"""Share of a loss by which the first may differ from the CPU's. Convolutions of float32 round to 10
-bits on a GPU."""
+"""Largest relative difference of the first loss from the CPU's. On a GPU, float32 convolutions
+round to 10 bits."""
 
 NO_DROPOUT = {
     "quickstart": ("--model.dropout=0", "--model.encoder.dropout=0"),
@@ -27,10 +27,10 @@ NO_DROPOUT = {
     "translation": ("--model.translator.dropout=0",),
     "questions": ("--model.word_dropout=0", "--model.dropout=0"),
 }
-"""A configuration of each task, without dropout: no two devices draw the same random numbers."""
+"""A configuration of each task without dropout, since devices draw different random numbers."""
 
 WORKERS = 16
-"""Trainings side by side on one GPU: all are there to be right, none to be fast."""
+"""Number of parallel trainings on one GPU. They test results, not speed."""
 
 METRICS = {
     "quickstart": "val/accuracy",
@@ -42,10 +42,10 @@ METRICS = {
 
 
 def training(session: Session) -> Outcome:
-    """Trains each task in each precision, side by side, and compares the first losses."""
+    """Trains each task in each precision, in parallel, and compares the first losses."""
     jobs: dict[tuple[str, str], list[str]] = {}
     brief = ["--trainer.max_steps=5", "--trainer.limit_val_batches=1"]
-    for config in NO_DROPOUT:  # the CPU's own kernels, whatever the others take
+    for config in NO_DROPOUT:  # with the kernels of the CPU, whichever kernels the others use
         jobs[config, "CPU"] = ["--trainer.accelerator=cpu", *brief]
     long = ["--trainer.accelerator=gpu", "--trainer.max_time=00:00:00:30"]
     options = jobs["quickstart", "CPU"] if session.rehearsal else [*long, "--trainer.max_epochs=-1"]
@@ -96,7 +96,7 @@ def _fit(config: str, folder: Path) -> list[str]:
 
 
 def compare(folder: Path, config: str, precision: str) -> tuple[Row, list[str]]:
-    """Compares the first losses of a run with those of the CPU, and reads where it came to."""
+    """Compares the first losses of a run with those of the CPU, and reads its last metric."""
     metric = METRICS[config]
     row: Row = {"configuration": config, "precision": precision}
     losses = {}
@@ -104,7 +104,7 @@ def compare(folder: Path, config: str, precision: str) -> tuple[Row, list[str]]:
         path = folder / name / "losses.json"
         losses[name] = json.loads(path.read_text()) if path.exists() else []
     there, here = losses["CPU"], losses[precision]
-    # Later losses of float16 wait for a scale of the gradients that fits.
+    # In float16, later losses depend on the search for a gradient scale.
     count = 1 if precision == "16-mixed" else min(len(there), len(here))
     if not there or not here:
         return row, [f"training: {config}, {precision}: no losses to compare"]
@@ -116,19 +116,20 @@ def compare(folder: Path, config: str, precision: str) -> tuple[Row, list[str]]:
         row |= {"steps": float(run.rows[-1]["step"]) + 1, "metric": metric}
         row["value"] = float(run.rows[-1][metric])
     for step, (difference, loss) in enumerate(zip(differences, here, strict=False)):
-        # The steps between let differences grow.
+        # Differences grow with each step.
         allowed = PRECISIONS[precision] * (1 if step == 0 else 5)
         if not (math.isfinite(loss) and difference <= allowed):
             said = (
-                f"training: {config}, {precision}: loss {step + 1} is {loss:.5f}, on the CPU "
-                f"{there[step]:.5f}; they should differ by {allowed:.0e} of it at most"
+                f"training: {config}, {precision}: loss {step + 1} is {loss:.5f}, but "
+                f"{there[step]:.5f} on the CPU; expected a relative difference of at most "
+                f"{allowed:.0e}"
             )
             return row, [said]
     return row, []
 
 
 def resume(session: Session) -> Outcome:
-    """Stops a run halfway, goes on with it, and compares the weights with those of a run in one."""
+    """Stops a run halfway, resumes it, and compares its weights with those of an unbroken run."""
     steps = (4, 8) if session.rehearsal else (60, 120)
     folder = session.out / "resume"
     shutil.rmtree(folder, ignore_errors=True)
@@ -158,7 +159,7 @@ def resume(session: Session) -> Outcome:
         facts = {"steps": int(other), "largest difference of a weight": float(largest)}
         if one != other or float(largest) != 0:
             failures = [
-                f"resume: after {other} steps, {one} in one run, a weight differs by {largest}"
+                f"resume: a weight differs by {largest} (unbroken {one} steps, resumed {other})"
             ]
     shutil.rmtree(folder, ignore_errors=True)
     return Outcome(failures, facts, {})

@@ -1,25 +1,26 @@
-"""Kills training at random moments, again and again, and counts how it goes on.
+"""Kills training at random moments, restarts it, and counts what was lost.
 
-    python benchmarks/kills.py --kills 100            every task, some ten minutes
+    python benchmarks/kills.py --kills 100            all tasks, about ten minutes
     python benchmarks/kills.py --kills 30 --tasks language_modelling --seed 7
 
-Each scenario is trained once without a stop. Then runs of it are killed, by SIGKILL as a rule and
-at times by a signal that asks them to stop, and started again with ``--ckpt_path=auto`` until they
-finish. All files are read after every kill. Columns:
+Each scenario is first trained without interruption. Then runs of it are killed, mostly by SIGKILL
+and sometimes by a signal that asks them to stop, and restarted with ``--ckpt_path=auto`` until they
+finish. After every kill, all files are read. The table has these columns:
 
-    runs, exact  runs that were killed, and those that ended with the checkpoints and the log of the
-                 run without a stop, to the last bit and but for columns of wall time
-    kills        how many in all, and by which signal
-    again        steps of the optimiser that were done again
-    lost         starts anew or from before a checkpoint that was there, and checkpoints without the
-                 last step of a run that was asked to stop
-    corrupt      files that could not be read
-    codes        exit statuses other than expected
+    runs     runs that were killed
+    exact    runs that ended with the checkpoints and the log of the uninterrupted run, bit for bit
+             except for columns of wall time
+    kills    number of kills in total; the next columns count them by signal
+    again    optimizer steps that were repeated
+    lost     restarts from scratch or from before an existing checkpoint, and checkpoints that lack
+             the last step of a run that was asked to stop
+    corrupt  files that could not be read
+    codes    unexpected exit statuses
 
-The exit status is 1 if a run did not end exactly, or anything was lost or corrupt.
+The exit status is 1 if a run did not end exactly, or if anything was lost or corrupt.
 
-Processes are forked from one that has imported everything and computed nothing: Python's start
-would take longer than training.
+The processes are forked from one that has imported everything and computed nothing, because
+starting Python would take longer than training.
 """
 
 import argparse
@@ -107,15 +108,16 @@ BAD = ("lost", "corrupt", "codes")
 
 @dataclass
 class Scenario:
-    """A way to train, and what was counted of it.
+    """A way to train, and its counts.
 
     Attributes:
-        task: Which.
-        name: What is special.
-        options: Arguments beside those of the task.
-        processes: How many train together.
-        own_cache: Whether each run makes its own token ids, and is first killed before it trains.
-        counts: Numbers by column.
+        task: Name of the task.
+        name: Description of the scenario.
+        options: Arguments in addition to those of the task.
+        processes: Number of processes that train together.
+        own_cache: Whether each run tokenizes into a cache of its own, and is first killed before it
+            trains.
+        counts: Counts by column.
     """
 
     task: str
@@ -127,7 +129,7 @@ class Scenario:
 
 
 def scenarios() -> list[Scenario]:
-    """Lists all."""
+    """Lists all scenarios."""
     first, second, third, fourth, fifth = TASKS
     return [
         Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
@@ -150,16 +152,16 @@ def scenarios() -> list[Scenario]:
 
 
 class Run:
-    """The processes that train together, from their start to their end.
+    """The processes of one training run.
 
     Args:
-        scenario: How they train.
-        folder: Where the run is kept.
-        said: File that takes what they print.
+        scenario: Scenario to train.
+        folder: Folder of the run.
+        said: File for the output of the processes.
 
     Attributes:
-        steps: Steps that the first process has done.
-        codes: Exit statuses, negative for a death by a signal; None before.
+        steps: Number of optimizer steps that the first process has completed.
+        codes: Exit status of each process. Negative if a signal killed it, None if it is running.
     """
 
     def __init__(self, scenario: Scenario, folder: Path, said: Path) -> None:
@@ -171,7 +173,7 @@ class Run:
         if scenario.own_cache:
             world["SRULIGHT_CACHE"] = folder.with_suffix(".cache")
         size = scenario.processes
-        if size > 1:  # as torchrun says it
+        if size > 1:  # as torchrun sets it
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
@@ -191,7 +193,7 @@ class Run:
             os.environ.update({name: str(value) for name, value in world.items()})
             if "WORLD_SIZE" in world:
                 os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
-                # Lightning looks for it when it is imported.
+                # Lightning reads the rank when it is imported.
                 rank_zero_only.rank = rank  # type: ignore[attr-defined]
             if rank == 0:
                 register_optimizer_step_post_hook(self._count)
@@ -202,7 +204,7 @@ class Run:
             code = stop.code if isinstance(stop.code, int) else 1
             print(stop.code)
         except KeyboardInterrupt:
-            # So Python ends.
+            # Python ends like this.
             signal.signal(INT, signal.SIG_DFL)
             os.kill(os.getpid(), INT)
         except BaseException:
@@ -212,11 +214,11 @@ class Run:
             os._exit(code)
 
     def _count(self, optimizer: Optimizer, *_: object) -> None:
-        # One that looks at what is in a checkpoint has a single parameter, and trains nothing.
+        # Inspecting a checkpoint creates an optimizer with a single parameter that trains nothing.
         self.steps.value += len(optimizer.param_groups[0]["params"]) > 1
 
     def wait(self, seconds: float, some: bool = False) -> bool:
-        """Waits until all processes have ended, or some; tells whether they did in time."""
+        """Waits until all processes, or ``some``, have ended. Returns whether all ended in time."""
         end = time.monotonic() + seconds
         while True:
             for i, pid in enumerate(self.pids):
@@ -229,28 +231,28 @@ class Run:
             time.sleep(0.002)
 
     def train(self) -> None:
-        """Waits for the first step, or the end."""
+        """Waits for the first step or the end of the run."""
         while not self.steps.value and not self.wait(0.002):
             pass
 
     def finish(self) -> None:
-        """Waits for the end; what waits for a process that is gone is killed, and what hangs."""
+        """Waits for the end. Kills processes that hang or wait for one that is gone."""
         self.wait(120, some=True)
         self.wait(5)
         for pid in self.pids:
             with suppress(ProcessLookupError):
-                os.killpg(pid, KILL)  # workers that a killed process left, too
+                os.killpg(pid, KILL)  # includes workers that a killed process left
         self.wait(5)
 
     def begun_at(self) -> int | None:
-        """Says after which step it went on, 0 for a new run; None if it did not come to that."""
+        """Returns the step that the run resumed from: 0 for a new run, None if it did not start."""
         said = self.said.read_text() if self.said.exists() else ""
-        found = re.search(r"going on from .*, after step (\d+)", said)
-        return int(found[1]) if found else 0 if "no checkpoint to go on from" in said else None
+        found = re.search(r"(?:resuming|going on) from .* step (\d+)", said)
+        return int(found[1]) if found else 0 if "no checkpoint" in said else None
 
 
 def look(folder: Path) -> tuple[int, list[str]]:
-    """Reads all that a run left; gives the step of its newest checkpoint, and what is corrupt."""
+    """Reads all files of a run. Returns the step of the newest checkpoint, and what is corrupt."""
     step, corrupt = 0, []
     for path in folder.glob("*/checkpoints/*.ckpt"):
         try:
@@ -262,16 +264,16 @@ def look(folder: Path) -> tuple[int, list[str]]:
         with path.open(newline="") as file:
             rows = list(csv.reader(file))
         if not rows or any(len(row) != len(rows[0]) for row in rows):
-            corrupt.append(f"{path} has rows that are not whole")
+            corrupt.append(f"{path} has incomplete rows")
     for path in folder.glob("*/config.yaml"):
         config = yaml.safe_load(path.read_text())
         if not isinstance(config, dict) or not {"model", "data", "trainer"} <= config.keys():
-            corrupt.append(f"{path} is not whole")
+            corrupt.append(f"{path} is incomplete")
     return step, corrupt
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """Collects what a run ends with."""
+    """Collects the final checkpoints and the log of a run."""
     last = max(folder.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
     stored, best = read(last), read(last.with_name("best.ckpt"))
     with (last.parents[1] / "metrics.csv").open(newline="") as file:
@@ -281,7 +283,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401
-    """Compares plain data and tensors, to the last bit."""
+    """Returns whether plain data and tensors are equal, bit for bit."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -292,12 +294,12 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401
 
 
 class Trial:
-    """A scenario's run without a stop, and those that are killed.
+    """The uninterrupted run of a scenario, and the runs that are killed.
 
     Args:
-        scenario: How they train.
-        folder: Where they lie.
-        generator: Draws when and how they are killed.
+        scenario: Scenario to train.
+        folder: Folder for the runs.
+        generator: Random generator that draws when and how a run is killed.
     """
 
     def __init__(self, scenario: Scenario, folder: Path, generator: torch.Generator) -> None:
@@ -310,29 +312,29 @@ class Trial:
         run.finish()
         self.length = time.monotonic() - start - self.begin
         if any(run.codes):
-            sys.exit(f"{scenario.name} does not train: {run.codes}, see {run.said}")
+            sys.exit(f"{scenario.name} failed without being killed: {run.codes}; see {run.said}")
         self.steps = run.steps.value
         self.result = result(folder / "whole")
 
     def share(self) -> float:
-        """Draws a number between 0 and 1."""
+        """Draws a uniform number between 0 and 1."""
         return float(torch.rand((), generator=self.generator))
 
     def report(self, column: str, run: Run, what: object) -> None:
-        """Counts what should not be."""
+        """Counts a problem, and prints it."""
         self.scenario.counts[column] += 1
         print(f"{column}: {self.scenario.name}, {run.said}: {what}", file=sys.stderr)
 
     def kill(self, run: Run, early: bool, left: float) -> tuple[signal.Signals | None, int, bool]:
-        """Sends a signal to a process after a while, unless the run has ended.
+        """Sends a signal to one process after a random delay, unless the run has ended.
 
         Args:
-            run: Which.
-            early: Whether to send it while the run prepares to train.
-            left: Share of the training that this run still has to do, 0 to 1.
+            run: The run.
+            early: Whether to send the signal before training begins.
+            left: Share of the training that the run still has to do, from 0 to 1.
 
         Returns:
-            The signal or None, the rank of the process, whether training had begun.
+            The signal or None, the rank of the process, and whether training had begun.
         """
         number = SIGNALS[int(self.share() * len(SIGNALS))]
         rank = int(self.share() * len(run.pids))
@@ -344,14 +346,14 @@ class Trial:
         if run.wait(delay) or run.codes[rank] is not None:
             return None, rank, True
         begun = run.steps.value > 0
-        # A terminal sends Ctrl-C to workers, too.
+        # A terminal sends Ctrl-C to the workers as well.
         group = number == INT and len(run.pids) == 1
         (os.killpg if group else os.kill)(run.pids[rank], number)
         self.scenario.counts.update(("kills", number.name))
         return number, rank, begun
 
     def batter(self, kills: int) -> None:
-        """Kills a run so often, unless it finishes before, lets it finish and compares."""
+        """Kills a run up to ``kills`` times, lets it finish, and compares the result."""
         name = f"run-{self.scenario.counts['runs']}"
         folder = self.folder / name
         seen = done = 0
@@ -365,7 +367,7 @@ class Trial:
             run.finish()
             start, steps = run.begun_at(), run.steps.value
             if start is not None and start < seen:
-                self.report("lost", run, f"it went on after {start}, not {seen}")
+                self.report("lost", run, f"it resumed from step {start} instead of {seen}")
             done += steps
             reached = (start or 0) + steps
             self.check_codes(run, number, rank, training, reached == self.steps)
@@ -375,13 +377,17 @@ class Trial:
                 self.report("corrupt", run, what)
             asked = number in STATUS and run.codes[rank] == STATUS[number]
             if asked and training and saved < reached:
-                self.report("lost", run, f"step {saved} was saved of {reached}")
+                self.report(
+                    "lost",
+                    run,
+                    f"the checkpoint is of step {saved}, but the run had reached {reached}",
+                )
             if number is None:
                 break
         self.scenario.counts["again"] += done - self.steps
         try:
             end = result(folder)
-        except (ValueError, InputError) as error:  # no last.ckpt, or none that is whole
+        except (ValueError, InputError) as error:  # last.ckpt is missing or incomplete
             end = {"error": error}
         other = [part for part, value in self.result.items() if not same(value, end.get(part))]
         if other:
@@ -392,15 +398,15 @@ class Trial:
     def check_codes(
         self, run: Run, number: signal.Signals | None, rank: int, training: bool, finished: bool
     ) -> None:
-        """Counts exit statuses other than expected.
+        """Counts unexpected exit statuses.
 
-        Before training begins, and after its end, a signal may kill as it does other programs.
+        Before training begins and after it ends, a signal may kill a process as it does any other.
         """
         fine: set[int | None] = {0} if number is None or finished else set()
         if number is not None and (number == KILL or not training or finished):
             fine.add(-number)
         fine |= {STATUS[number]} if number in STATUS else set()
-        # The others cannot go on, and say so.
+        # The other processes cannot continue, and exit with an error.
         alone = number == KILL or not training or finished
         codes = [run.codes[rank]] if alone else run.codes
         if not fine.issuperset(codes):
@@ -408,7 +414,7 @@ class Trial:
 
 
 def table(chosen: list[Scenario]) -> str:
-    """Lays out what was counted, with totals."""
+    """Formats the counts as a table with totals."""
     total = sum((scenario.counts for scenario in chosen), Counter())
     named = [(f"{s.task}, {s.name}", s.counts) for s in chosen]
     lines = [f"{'scenario':50}" + "".join(f"{column:>8}" for column in COUNTS + BAD)]
@@ -418,13 +424,15 @@ def table(chosen: list[Scenario]) -> str:
 
 
 def main() -> None:
-    """Kills, and prints the table."""
+    """Runs the trials and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=100, help="in all")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--kills", type=int, default=100, help="number of kills in total")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the times and signals")
+    parser.add_argument(
+        "--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), help="tasks to train"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     load_plugins()
@@ -434,7 +442,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(args.seed)
     chosen = [scenario for scenario in scenarios() if scenario.task in args.tasks]
     folder = Path(tempfile.mkdtemp())
-    # Without a thread of its own, which a forked process would lack.
+    # Without automatic refresh, whose thread a forked process would lack.
     with Progress(console=Console(stderr=True), auto_refresh=False) as progress:
         bar = progress.add_task("kills", total=args.kills)
         for i, scenario in enumerate(chosen):
@@ -448,7 +456,7 @@ def main() -> None:
     print(table(chosen))
     counts = [scenario.counts for scenario in chosen]
     if any(c["exact"] < c["runs"] or c["lost"] or c["corrupt"] for c in counts):
-        sys.exit(f"what they left is in {folder}")
+        sys.exit(f"some runs were not exact; their files are in {folder}")
     shutil.rmtree(folder)
 
 

@@ -1,14 +1,15 @@
-"""Language models of every encoder: as many parameters, and as much wall time, for each.
+"""Compares language models with every encoder, at equal parameters and equal training time.
 
     python benchmarks/language_modelling.py words --root FOLDER --minutes 10 --out FOLDER
     python benchmarks/language_modelling.py characters --root FOLDER --minutes 10 --out FOLDER
 
-``words`` wants wiki.{train,valid,test}.tokens of WikiText-2 in the root, ``characters``
-tinyshakespeare.txt. Every encoder trains for the given minutes, validation every 30 seconds and
-checkpoints included; then its best checkpoint is tested, reading the test text as a whole. The
-output folder gets a picture of validation loss over seconds of training, and the table.
+``words`` needs wiki.{train,valid,test}.tokens of WikiText-2 in the root folder, and ``characters``
+needs tinyshakespeare.txt. Every encoder trains for the given time, including checkpoints and a
+validation every 30 seconds. Then its best checkpoint is tested on the test text, read as a single
+sequence. The output folder receives the table and a plot of the validation loss over the training
+time.
 
-Options not listed below go to train.py.
+Options that are not listed below are passed on to train.py.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 BATCH, SEGMENT = 16, 128
 
-# Arguments of each encoder but its width, which is chosen for the number of parameters.
+# Arguments of each encoder except its width, which follows from the number of parameters.
 ENCODERS: dict[str, tuple[type[Recurrent], dict[str, object]]] = {
     "SRU (2018)": (SRU, {"num_layers": 4, "highway_bias": -2.0}),
     "SRU (2017)": (SRU, {"num_layers": 4, "highway_bias": -2.0, "peephole": False}),
@@ -38,13 +39,13 @@ ENCODERS: dict[str, tuple[type[Recurrent], dict[str, object]]] = {
 
 
 class Setting(NamedTuple):
-    """A task.
+    """The settings of a comparison.
 
     Attributes:
         config: Configuration of the data.
-        vocabulary: Tokens, V.
+        vocabulary: Number of tokens in the vocabulary, V.
         model: Arguments of the task.
-        parameters: How many each model has.
+        parameters: Number of parameters of each model.
         figure: Metric to report.
         lr: Learning rate of Adam.
     """
@@ -78,16 +79,16 @@ SETTINGS = {
 
 
 class Result(NamedTuple):
-    """What came of one encoder.
+    """The results of one encoder.
 
     Attributes:
-        hidden_size: Its width.
-        parameters: Of the whole model.
-        tokens_per_second: In training.
-        tokens: Trained on, passes over the same text added up.
-        curve: Seconds of training and validation loss.
-        val: Best validation figure.
-        test: Test figure of that checkpoint.
+        hidden_size: Width of the encoder.
+        parameters: Number of parameters of the whole model.
+        tokens_per_second: Speed of training.
+        tokens: Number of tokens trained on, over all passes.
+        curve: Pairs of training time in seconds and validation loss.
+        val: Best value of the metric in validation.
+        test: Value of the metric in the test of that checkpoint.
     """
 
     hidden_size: int
@@ -110,7 +111,7 @@ def count(setting: Setting, build: Callable[[int], Recurrent]) -> int:
 
 
 def widest(setting: Setting, name: str) -> tuple[int, int]:
-    """Finds the width, a multiple of 8, whose model is nearest to the number of parameters."""
+    """Finds the width, a multiple of 8, that comes closest to the number of parameters."""
     cls, arguments = ENCODERS[name]
 
     def size(hidden: int) -> int:
@@ -125,13 +126,13 @@ def widest(setting: Setting, name: str) -> tuple[int, int]:
 
 
 def options(arguments: dict[str, object], prefix: str) -> Iterator[str]:
-    """Writes arguments as options of train.py."""
+    """Formats arguments as options of train.py."""
     for name, value in arguments.items():
         yield f"--{prefix}.{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
-    """Trains and tests once."""
+    """Trains and tests a model with one encoder."""
     cls, arguments = ENCODERS[name]
     hidden, parameters = widest(setting, name)
     folder = args.out / f"{args.setting}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
@@ -148,7 +149,7 @@ def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
         "--model.scheduler.steps=100", "--trainer.gradient_clip_val=1",
         "--trainer.max_epochs=-1", f"--trainer.max_time=00:00:{minutes:02}:{seconds:02}",
         "--trainer.val_check_interval=00:00:00:30", "--trainer.check_val_every_n_epoch=null",
-        # Early stopping does not know intervals of time (Lightning 2.6).
+        # Early stopping does not support time intervals (Lightning 2.6).
         "--trainer.callbacks=null", *args.options,
     )  # fmt: skip
     validated = newest(folder, "val/loss")
@@ -167,16 +168,22 @@ def train(name: str, setting: Setting, args: argparse.Namespace) -> Result:
 
 
 def main() -> None:
-    """Trains every encoder, prints a table and draws the picture."""
+    """Trains every encoder, prints the table and draws the plot."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("setting", choices=SETTINGS)
-    parser.add_argument("--root", required=True, help="folder of the data")
-    parser.add_argument("--out", type=Path, required=True, help="folder of runs, table and picture")
-    parser.add_argument("--minutes", type=float, default=10, help="of training, for each encoder")
-    parser.add_argument("--lr", type=float, help="learning rate of Adam, if not the setting's")
-    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
+    parser.add_argument("setting", choices=SETTINGS, help="data to compare the encoders on")
+    parser.add_argument("--root", required=True, help="folder with the data")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the runs, the table and the plot"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="training time per encoder, in minutes"
+    )
+    parser.add_argument("--lr", type=float, help="learning rate of Adam (default: the setting's)")
+    parser.add_argument(
+        "--encoders", nargs="+", default=ENCODERS, choices=ENCODERS, help="encoders to train"
+    )
     args, rest = parser.parse_known_args()
     args.options = rest
     setting = SETTINGS[args.setting]
@@ -192,12 +199,12 @@ def main() -> None:
             f"| {name} | {r.hidden_size} | {r.parameters:,} | {r.tokens_per_second:,.0f} "
             f"| {r.tokens / 1e6:.1f} | {r.val:.4g} | {r.test:.4g} |"
         )
-        # After each, so that an interrupted benchmark leaves what it has.
+        # Written after each encoder, so that an interrupted benchmark keeps its results.
         print(lines[-1], flush=True)
         (args.out / f"{args.setting}.md").write_text("\n".join(lines) + "\n")
         curves = {name: result.curve for name, result in results.items()}
-        loss = "validation loss (nats a token)"
-        draw(curves, args.out / f"{args.setting}.png", "seconds of training", loss)
+        loss = "validation loss (nats per token)"
+        draw(curves, args.out / f"{args.setting}.png", "training time (s)", loss)
 
 
 if __name__ == "__main__":

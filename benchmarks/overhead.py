@@ -1,20 +1,20 @@
-"""What training by ``train.py fit`` costs beside a loop written by hand, and where it goes.
+"""Measures the overhead of ``train.py fit`` over a plain training loop, and its parts.
 
     python benchmarks/overhead.py                            the table, a quarter of an hour
-    python benchmarks/overhead.py tiny --profile --rounds 3  microseconds a step of every part
+    python benchmarks/overhead.py tiny --profile --rounds 3  microseconds per step of every part
 
 Sizes:
-    classification  the SRU paper's Table 1: 2 layers of 128 units, fixed vectors of 300 features,
-                    32 sentences of about 20 words
-    tiny            features and units are 8: what is left is overhead
+    classification  the setting of the SRU paper's Table 1: 2 layers of 128 units, fixed vectors of
+                    300 features, 32 sentences of about 20 words
+    tiny            8 features and 8 units, so that most of the time is overhead
     language        configs/language_model.yaml
 
-Three contenders take turns within one process, with the same model, batches and optimiser: a loop
-of nothing but forward, loss, backward and step; Lightning's Trainer without log, progress bar,
-checkpoints and callbacks; and ``fit`` with all it has by default, its progress bar drawn into a
-terminal that shows nothing. Timed are the training batches of the second epoch, in seconds of the
-processor: other processes do not count, and the thread that draws the bar does. Ratios are of steps
-a second, medians over the turns.
+Three contenders take turns in one process, with the same model, batches and optimizer: a plain loop
+of forward, loss, backward and step; Lightning's Trainer without logger, progress bar, checkpoints
+and callbacks; and ``fit`` with its defaults, whose progress bar is drawn to a terminal that shows
+nothing. The benchmark times the training batches of the second epoch in CPU time, which excludes
+other processes and includes the thread that draws the bar. The table has medians over the turns.
+Ratios compare steps per second.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from unittest import mock
 
 from srulight.runtime.allocator import tune_allocator
 
-tune_allocator()  # before torch allocates; for every contender
+tune_allocator()  # before torch allocates, and for all contenders
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -53,7 +53,7 @@ from srulight.tasks.base import Task  # noqa: E402
 from srulight.tasks.language_modelling.task import LanguageModelling  # noqa: E402
 from srulight.tasks.metrics import MeanLoss  # noqa: E402
 
-HEADS = "size|by hand ms|Trainer ms|fit ms|by hand / Trainer|us more|by hand / fit|us more"
+HEADS = "size|loop ms|Trainer ms|fit ms|loop / Trainer|extra us|loop / fit|extra us"
 CONFIGS = Path(__file__).parents[1] / "configs"
 EPOCHS = 2
 SIZES = {
@@ -71,7 +71,7 @@ SIZES = {
 
 
 def write_corpus(path: Path, size: int) -> None:
-    """Writes sentences as long as those of SST-2, with a vocabulary as large."""
+    """Writes sentences with the lengths and the vocabulary size of SST-2."""
     rng = random.Random(0)
     words = [f"w{i}" for i in range(16_000)]
     weights = [1 / rank for rank in range(1, len(words) + 1)]
@@ -83,7 +83,7 @@ def write_corpus(path: Path, size: int) -> None:
 
 
 class Clock(Callback):
-    """Notes when the batches of the last epoch start."""
+    """Records when the batches of the last epoch start."""
 
     def __init__(self) -> None:
         self._starts: list[float] = []
@@ -95,12 +95,12 @@ class Clock(Callback):
         self._starts.append(time.process_time())
 
     def seconds(self) -> float:
-        """Gives the seconds a step, from the start of the first batch to that of the last."""
+        """Returns the seconds per step between the starts of the first and the last batch."""
         return (self._starts[-1] - self._starts[0]) / (len(self._starts) - 1)
 
 
 def loss_function(task: Task) -> Callable[[Any], Tensor]:
-    """Gives the function from a batch to its loss, as one would write it."""
+    """Returns a plain function from a batch to its loss."""
     if not isinstance(task, LanguageModelling):
         return lambda batch: F.cross_entropy(task(batch.inputs, batch.lengths), batch.targets)
     state: Tensor | None = None
@@ -117,7 +117,7 @@ def loss_function(task: Task) -> Callable[[Any], Tensor]:
 
 
 def by_hand(cli: TrainingCLI) -> float:
-    """Trains in a plain loop; gives the seconds a step."""
+    """Trains in a plain loop, and returns the seconds per step."""
     task: Any = cli.model
     data: Any = cli.datamodule
     clip = cli.trainer.gradient_clip_val
@@ -144,7 +144,7 @@ def by_hand(cli: TrainingCLI) -> float:
 
 
 def bare_trainer(cli: TrainingCLI) -> float:
-    """Trains with Lightning's trainer alone; gives the seconds a step."""
+    """Trains with Lightning's Trainer alone, and returns the seconds per step."""
     clock = Clock()
     trainer = Trainer(
         accelerator="cpu", max_epochs=EPOCHS, gradient_clip_val=cli.trainer.gradient_clip_val,
@@ -156,9 +156,9 @@ def bare_trainer(cli: TrainingCLI) -> float:
 
 
 def fit(cli: TrainingCLI) -> float:
-    """Trains as the command line does; gives the seconds a step."""
+    """Trains as the command line does, and returns the seconds per step."""
     clock = Clock()
-    # After the others, of which one saves a checkpoint before an epoch's first batch.
+    # Last, because another callback saves a checkpoint before the first batch of an epoch.
     cli.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     return clock.seconds()
@@ -166,14 +166,14 @@ def fit(cli: TrainingCLI) -> float:
 
 @contextlib.contextmanager
 def unseen_terminal() -> Iterator[None]:
-    """Makes rich draw as it does in a terminal, to nowhere."""
+    """Makes rich draw as in a terminal, and discards the output."""
     os.environ |= {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "120"}
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 
 
 def build_anew(name: str, folder: str) -> TrainingCLI:
-    """Builds model, data and trainer, from the same seed each time."""
+    """Builds a new model, data module and trainer from the same seed."""
     common = [
         f"--data.root={folder}", f"--trainer.default_root_dir={folder}/runs",
         "--trainer.accelerator=cpu", f"--trainer.max_epochs={EPOCHS}",
@@ -186,13 +186,13 @@ def build_anew(name: str, folder: str) -> TrainingCLI:
 
 
 def compare(name: str, rounds: int, folder: str) -> str:
-    """Gives a row of the table."""
+    """Returns a row of the table."""
     with unseen_terminal():
         times = [
             [run(build_anew(name, folder)) for run in (by_hand, bare_trainer, fit)]
             for _ in range(rounds + 1)
         ]
-    del times[0]  # it warmed up
+    del times[0]  # the first turn is a warm-up
     cells = [f"{1e3 * statistics.median(seconds):.3f}" for seconds in zip(*times, strict=True)]
     for i in (1, 2):
         ratio = statistics.median(turn[0] / turn[i] for turn in times)
@@ -202,14 +202,14 @@ def compare(name: str, rounds: int, folder: str) -> str:
 
 
 class Parts:
-    """Times the parts of a step, each without the parts inside it; to time one adds 2 us or so."""
+    """Times the parts of a step, without the parts inside them. Timing adds about 2 us to each."""
 
-    step = "Lightning: the rest of its loop"
+    step = "Lightning: rest of the loop"
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
         self._steps = 0
-        # Of each thread: seconds of the parts inside each part under way.
+        # For each thread, the seconds of the parts inside each running part.
         self._inner: defaultdict[int, list[float]] = defaultdict(lambda: [0.0])
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -217,7 +217,7 @@ class Parts:
             inner = self._inner[threading.get_ident()]
             own = threading.current_thread() is threading.main_thread()
             if own and len(inner) == 1 and name != self.step:
-                return function(*args, **kwargs)  # before training, or after it
+                return function(*args, **kwargs)  # before or after training
             inner.append(0.0)
             start = time.thread_time()
             try:
@@ -230,7 +230,7 @@ class Parts:
         return run
 
     def note(self, cli: TrainingCLI) -> None:
-        """Trains as the command line does, and notes the time of each part."""
+        """Trains as the command line does, and adds up the time of each part."""
         trainer: Any = cli.trainer
         task, loop, connector = cli.model, trainer.fit_loop.epoch_loop, trainer._logger_connector
         parts: list[tuple[str, object, str]] = [
@@ -244,7 +244,7 @@ class Parts:
             ("Lightning: metrics", connector, "on_batch_end"),
             ("loader", _PrefetchDataFetcher, "__next__"),
             ("torch: backward", Tensor, "backward"),
-            ("torch: optimiser", torch.optim.Adam, "step"),
+            ("torch: optimizer", torch.optim.Adam, "step"),
             ("task: training_step", task, "training_step"),
             ("task: forward", task, "forward"),
             ("task: MeanLoss.update", MeanLoss, "update"),
@@ -264,23 +264,28 @@ class Parts:
         self._steps += trainer.global_step
 
     def table(self) -> str:
-        """Gives microseconds a step, most first."""
+        """Returns a table of microseconds per step, in descending order."""
         parts = sorted(self._seconds.items(), key=lambda part: -part[1])
         rows = [f"| {name} | {1e6 * seconds / self._steps:.1f} |" for name, seconds in parts]
-        return "\n".join(["| part | us a step |", "|---|---|", *rows])
+        return "\n".join(["| part | us per step |", "|---|---|", *rows])
 
 
 def main() -> None:
-    """Prints the table, or the parts."""
+    """Prints the table, or the time of the parts."""
     formatter = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("sizes", nargs="*", default=list(SIZES), metavar="size")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each contender")
-    parser.add_argument("--profile", action="store_true", help="parts of a step of fit")
+    parser.add_argument(
+        "sizes", nargs="*", default=list(SIZES), metavar="size",
+        help=f"sizes to measure: {', '.join(SIZES)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=15, help="number of turns per contender")
+    parser.add_argument(
+        "--profile", action="store_true", help="print the time of each part of a step of fit"
+    )
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    torch.set_num_threads(1)  # a thread that waits for work takes the processor's time, too
+    torch.set_num_threads(1)  # threads that wait for work would count as CPU time
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         for name, size in (("train", 6920), ("val", 872), ("test", 2)):

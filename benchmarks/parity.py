@@ -1,10 +1,10 @@
-"""Largest difference from the published ``sru`` package, for each of its options.
+"""Measures the largest difference from the published ``sru`` package for each of its options.
 
     pip install --no-deps sru==2.6.0
     python benchmarks/parity.py
 
-Outputs, final states and gradients of the input, relative to the largest value of each; the package
-trains on CPU in Python, and that path is compared.
+The table compares outputs, final states and gradients of the input, relative to the largest value
+of each. On a CPU, the package trains in plain Python; that path is compared.
 """
 
 import importlib.util
@@ -24,14 +24,14 @@ T, B = 200, 8
 
 
 def difference(got: Tensor, expected: Tensor) -> float:
-    """Gives the largest difference over the largest value."""
+    """Returns the largest difference divided by the largest value."""
     return ((got - expected).abs().max() / expected.abs().max()).item()
 
 
 def main() -> None:
-    """Prints a table."""
+    """Prints the table."""
     if importlib.util.find_spec("sru") is None:
-        sys.exit("the package to compare with is not installed: pip install --no-deps sru==2.6.0")
+        sys.exit("the package sru is not installed; run pip install --no-deps sru==2.6.0")
     warnings.simplefilter("ignore")
     published = import_published()
     print("| option | dtype | output | state | gradient |\n|---|---|---|---|---|")

@@ -1,17 +1,19 @@
-"""Question answering with every encoder, as many minutes for each.
+"""Compares encoders in question answering, with the same training time for each.
 
     python benchmarks/questions.py --root FOLDER --out FOLDER --minutes 20
 
-Trains the reader of configs/squad.yaml, from random word vectors and with Adam, on a file of SQuAD,
-of which a tenth of the articles chooses the checkpoint and a fifth tests it: figures to compare
-encoders by, not those of SQuAD. Every reader trains for as many epochs as fit into the time; one is
-measured first; the learning rate falls to zero with the last. Then, in turns with the others, some
-batches are trained on to see what share of the time the encoders take, forward and backward. The
-output folder gets a table, a picture of F1 in validation over minutes, and answers. With --jobs 2
-two are trained side by side, each with half of the cores. What the folder has already is not
-trained again.
+The benchmark trains the reader of configs/squad.yaml with Adam, from random word vectors, on one
+file of SQuAD. A tenth of its articles serve to choose the checkpoint, and a fifth to test it, so
+the results compare encoders but are not comparable to published SQuAD scores. Every reader trains
+for as many epochs as fit into the given time, which one measured epoch determines. The learning
+rate falls to zero in the last epoch. Afterwards the readers take turns to train on some batches,
+to measure the share of the time that the encoders take, forward and backward.
 
-Options not listed below go to train.py.
+The output folder receives a table, a plot of the validation F1 over the training time, and sample
+answers. With --jobs 2, two readers train in parallel, each with half of the cores. Readers that the
+folder already contains are not trained again.
+
+Options that are not listed below are passed on to train.py.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from srulight.tasks.question_answering.corpora.squad import Squad
 from srulight.tasks.question_answering.data import QuestionAnsweringData
 from srulight.tasks.question_answering.task import QuestionAnswering
 
-# The class, its layers, and what else it is given.
+# The class, the number of layers, and further options.
 ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "SRU, 2 layers": ("SRU", 2, ()),
     "SRU, 4 layers": ("SRU", 4, ()),
@@ -38,14 +40,14 @@ ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "GRU, 3 layers": ("GRU", 3, ()),
     "QRNN, 4 layers": ("QRNN", 4, ()),
 }
-PARTS = (0.1, 0.2)  # of the articles, for validation and to test
-BATCHES = 12  # that the encoders are timed in
+PARTS = (0.1, 0.2)  # shares of the articles for validation and for the test
+BATCHES = 12  # number of batches to time
 TURNS = 3
 SAMPLES = 10
 
 
 def train(name: str, args: argparse.Namespace) -> Run:
-    """Trains a reader for the time."""
+    """Trains a reader for the given time."""
     cls, layers, more = ENCODERS[name]
     folder = args.out / "".join(c for c in name if c.isalnum())
     return fit_for(
@@ -65,7 +67,7 @@ def train(name: str, args: argparse.Namespace) -> Run:
 
 
 class Clock:
-    """Adds up the seconds that modules take, forward and backward, on a CPU."""
+    """Adds up the seconds that modules take forward and backward on a CPU."""
 
     def __init__(self, *modules: nn.Module) -> None:
         self.seconds = 0.0
@@ -83,7 +85,7 @@ class Clock:
 
 
 def share(task: QuestionAnswering, data: QuestionAnsweringData) -> float:
-    """Gives the share of a training step's time that the encoders take."""
+    """Returns the share of the time of a training step that the encoders take."""
     task.train()
     optimizer = torch.optim.Adam(task.parameters(), fused=True)
     clock = Clock(task.reader.document, task.reader.question)
@@ -96,16 +98,24 @@ def share(task: QuestionAnswering, data: QuestionAnsweringData) -> float:
 
 
 def main() -> None:
-    """Parses the command line."""
+    """Trains the readers and writes the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--root", type=Path, required=True, help="folder of the file")
-    parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
-    parser.add_argument("--file", default="dev-v1.1.json", help="file in the format of SQuAD")
-    parser.add_argument("--minutes", type=float, default=20, help="of training, for each")
-    parser.add_argument("--jobs", type=int, default=1, help="how many are trained side by side")
-    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
+    parser.add_argument("--root", type=Path, required=True, help="folder with the file")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the runs and the results"
+    )
+    parser.add_argument(
+        "--file", default="dev-v1.1.json", help="name of a file in SQuAD format (%(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=20, help="training time per reader, in minutes"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of readers trained in parallel")
+    parser.add_argument(
+        "--encoders", nargs="+", default=ENCODERS, choices=ENCODERS, help="encoders to train"
+    )
     args, rest = parser.parse_known_args()
     args.options = rest
     trained = side_by_side(args.encoders, lambda name: train(name, args), args.jobs)
@@ -121,8 +131,8 @@ def main() -> None:
     asked = asked[:: len(asked) // SAMPLES][:SAMPLES]
     samples = [[f"{q.text} | {q.answers[0].text}" for _, q in asked]]
     lines = [
-        "| encoder | parameters of the reader | epochs | s / epoch | s in encoders | test EM "
-        "| test F1 | best val F1 |",
+        "| encoder | parameters of the reader | epochs | s / epoch "
+        "| s / epoch in encoders | test EM | test F1 | best val F1 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     torch.set_num_threads(threads_each(args.jobs))

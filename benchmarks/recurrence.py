@@ -1,20 +1,20 @@
-"""Time of a recurrent layer on CPU, beside its own matrix products and beside other layers.
+"""Measures a recurrent layer on a CPU against its own matrix products and against other layers.
 
-    python benchmarks/recurrence.py                      everything, half an hour
+    python benchmarks/recurrence.py                      all parts, half an hour
     python benchmarks/recurrence.py layers --threads 1 --dtypes float32 --sizes 128,32,256
 
 Parts:
-    layers    one layer, forward without gradients and forward with backward
+    layers    one layer, forward without gradients, and forward with backward
     step      one step of one sequence at a time (streaming), without gradients
-    length    time a step, and peak memory, as sequences grow
-    products  the matrix products alone, by MKL and by oneDNN
-    kernel    the recurrence alone, beside a copy of its gates
+    length    time per step and peak memory for sequences of growing length
+    products  the matrix products alone, with MKL and with oneDNN
+    kernel    the recurrence alone, against a copy of its gates
 
-Contenders take turns within one process; a figure is the ratio of their medians. bfloat16 is
-``torch.autocast``: inputs are bfloat16, weights float32, for everyone. "F.linear" is the product of
-an SRU layer as torch does it, "products" are those of the layer itself: the floor. ``sru`` 2.6, the
-published package, is float32 only, and left out where its training, a loop of quadratic time, takes
-minutes.
+Contenders take turns in one process, and ratios are ratios of their medians. bfloat16 means
+``torch.autocast`` with bfloat16 inputs and float32 weights for all contenders. "F.linear" is the
+product of an SRU layer as torch computes it; "products" are the products as the layer computes
+them, which are a lower bound. ``sru2.6``, the published package, supports float32 only. It is
+skipped where its training, which takes quadratic time, would take minutes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from pathlib import Path
 
 from srulight.runtime.allocator import tune_allocator
 
-tune_allocator()  # before torch allocates; for every contender
+tune_allocator()  # before torch allocates, and for all contenders
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -48,7 +48,7 @@ MEMORY_LENGTH = 16_384
 
 
 def layers(args: argparse.Namespace) -> None:
-    """Prints one table for each dtype and number of threads."""
+    """Prints one table per dtype and number of threads."""
     for dtype in (getattr(torch, name) for name in args.dtypes):
         for threads in args.threads:
             torch.set_num_threads(threads)
@@ -72,7 +72,7 @@ def layers(args: argparse.Namespace) -> None:
 
 
 def step_times(size: int, dtype: torch.dtype, seconds: float) -> dict[str, float]:
-    """Measures one step of one sequence, with a state that is handed on."""
+    """Returns the median seconds of one step of one sequence, given a state."""
     x = torch.randn(1, 1, size, dtype=dtype)
     row, zero = x[0], torch.zeros(1, size, dtype=dtype)
     zeros = torch.zeros(4, 1, size, dtype=dtype)
@@ -89,12 +89,12 @@ def step_times(size: int, dtype: torch.dtype, seconds: float) -> dict[str, float
             "SRU, 4 layers": lambda: four.forward_with_state(x, states),
             "LSTM, 4 layers": lambda: stack(x, (zeros, zeros)),
         }
-        # A stream stays with one network: the pairs are measured apart.
+        # A stream uses one network, so the pairs are measured separately.
         return medians(single, seconds / 2) | medians(deep, seconds / 2)
 
 
 def step(args: argparse.Namespace) -> None:
-    """Prints the time of one step."""
+    """Prints the time of a single step."""
     print("\n| width | dtype | SRU us | LSTMCell / SRU | SRU / nn.LSTM, 4 layers |")
     print("|---" * 5 + "|")
     torch.set_num_threads(1)
@@ -108,7 +108,7 @@ def step(args: argparse.Namespace) -> None:
 
 
 def length(args: argparse.Namespace) -> None:
-    """Prints time a step for longer and longer sequences, and peak memory, forward + backward."""
+    """Prints the time per step for sequences of growing length, and the peak memory."""
     torch.set_num_threads(max(args.threads))
     print("\n| T (B 1, d 256) | SRU us / step | LSTM us / step |\n|---|---|---|")
     for steps in LENGTHS:
@@ -128,7 +128,7 @@ def memory(name: str) -> None:
     """Prints the peak memory of one forward + backward in this process, in MB."""
 
     def peak() -> int:
-        # Not that of getrusage, which a process inherits from the one that started it.
+        # Not from getrusage, whose value a process inherits from its parent.
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0])
 
@@ -140,7 +140,7 @@ def memory(name: str) -> None:
 
 
 def products(args: argparse.Namespace) -> None:
-    """Prints how long oneDNN takes for a product, in float32, beside torch's choice, MKL."""
+    """Prints the time of float32 products with oneDNN relative to MKL, which torch uses."""
     onednn = torch.ops.mkldnn._linear_pointwise
     for threads in args.threads:
         torch.set_num_threads(threads)
@@ -166,7 +166,7 @@ def products(args: argparse.Namespace) -> None:
 
 
 def kernel(args: argparse.Namespace) -> None:
-    """Prints nanoseconds an element of the recurrence, and of copying its gates."""
+    """Prints nanoseconds per element of the recurrence, and of a copy of its gates."""
     for name in args.dtypes:
         for threads in args.threads:
             torch.set_num_threads(threads)
@@ -197,7 +197,7 @@ def kernel(args: argparse.Namespace) -> None:
 
 
 def machine() -> str:
-    """Says where and when figures are made."""
+    """Describes the machine, the versions and the date of a measurement."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     extension.load("cpu")
@@ -209,7 +209,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Runs the parts that were asked for."""
+    """Runs the requested parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -222,17 +222,26 @@ def main() -> None:
     }
     parser.add_argument(
         "parts", nargs="*", default=list(parts), metavar="part",
-        help=f"{', '.join(parts)} (default: all)",
+        help=f"parts to run: {', '.join(parts)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--sizes", nargs="+", default=SIZES, help="T,B,d")
-    parser.add_argument("--contenders", nargs="+", default=LAYERS)
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[1, 2], help="numbers of CPU threads"
+    )
+    parser.add_argument(
+        "--dtypes", nargs="+", default=["float32", "bfloat16"], help="dtypes to measure"
+    )
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="sizes to measure, as T,B,d")
+    parser.add_argument(
+        "--contenders", nargs="+", default=LAYERS, help="layers to compare in the part layers"
+    )
     parser.add_argument("--memory", help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=6, help="length of a measurement")
+    parser.add_argument(
+        "--seconds", type=float, default=6,
+        help="duration of each measurement, in seconds (%(default)s)",
+    )  # fmt: skip
     args = parser.parse_args()
     if "sru2.6" in args.contenders and importlib.util.find_spec("sru") is None:
-        print("sru2.6 is left out: the package sru is not installed")
+        print("sru2.6 is skipped: the package sru is not installed")
         args.contenders = [name for name in args.contenders if name != "sru2.6"]
     warnings.simplefilter("ignore")
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Recurrences on a GPU without their matrix products: ours, and those of other packages."""
+"""Recurrences without their matrix products: srulight's, and those of other packages."""
 
 import importlib.util
 import re
@@ -16,14 +16,14 @@ from torch import Tensor
 
 Sizes = tuple[int, int, int]
 Maker = Callable[[Sizes, torch.dtype, str], dict[str, Run]]
-"""Makes inputs of T, B and d, and functions that run over them, by the name of the pass."""
+"""Creates inputs of sizes T, B and d, and functions that process them, by the name of the pass."""
 
 STATES = 16
-"""Size of mamba's state for each channel, its default."""
+"""Number of states per channel in mamba, its default."""
 
 
 def gradients(forward: Callable[[], Tensor], leaves: list[Tensor], grad: Tensor) -> dict[str, Run]:
-    """Makes the two passes from a function that autograd follows."""
+    """Creates both passes from a function that autograd can differentiate."""
 
     def alone() -> None:
         with torch.no_grad():
@@ -36,7 +36,7 @@ def gradients(forward: Callable[[], Tensor], leaves: list[Tensor], grad: Tensor)
 
 
 def ours(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """The recurrence of SRU (2018), with its skip."""
+    """Creates the passes of srulight's SRU (2018) with skip."""
     steps, batch, size = sizes
     options = (1.0, 0, False)
     u = torch.randn(batch, steps, 3, size, dtype=dtype, device=device)
@@ -54,8 +54,8 @@ def ours(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
 
 
 def published(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """The same by the published package, which has no bfloat16 and stores float16 in its place."""
-    from sru.cuda_functional import ElementwiseRecurrence  # compiles its kernel, once
+    """Creates the passes of the published package, which uses float16 instead of bfloat16."""
+    from sru.cuda_functional import ElementwiseRecurrence  # compiles its kernel when first imported
 
     steps, batch, size = sizes
     dtype = torch.float32 if dtype == torch.float32 else torch.float16
@@ -75,7 +75,7 @@ def published(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
 
 
 def hgrn(sizes: Sizes, dtype: torch.dtype, device: str, chunks: bool = False) -> dict[str, Run]:
-    """HGRN of flash-linear-attention, exp(g) h + x: 3 numbers an element to SRU's 5."""
+    """Creates the passes of HGRN in flash-linear-attention, which moves 3 numbers per element."""
     from fla.ops.hgrn import chunk_hgrn, fused_recurrent_hgrn
 
     run = chunk_hgrn if chunks else fused_recurrent_hgrn
@@ -87,12 +87,12 @@ def hgrn(sizes: Sizes, dtype: torch.dtype, device: str, chunks: bool = False) ->
 
 
 def hgrn_chunks(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """The same, by chunks of time in parallel."""
+    """Creates the passes of HGRN over chunks of time in parallel."""
     return hgrn(sizes, dtype, device, chunks=True)
 
 
 def mamba(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """The selective scan of mamba-ssm: 16 states a channel, and its own layout (B, d, T)."""
+    """Creates the passes of mamba's selective scan, with 16 states per channel and (B, d, T)."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     steps, batch, size = sizes
@@ -104,7 +104,7 @@ def mamba(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
 
 
 Others = dict[str, tuple[str, Maker]]
-"""Package and maker of each, by name."""
+"""Package and maker of each contender, by its name."""
 
 PUBLISHED: Others = {"sru 2.6": ("sru", published)}
 RIVALS: Others = {
@@ -115,31 +115,32 @@ RIVALS: Others = {
 
 
 def installed(others: Others, device: str) -> dict[str, Maker]:
-    """Gives those whose packages are there; says of the rest that they are left out."""
+    """Returns the contenders whose packages are installed, and prints which ones are skipped."""
     found = {}
     for name, (package, maker) in others.items():
         if device != "cuda":
-            print(f"{name} is left out: it has no kernels for {device}")
+            print(f"{name} is skipped: it has no kernels for {device}")
         elif importlib.util.find_spec(package) is None:
-            print(f"{name} is left out: the package {package} is not installed")
+            print(f"{name} is skipped: the package {package} is not installed")
         else:
             found[name] = maker
     return found
 
 
 def turns(runs: list[dict[str, Run]], key: str) -> Run:
-    """Makes a function that calls that of the next inputs each time."""
+    """Creates a function that processes the next inputs on each call."""
     order = cycle(runs)
     return lambda: next(order)[key]()
 
 
 def mend_published(folder: Path) -> Path | None:
-    """Copies the published package, and mends what keeps its kernels from compiling today.
+    """Copies the published package, and patches the copy so that its kernels compile.
 
-    ``Tensor.type()`` gives no scalar type any more, and ``.type().is_cuda()`` is ``.is_cuda()``.
+    ``Tensor.type()`` no longer converts to a scalar type, and ``.type().is_cuda()`` has become
+    ``.is_cuda()``.
 
     Args:
-        folder: Where the copy goes; put it on the path before what is installed.
+        folder: Folder for the copy. Put it on the path before the installed package.
 
     Returns:
         The folder, or None if the package is not installed.
@@ -158,13 +159,13 @@ def mend_published(folder: Path) -> Path | None:
 
 
 def take_published(folder: Path) -> None:
-    """Puts the mended package first on the path."""
+    """Puts the patched package first on the path."""
     if mended := mend_published(folder):
         sys.path.insert(0, str(mended))
 
 
 if __name__ == "__main__":  # compiles the kernels of the published package
     take_published(Path(sys.argv[1]))
-    # It warns, and goes on without kernels.
+    # The package only warns if this fails, and continues without kernels.
     warnings.filterwarnings("error", message="Just-in-time loading")
     import sru.cuda_functional  # noqa: F401

@@ -1,17 +1,18 @@
-"""Speech recognition with every encoder: as many parameters, and as many epochs, for each.
+"""Compares encoders in speech recognition, at equal parameters and equal numbers of epochs.
 
     python benchmarks/speech.py train fsdd --root FOLDER --out FOLDER
     python benchmarks/speech.py train yesno --root FOLDER --out FOLDER
     python benchmarks/speech.py stream fsdd --root FOLDER --ckpt_path FILE
 
-``train`` trains the model of configs/fsdd.yaml or configs/yesno.yaml with each encoder, and tests
-its best checkpoint; the output folder gets a table and a picture of the error rates. Seconds an
-epoch are the median over epochs, validation not counted.
+``train`` trains the model of configs/fsdd.yaml or configs/yesno.yaml with each encoder and tests
+its best checkpoint. The output folder receives a table and a plot of the error rates. The time per
+epoch is the median over the epochs, without validation.
 
-``stream`` decodes the test recordings of a checkpoint as whole files and in pieces of random sizes,
-on one core; counts the texts that differ; and times both, pieces of 100 ms for the latency.
+``stream`` decodes the test recordings of a checkpoint on one core, as whole files and in pieces of
+random sizes. It counts the transcripts that differ and times both. Pieces of 100 ms measure the
+latency.
 
-Options of ``train`` not listed below go to train.py.
+Options of ``train`` that are not listed below are passed on to train.py.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from srulight.tasks.speech_recognition.corpora.yesno import YesNo
 from srulight.tasks.speech_recognition.layers.subsampling import Convolutions
 from srulight.tasks.speech_recognition.task import SpeechRecognition
 
-# Arguments of each encoder but its width, which is chosen for the number of parameters.
+# Arguments of each encoder except its width, which follows from the number of parameters.
 ENCODERS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {
     "SRU": (SRU, {"num_layers": 4}),
     "biSRU": (SRU, {"num_layers": 4, "bidirectional": True}),
@@ -50,14 +51,14 @@ DROPOUT = 0.2
 
 
 class Result(NamedTuple):
-    """What came of one encoder.
+    """The results of one encoder.
 
     Attributes:
-        parameters: Of the subsampling and the encoder.
-        seconds: Of an epoch of training.
-        curve: Epoch and word error rate in validation.
-        wer: Word error rate of the test.
-        cer: Character error rate of the test.
+        parameters: Number of parameters of the subsampling and the encoder.
+        seconds: Duration of a training epoch, in seconds.
+        curve: Pairs of epoch and validation word error rate.
+        wer: Test word error rate.
+        cer: Test character error rate.
     """
 
     parameters: int
@@ -68,10 +69,10 @@ class Result(NamedTuple):
 
 
 def widest(setting: str, name: str) -> tuple[str, int, int]:
-    """Finds the width, a multiple of 8, that is nearest to the number of parameters.
+    """Finds the width, a multiple of 8, that comes closest to the number of parameters.
 
     Returns:
-        What the width is called, the width, and the number of parameters.
+        Name of the argument for the width, the width, and the number of parameters.
     """
     cls, arguments = ENCODERS[name]
     width = "channels" if cls is ResidualCNN else "hidden_size"
@@ -88,7 +89,7 @@ def widest(setting: str, name: str) -> tuple[str, int, int]:
 
 
 def train(name: str, args: argparse.Namespace) -> Result:
-    """Trains and tests once."""
+    """Trains and tests a model with one encoder."""
     cls, arguments = ENCODERS[name]
     width, size, parameters = widest(args.setting, name)
     folder = args.out / f"{args.setting}-{name}"
@@ -104,7 +105,7 @@ def train(name: str, args: argparse.Namespace) -> Result:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Trains every encoder, prints a table and draws the picture."""
+    """Trains every encoder, prints the table and draws the plot."""
     results: dict[str, Result] = {}
     lines = [
         "| encoder | parameters | test WER | test CER | best val WER | s / epoch |",
@@ -116,18 +117,18 @@ def compare(args: argparse.Namespace) -> None:
             f"| {name} | {r.parameters:,} | {r.wer:.1%} | {r.cer:.1%} "
             f"| {min(wer for _, wer in r.curve):.1%} | {r.seconds:.2f} |"
         )
-        # After each, so that an interrupted benchmark leaves what it has.
+        # Written after each encoder, so that an interrupted benchmark keeps its results.
         print(lines[-1], flush=True)
         (args.out / f"{args.setting}.md").write_text("\n".join(lines) + "\n")
         curves = {name: result.curve for name, result in results.items()}
-        rate = "word error rate, validation"
+        rate = "validation word error rate"
         draw(curves, args.out / f"{args.setting}.png", "epoch", rate)
 
 
 def in_pieces(
     task: SpeechRecognition, samples: Tensor, size: Callable[[], int]
 ) -> tuple[str, list[float]]:
-    """Transcribes piece by piece; gives the text, and the seconds that each piece took."""
+    """Transcribes piece by piece. Returns the text and the seconds that each piece took."""
     recognizer, seconds = task.listen(), []
     while len(samples):
         piece, samples = samples.split([n := min(size(), len(samples)), len(samples) - n])
@@ -166,32 +167,39 @@ def stream(args: argparse.Namespace) -> None:
             total += len(samples) / rate
     slow = statistics.quantiles(parts, n=100)[98]
     print(
-        f"{len(test)} recordings of {total:.0f} s in all, each in pieces of up to 100, 1000 and "
-        f"8000 samples: {differ} of {3 * len(test)} texts differ from those of whole files\n"
-        f"real-time factor on one core: {whole / total:.5f} whole, reading included; "
-        f"{sum(parts) / total:.5f} in pieces of 100 ms\n"
-        f"such a piece takes {1e3 * statistics.median(parts):.2f} ms (median), 99 of 100 less than "
-        f"{1e3 * slow:.2f} ms; a step is complete after {1e3 * task.listen().delay:.0f} ms"
+        f"{len(test)} recordings, {total:.0f} s in total, in pieces of up to 100, 1000 and 8000 "
+        f"samples: {differ} of {3 * len(test)} transcripts differ from those of whole files\n"
+        f"real-time factor on one core: {whole / total:.5f} for whole files, including reading; "
+        f"{sum(parts) / total:.5f} for pieces of 100 ms\n"
+        f"time per piece of 100 ms: median {1e3 * statistics.median(parts):.2f} ms, "
+        f"99th percentile {1e3 * slow:.2f} ms\n"
+        f"a step is complete after {1e3 * task.listen().delay:.0f} ms of audio"
     )
 
 
 def main() -> None:
-    """Parses the command line."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("command", choices=("train", "stream"))
-    parser.add_argument("setting", choices=CORPORA)
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data")
-    parser.add_argument("--out", type=Path, help="train: folder of runs, table and picture")
-    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
-    parser.add_argument("--ckpt_path", help="stream: checkpoint of a causal encoder")
-    parser.add_argument("--beam_size", type=int, default=1, help="stream: 1 for greedy decoding")
+    parser.add_argument("command", choices=("train", "stream"), help="what to measure")
+    parser.add_argument("setting", choices=CORPORA, help="corpus")
+    parser.add_argument("--root", type=Path, required=True, help="folder with the data")
+    parser.add_argument(
+        "--out", type=Path, help="train: folder for the runs, the table and the plot"
+    )
+    parser.add_argument(
+        "--encoders", nargs="+", default=ENCODERS, choices=ENCODERS, help="train: encoders to train"
+    )
+    parser.add_argument("--ckpt_path", help="stream: checkpoint with a causal encoder")
+    parser.add_argument(
+        "--beam_size", type=int, default=1, help="stream: beam size; 1 decodes greedily"
+    )
     args, rest = parser.parse_known_args()
     args.options = rest
     needed = "out" if args.command == "train" else "ckpt_path"
     if getattr(args, needed) is None:
-        parser.error(f"{args.command} needs --{needed}")
+        parser.error(f"{args.command} needs --{needed}; pass it")
     (compare if args.command == "train" else stream)(args)
 
 

@@ -1,4 +1,4 @@
-"""Rows of figures, as Markdown for people and as JSON lines for programs."""
+"""Tables of figures, as Markdown for people and as JSON lines for programs."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ Row = dict[str, Value]
 
 
 def text_of(value: Value) -> str:
-    """Writes a figure with three significant digits; ``-`` for what was not measured."""
+    """Formats a figure with three significant digits, and a missing one as ``-``."""
     if value is None:
         return "-"
     if isinstance(value, str):
@@ -22,7 +22,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def markdown(rows: list[Row]) -> str:
-    """Makes a table; its columns are all that the rows have, in the order they first come."""
+    """Formats a table with the columns of all rows, in the order of their first appearance."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [_line(columns), "|---" * len(columns) + "|"]
     lines += [_line(text_of(row.get(name)) for name in columns) for row in rows]
@@ -30,11 +30,11 @@ def markdown(rows: list[Row]) -> str:
 
 
 class Recorder:
-    """Prints a table row by row, and appends each row to a file at once: nothing is lost at a stop.
+    """Prints a table row by row, and appends each row to a file at once, so that none gets lost.
 
     Args:
         table: Name of the table.
-        path: File of JSON lines, each with the table's name and a row; none if None.
+        path: JSON lines file that receives the name of the table and the row. None means no file.
     """
 
     def __init__(self, table: str, path: Path | None = None) -> None:
@@ -43,7 +43,7 @@ class Recorder:
         self._columns: list[str] = []
 
     def add(self, row: Row) -> None:
-        """Takes a row; one with other columns than the last begins a new table on the screen."""
+        """Adds a row. If its columns differ from those of the last row, a new table is printed."""
         lines = markdown([row]).splitlines()
         if list(row) != self._columns:
             print("", *lines[:2], sep="\n")
@@ -55,7 +55,7 @@ class Recorder:
 
 
 def read(path: Path) -> dict[str, list[Row]]:
-    """Reads the rows of each table from a file that recorders wrote."""
+    """Reads the rows of each table from a file that recorders have written."""
     tables: dict[str, list[Row]] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""Runs of train.py, for benchmarks that compare them."""
+"""Runs of train.py for benchmarks that compare trainings."""
 
 import csv
 import os
@@ -18,11 +18,11 @@ TRAIN = str(ROOT / "train.py")
 
 
 class Run(NamedTuple):
-    """The newest run below a folder.
+    """A training run.
 
     Attributes:
-        folder: Of the run: version_0, say.
-        rows: What was logged at each measuring, by name.
+        folder: Folder of the run, such as version_0.
+        rows: Logged values of each validation, by name.
     """
 
     folder: Path
@@ -30,39 +30,39 @@ class Run(NamedTuple):
 
     @property
     def best(self) -> Path:
-        """The best checkpoint."""
+        """Path of the best checkpoint."""
         return self.folder / "checkpoints" / "best.ckpt"
 
     @property
     def ends(self) -> list[float]:
-        """Seconds of training until each measuring, measuring not counted."""
+        """Training time up to each validation, in seconds, without validation."""
         return [float(row["train/seconds"]) for row in self.rows]
 
     @property
     def seconds(self) -> float:
-        """Seconds of an epoch of training: the median."""
+        """Median duration of a training epoch, in seconds."""
         ends = self.ends
         return statistics.median(e - b for e, b in zip(ends, [0.0, *ends], strict=False))
 
     def values(self, name: str) -> list[float]:
-        """Gives what was measured, at each measuring."""
+        """Returns a metric at each validation."""
         return [float(row[name]) for row in self.rows]
 
 
 def newest(folder: Path, metric: str) -> Run:
-    """Finds the newest run below a folder; ``metric`` is logged at each measuring only."""
+    """Finds the newest run in a folder. ``metric`` is one that is logged at validations only."""
     log = max(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     with log.open() as file:
         return Run(log.parent, [row for row in csv.DictReader(file) if row.get(metric)])
 
 
 def threads_each(jobs: int) -> int:
-    """Gives the threads of each of some trainings side by side."""
+    """Returns the number of threads for each of several parallel trainings."""
     return max(1, usable_cores() // jobs)
 
 
 def fit(folder: Path, metric: str, *options: str, threads: int | None = None) -> Run:
-    """Trains once, in a folder, on so many threads, or as many as there are cores."""
+    """Trains once in a folder. By default, uses as many threads as there are cores."""
     environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     subprocess.run(
         [
@@ -77,10 +77,20 @@ def fit(folder: Path, metric: str, *options: str, threads: int | None = None) ->
 def fit_for(
     minutes: float, folder: Path, metric: str, *options: str, threads: int | None = None
 ) -> Run:
-    """Trains for as many epochs as fit into the time; one is measured first.
+    """Trains for as many epochs as fit into a time, which one measured epoch determines.
 
-    Options may have ``{steps}`` for the number of all steps. What the folder has already is not
-    trained again.
+    If the folder already contains a finished run, it is not trained again.
+
+    Args:
+        minutes: Training time in minutes.
+        folder: Folder for the runs.
+        metric: Metric that is logged at validations only.
+        *options: Options of ``train.py fit``. ``{steps}`` in an option stands for the total number
+            of steps.
+        threads: Number of threads. None means as many as there are cores.
+
+    Returns:
+        The finished run.
     """
     done = folder / "done"
     if not done.exists():
@@ -99,14 +109,14 @@ def fit_for(
 
 
 def side_by_side(names: Iterable[str], train: Callable[[str], Run], jobs: int) -> dict[str, Run]:
-    """Trains each, so many at a time."""
+    """Trains each name with ``train``, ``jobs`` at a time."""
     names = list(names)
     with ThreadPoolExecutor(jobs) as pool:
         return dict(zip(names, pool.map(train, names), strict=True))
 
 
 def measure(checkpoint: Path, *names: str, options: tuple[str, ...] = ()) -> list[float]:
-    """Gives what ``train.py test`` says of a checkpoint: ``wer`` for test/wer."""
+    """Returns the test metrics of a checkpoint, such as ``wer`` for test/wer."""
     out = subprocess.run(
         [
             sys.executable, TRAIN, "test", f"--ckpt_path={checkpoint}",
@@ -119,7 +129,7 @@ def measure(checkpoint: Path, *names: str, options: tuple[str, ...] = ()) -> lis
 
 
 def draw(curves: dict[str, list[tuple[float, float]]], path: Path, x: str, y: str) -> None:
-    """Draws a line for each name."""
+    """Plots one line per name."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -133,9 +143,9 @@ def draw(curves: dict[str, list[tuple[float, float]]], path: Path, x: str, y: st
 
 
 def draw_progress(trained: dict[str, Run], metric: str, path: Path, y: str) -> None:
-    """Draws what was measured over minutes of training."""
+    """Plots a metric over the training time."""
     curves = {
         name: [(t / 60, v) for t, v in zip(run.ends, run.values(metric), strict=True)]
         for name, run in trained.items()
     }
-    draw(curves, path, "minutes of training", y)
+    draw(curves, path, "training time (minutes)", y)

@@ -1,15 +1,17 @@
-"""Translation with every translator: as many parameters, and as many minutes, for each.
+"""Compares translators at equal parameters and equal training time.
 
     python benchmarks/translation.py --root FOLDER --out FOLDER --minutes 20
 
-Trains the model of configs/multi30k.yaml with each translator, for as many epochs as fit into the
-time (one is measured first; the learning rate falls to zero with the last), tests its best
-checkpoint with beams of 1 and 5, and times how fast that translates the test sentences, in turns
-with the others. The output folder gets a table, a picture of BLEU in validation over minutes, and
-samples. With --jobs 2 two are trained side by side, each with half of the cores. What the folder
-has already is not trained again.
+The benchmark trains the model of configs/multi30k.yaml with each translator, for as many epochs as
+fit into the given time, which one measured epoch determines. The learning rate falls to zero in the
+last epoch. The best checkpoint is tested with beams of 1 and 5. Then the translators take turns to
+translate the test sentences, to measure their speed.
 
-Options not listed below go to train.py.
+The output folder receives a table, a plot of the validation BLEU over the training time, and sample
+translations. With --jobs 2, two translators train in parallel, each with half of the cores.
+Translators that the folder already contains are not trained again.
+
+Options that are not listed below are passed on to train.py.
 """
 
 import argparse
@@ -24,7 +26,7 @@ from srulight.tasks.translation.task import Translation
 
 CONFIG = ROOT / "configs" / "multi30k.yaml"
 NARROW = ("--model.embedding_size=144", "--model.optimizer.lr=0.003")
-# Each with a learning rate that suits it, of 0.001 to 0.006 that were tried for a few epochs.
+# The learning rates are the best of 0.001 to 0.006, each tried for a few epochs.
 TRANSLATORS: dict[str, tuple[str, ...]] = {
     "SRU": (),
     "LSTM": ("--model.translator=lstm", "--model.optimizer.lr=0.004"),
@@ -34,11 +36,11 @@ TRANSLATORS: dict[str, tuple[str, ...]] = {
 }
 BEAMS = (1, 5)
 SAMPLES = 10
-TURNS = 3  # times that each translator is timed
+TURNS = 3  # number of times that each translator is timed
 
 
 def train(name: str, args: argparse.Namespace) -> Run:
-    """Trains a translator for the time."""
+    """Trains a translator for the given time."""
     presets = ROOT / "configs" / "translators"
     chosen = [
         f"--model.translator={presets / option.split('=')[1]}_multi30k.yaml"
@@ -54,7 +56,7 @@ def train(name: str, args: argparse.Namespace) -> Run:
 
 
 def speeds(tasks: dict[str, Translation], sources: list[str]) -> dict[tuple[str, int], float]:
-    """Gives the sentences a second of each translator and beam: the best of some turns."""
+    """Returns the sentences per second of each translator and beam, the best of several turns."""
     found: dict[tuple[str, int], float] = {}
     for _ in range(TURNS):
         for name, task in tasks.items():
@@ -104,16 +106,28 @@ def table(trained: dict[str, Run], args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Parses the command line."""
+    """Trains the translators and writes the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--root", type=Path, required=True, help="folder of Multi30k's files")
-    parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
-    parser.add_argument("--minutes", type=float, default=20, help="of training, for each")
-    parser.add_argument("--jobs", type=int, default=1, help="how many are trained side by side")
-    parser.add_argument("--test", default="raw/test_2016_flickr", help="stem of the test files")
-    parser.add_argument("--translators", nargs="+", default=TRANSLATORS, choices=TRANSLATORS)
+    parser.add_argument("--root", type=Path, required=True, help="folder with Multi30k's files")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the runs and the results"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=20, help="training time per translator, in minutes"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="number of translators trained in parallel"
+    )
+    parser.add_argument(
+        "--test", default="raw/test_2016_flickr",
+        help="path of the test files in the root folder, without suffix (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--translators", nargs="+", default=TRANSLATORS, choices=TRANSLATORS,
+        help="translators to train",
+    )  # fmt: skip
     args, rest = parser.parse_known_args()
     args.options = rest
     trained = side_by_side(args.translators, lambda name: train(name, args), args.jobs)

@@ -1,4 +1,4 @@
-"""What has to travel to a machine that has torch and no package index."""
+"""Lists and downloads what a machine with torch but without a package index needs."""
 
 import os
 import re
@@ -14,17 +14,17 @@ ROOT = Path(__file__).parents[1]
 PYTHON = "3.12"
 EXTRAS = ("speech", "translation")
 ALSO = ("pytest", "pytest-xdist", "sru", "fla-core", "einops")
-"""What runs the tests, and packages that srulight is compared with."""
+"""Packages that run the tests, and packages that srulight is compared with."""
 
 PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (35, 34, 31, 28, 27, 24, 17, 12, 5)]
 PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
 
 
 def _needs(requirement: Requirement, python: str) -> list[Requirement]:
-    """Gives what an installed distribution asks for, with the extras asked of it."""
+    """Returns the requirements of an installed distribution, with the requested extras."""
     try:
         lines = requires(requirement.name) or []
-    except PackageNotFoundError:  # compared with, but not installed here
+    except PackageNotFoundError:  # only compared with, and not installed here
         return []
     needs = []
     for need in map(Requirement, lines):
@@ -41,7 +41,7 @@ def _name(requirement: Requirement) -> str:
 
 
 def _closure(roots: list[str], python: str, but: set[str]) -> set[str]:
-    """Gives the names of all that some requirements bring."""
+    """Returns the names of all direct and indirect requirements, without those in ``but``."""
     found: set[str] = set()
     asked: set[tuple[str, frozenset[str]]] = set()
     todo = [Requirement(root) for root in roots]
@@ -57,19 +57,22 @@ def _closure(roots: list[str], python: str, but: set[str]) -> set[str]:
 
 
 def pinned() -> dict[str, str]:
-    """Gives the versions of constraints.txt."""
+    """Returns the versions in constraints.txt by package."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {_name(Requirement(name)): number for name, number in pairs}
 
 
 def needed(python: str = PYTHON) -> list[str]:
-    """Lists what srulight needs beside torch, numpy and what torch brings, as ``name==version``.
+    """Lists what srulight needs apart from torch, numpy and their dependencies.
 
-    Versions are those of constraints.txt, and for the rest those that are installed here.
+    Versions come from constraints.txt or, for packages that it lacks, from this environment.
 
     Args:
-        python: Version of Python there.
+        python: Version of Python on the other machine.
+
+    Returns:
+        Requirements, as ``name==version``.
     """
     there = _closure(["torch", "numpy"], python, set())
     roots = [f"srulight[{','.join(EXTRAS)}]", *ALSO]
@@ -79,7 +82,7 @@ def needed(python: str = PYTHON) -> list[str]:
 
 
 def download_command(folder: Path, python: str = PYTHON) -> list[str]:
-    """Makes the command that brings them into a folder."""
+    """Returns the command that downloads the wheels into a folder."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     pip += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
     platforms = [f"--platform={name}" for name in PLATFORMS]
@@ -87,15 +90,15 @@ def download_command(folder: Path, python: str = PYTHON) -> list[str]:
 
 
 def pack(wheels: Path, libraries: Path, *, fetch: bool) -> None:
-    """Prints what has to travel, and its size; fetches the wheels if asked to."""
+    """Prints what the other machine needs, with sizes, and downloads the wheels if ``fetch``."""
     if fetch:
         shutil.rmtree(wheels, ignore_errors=True)
         subprocess.run(download_command(wheels), check=True)
     sizes = {f.name.split("-")[0].lower(): f.stat().st_size for f in wheels.glob("*.whl")}
-    print(f"wheels for Python {PYTHON}, beside torch and what it brings:")
+    print(f"wheels for Python {PYTHON}, apart from torch and its dependencies:")
     for name in needed():
         size = sizes.get(name.split("==")[0].replace("-", "_"))
-        print(f"  {name:34}", "not fetched yet" if size is None else f"{size / 1e6:6.2f} MB")
+        print(f"  {name:34}", "not downloaded" if size is None else f"{size / 1e6:6.2f} MB")
     tree = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
     files = [ROOT / os.fsdecode(name) for name in tree.stdout.split(b"\0") if name]
     built = list(libraries.glob("sru-*"))
@@ -108,4 +111,4 @@ def pack(wheels: Path, libraries: Path, *, fetch: bool) -> None:
         size = sum(file.stat().st_size for file in found)
         total += size
         print(f"{what}: {len(found)} files, {size / 1e6:.1f} MB")
-    print(f"together {total / 1e6:.1f} MB")
+    print(f"total: {total / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-// One step of the SRU cell, as every backend computes it. Needs nothing of torch.
+// One step of the SRU cell, shared by all backends. Independent of torch.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@
 
 namespace srulight {
 
-// Numbers stored as T are computed in Wide<T>: half types are stored narrow and computed wide.
+// Numbers are stored as T and computed as Wide<T>: float for half types, else T itself.
 template <typename T>
 struct WideOf {
   using type = float;
@@ -27,7 +27,7 @@ using Wide = typename WideOf<T>::type;
 
 enum Activation : int64_t { IDENTITY = 0, TANH = 1, RELU = 2 };
 
-// Calls f with the activation as a constant, which kernels are compiled for.
+// Calls f with the activation as a compile-time constant.
 template <typename F>
 auto with_activation(int64_t activation, const F& f) {
   if (activation == TANH) return f(std::integral_constant<int64_t, TANH>());
@@ -35,15 +35,15 @@ auto with_activation(int64_t activation, const F& f) {
   return f(std::integral_constant<int64_t, IDENTITY>());
 }
 
-// A state is saved before every so many steps; backward computes those in between again.
+// The forward pass saves a state every so many steps. The backward pass recomputes the others.
 constexpr int64_t CHECKPOINT_STEPS = 16;
 
-// How many states are saved.
+// The number of saved states.
 SRU_INLINE constexpr int64_t chunks(int64_t steps) {
   return (steps + CHECKPOINT_STEPS - 1) / CHECKPOINT_STEPS;
 }
 
-// V is a number or a vector of numbers; a backend gives the functions of its own V.
+// V is a scalar or a vector. A backend defines these functions for its own V.
 template <typename V>
 SRU_INLINE V sigmoid(V x);
 template <typename V>
@@ -65,7 +65,7 @@ SRU_INLINE V activate(V c) {
   return c;
 }
 
-// The derivative of g(c), from c and g.
+// The derivative of the activation at c, where g is its value.
 template <int64_t activation, typename V>
 SRU_INLINE V slope(V c, V g) {
   if constexpr (activation == TANH) return 1 - g * g;
@@ -73,8 +73,8 @@ SRU_INLINE V slope(V c, V g) {
   return V{} + 1;
 }
 
-// Lei et al. (2018), equations 1 to 4, in the form that needs the fewest operations. The inputs of
-// the gates come with their bias, the skip is scaled.
+// Lei et al. (2018), equations 2 and 4, in the form with the fewest operations. f and r_masked are
+// the gates, the latter times the dropout mask; skip is already scaled.
 template <typename V>
 SRU_INLINE V next_state(V candidate, V f, V c) {
   return (c - candidate) * f + candidate;
@@ -89,13 +89,14 @@ struct StepGradient {
   V candidate, forget, reset, skip;
 };
 
-// Transpose of a step. `previous` and `c` are the states before and after it, f and r its gates;
-// `grad_c` is the gradient that reaches c from later steps, and leaves as that of `previous`.
+// The backward pass of one step. `previous` and `c` are the states before and after the step, f and
+// r its gates. On entry `grad_c` is the gradient that c receives from later steps; on return it is
+// that of `previous`.
 template <int64_t activation, typename V>
 SRU_INLINE StepGradient<V> transposed_step(V candidate, V f, V r, V skip, V v_f, V v_r, V mask,
                                            V previous, V c, V grad_h, V& grad_c) {
   const V g = activate<activation>(c);
-  const V through = grad_h * (mask * r);  // what h hands on to g(c)
+  const V through = grad_h * (mask * r);  // the gradient of g(c)
   StepGradient<V> grad;
   grad.reset = through * (g - skip) * (1 - r);
   const V total = through * slope<activation>(c, g) + grad_c;

@@ -1,5 +1,5 @@
-// The operators around a backend's kernels. Their schemas, fake and autograd formulas are in
-// srulight/ops/sru.py, so that they exist before, and without, this library.
+// The operators, which check their inputs and call a backend. srulight/ops/sru.py defines their
+// schemas, fake implementations and autograd formulas, which must exist without this library.
 #include "sru.h"
 
 #include <torch/csrc/stable/ops.h>
@@ -22,20 +22,32 @@ std::string device(const Tensor& t) {
   return t.is_cpu() ? "cpu" : "cuda:" + std::to_string(t.get_device_index());
 }
 
+const char* name_of(torch::headeronly::ScalarType dtype) {
+  using torch::headeronly::ScalarType;
+  switch (dtype) {
+    case ScalarType::Float: return "float32";
+    case ScalarType::Double: return "float64";
+    case ScalarType::BFloat16: return "bfloat16";
+    case ScalarType::Half: return "float16";
+    case ScalarType::Long: return "int64";
+    case ScalarType::Int: return "int32";
+    default: return "another dtype";
+  }
+}
+
 void expect(const char* name, const OptionalTensor& t, std::initializer_list<int64_t> sizes,
             torch::headeronly::ScalarType dtype, const Tensor& beside) {
   if (!t) return;
   bool same = t->dim() == static_cast<int64_t>(sizes.size());
   for (int64_t i = 0; same && i < t->dim(); ++i) same = t->size(i) == sizes.begin()[i];
   SRU_CHECK(same, name, " must have shape ", text(sizes), ", got ", text(t->sizes()));
-  SRU_CHECK(t->scalar_type() == dtype, name, " has the wrong dtype: x, weight, skip and grad_h ",
-            "are in that of u, v, b, c0, mask, c and grad_last are float32 for half types and else ",
-            "in that of u, lengths are int64");
+  SRU_CHECK(t->scalar_type() == dtype, name, " must have dtype ", name_of(dtype), ", got ",
+            name_of(t->scalar_type()));
   SRU_CHECK(t->get_device_index() == beside.get_device_index(), name,
             " must be on the device of u (or x), ", device(beside), ", got ", device(*t));
 }
 
-// u has sizes (B, T, K, D), and the type and device of `like`.
+// Checks the arguments of a recurrence over a u of sizes n, with the dtype and device of `like`.
 Sizes check(Sizes n, const Tensor& like, const Arguments& a) {
   using torch::headeronly::ScalarType;
   n.directions = a.bidirectional ? 2 : 1;
@@ -43,13 +55,14 @@ Sizes check(Sizes n, const Tensor& like, const Arguments& a) {
   SRU_CHECK(n.planes == 3 || n.planes == 4, "u must have 3 or 4 gates, got ", n.planes);
   SRU_CHECK(n.channels % n.directions == 0,
             "a bidirectional u must have an even number of channels, got ", n.channels);
-  SRU_CHECK(!(a.skip && n.planes == 4), "skip and a fourth gate are both skips: give one");
+  SRU_CHECK(!(a.skip && n.planes == 4),
+            "skip must be None if u has a fourth gate, which is the skip");
   SRU_CHECK(a.activation >= IDENTITY && a.activation <= RELU,
             "activation must be 0 (identity), 1 (tanh) or 2 (relu), got ", a.activation);
   const ScalarType dtype = like.scalar_type();
   const bool half = dtype == ScalarType::BFloat16 || dtype == ScalarType::Half;
   SRU_CHECK(half || dtype == ScalarType::Float || dtype == ScalarType::Double,
-            "u must be float32, float64, bfloat16 or float16");
+            "u must be float32, float64, bfloat16 or float16, got ", name_of(dtype));
   const ScalarType wide = half ? ScalarType::Float : dtype;
   expect("skip", a.skip, {n.batch, n.steps, n.channels}, dtype, like);
   expect("v", a.v, {2, n.channels}, wide, like);
@@ -67,13 +80,13 @@ Sizes check(const Tensor& u, const Arguments& a) {
   return check(n, u, a);
 }
 
-// The same for the product of x (B, T, F) and weight (K * D, F); D is that of b.
+// Checks the same for the product of x (B, T, F) and weight (K * D, F), where b has D channels.
 Sizes check(const Tensor& x, const Tensor& weight, const Arguments& a) {
   SRU_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", text(x.sizes()));
   SRU_CHECK(weight.dim() == 2 && a.b->dim() == 2 && a.b->size(1) > 0 &&
                 weight.size(0) % a.b->size(1) == 0 && weight.size(1) == x.size(2),
             "weight must have shape (gates * channels, ", x.size(2), "), got ",
-            text(weight.sizes()), ", where b (2, channels) is ", text(a.b->sizes()));
+            text(weight.sizes()), " for a b of shape ", text(a.b->sizes()));
   expect("weight", weight, {weight.size(0), weight.size(1)}, x.scalar_type(), x);
   const int64_t channels = a.b->size(1);
   const Sizes n{.batch = x.size(0),
@@ -93,7 +106,7 @@ Tensor with_packed_channels(const Tensor& t) {
   return t.size(last) <= 1 || t.stride(last) == 1 ? t : torch::stable::contiguous(t);
 }
 
-// Packs what was checked.
+// Makes checked arguments contiguous.
 void pack(Arguments& a) {
   if (a.skip) a.skip = with_packed_channels(*a.skip);
   for (OptionalTensor* t : {&a.v, &a.b, &a.c0, &a.mask, &a.lengths}) *t = packed(*t);
@@ -111,7 +124,7 @@ Outputs outputs(const Tensor& like, const Tensor& wide, const Sizes& n) {
           .last = torch::stable::new_empty(wide, {n.batch, n.channels})};
 }
 
-// ---- the operators ----
+// ---- Operators ----
 
 std::tuple<Tensor, Tensor, Tensor> sru(
     const Tensor& u, const OptionalTensor& skip, const OptionalTensor& v, const Tensor& b,
@@ -136,7 +149,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
   Arguments arguments{.skip = skip, .v = v, .b = b, .mask = mask, .lengths = lengths,
                       .scale = scale, .activation = activation, .bidirectional = bidirectional};
   const Sizes n = check(u, arguments);
-  const auto dtype = u.scalar_type(), wide = b.scalar_type();  // of b, which is checked
+  const auto dtype = u.scalar_type(), wide = b.scalar_type();  // b was checked
   expect("c", c, {n.batch, chunks(n.steps), n.channels}, wide, u);
   expect("grad_h", grad_h, {n.batch, n.steps, n.channels}, dtype, u);
   expect("grad_last", grad_last, {n.batch, n.channels}, wide, u);
@@ -150,14 +163,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
   const Tensor with_rows = with_packed_channels(u);
   backward(planes(with_rows), arguments, n, packed(c), with_packed_channels(grad_h),
            packed(grad_last), out);
-  // One row a sequence, so that the sum over sequences has one order, whatever ran side by side.
+  // The backend writes one row per sequence. Summing them here keeps the order of additions fixed,
+  // however the work was divided among threads.
   const int64_t over_batch = 0;
   const torch::headeronly::IntHeaderOnlyArrayRef dim(&over_batch, 1);
   return {out.u, grad_skip, torch::stable::sum(out.sums, dim), out.c0};
 }
 
-// All steps of x times the transpose of weight, (B * T, K * D). Given where to write, it is not
-// autocast: the types were chosen before.
+// All steps of x times the transpose of weight, (B * T, K * D). Autocast leaves the out variant of
+// mm alone, as it should, because the caller has chosen the dtypes.
 Tensor product(const Tensor& x, Tensor weight) {
   using torch::stable::detail::from;
   const int64_t rows = x.size(0) * x.size(1);
@@ -166,7 +180,7 @@ Tensor product(const Tensor& x, Tensor weight) {
                                     from(torch::stable::transpose(weight, 0, 1)),
                                     from(u)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
-  torch::stable::detail::to<Tensor>(stack[0]);  // takes the reference that the call returns
+  torch::stable::detail::to<Tensor>(stack[0]);  // takes ownership of the result
   return u;
 }
 

@@ -60,14 +60,14 @@ def test_a_part_is_stopped_at_its_limit_and_the_next_one_runs(
     begin = time.monotonic()
     part = gpu_session.run_part(session, "sleep", gpu_session.Part(6, sleep))
     assert time.monotonic() - begin < 30
-    assert part["failures"] == ["sleep was stopped at its limit of time"]
+    assert part["failures"] == ["sleep was stopped at its time limit"]
     assert "began" in (tmp_path / "session.log").read_text()
 
     def fail(session: Session) -> Outcome:
         return Outcome(session.command(sys.executable, "-c", "0 / 0").complaints("zero"), {}, {})
 
     part = gpu_session.run_part(session, "zero", gpu_session.Part(60, fail))
-    assert part["failures"] == ["zero ended with 1: ZeroDivisionError: division by zero"]
+    assert part["failures"] == ["zero exited with status 1: ZeroDivisionError: division by zero"]
 
     def mistaken(session: Session) -> Outcome:
         raise KeyError("absent")
@@ -77,7 +77,7 @@ def test_a_part_is_stopped_at_its_limit_and_the_next_one_runs(
 
     session.end = time.monotonic()
     part = gpu_session.run_part(session, "late", gpu_session.Part(60, fail))
-    assert part["failures"] == ["late was left out: the session's time was up"]
+    assert part["failures"] == ["late was skipped because the session ran out of time"]
 
 
 @pytest.mark.slow
@@ -103,8 +103,8 @@ def test_goals_are_judged_by_their_worst_case() -> None:
     ]
     judged = gpu_goals.judge({"kernel": rows, "layers": layers})
     assert [(goal["measured"], goal["met"]) for goal in judged] == [
-        ("0.8, the worst of 2 (float32, 512,32,1024, forward)", "no"),
-        ("12, the worst of 1 (float32, 32,32,256, forward)", "yes"),
+        ("0.8, worst of 2 measured (float32, 512,32,1024, forward)", "no"),
+        ("12, worst of 1 measured (float32, 32,32,256, forward)", "yes"),
     ]
 
 
@@ -116,8 +116,8 @@ def test_losses_that_differ_from_the_cpus_are_told(tmp_path: Path) -> None:
         (tmp_path / name / "losses.json").write_text(json.dumps(losses))
     row, wrong = gpu_training.compare(tmp_path, "quickstart", "32-true")
     assert wrong == [
-        "training: quickstart, 32-true: loss 2 is 0.62000, on the CPU 0.60000; "
-        "they should differ by 5e-03 of it at most"
+        "training: quickstart, 32-true: loss 2 is 0.62000, but 0.60000 on the CPU; "
+        "expected a relative difference of at most 5e-03"
     ]
     assert row["steps"] == 10
     assert row["value"] == 0.5

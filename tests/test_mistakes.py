@@ -58,7 +58,7 @@ class Wrong(Nameless):
         ([f"--model.encoder={__name__}.Nameless"], "Nameless must set output_size, the number of"),
         (
             [f"--model.encoder={__name__}.Wrong"],
-            "Wrong gives 5 features for a step, and its output_size is 6",
+            r"Wrong must return output_size \(6\) features per step, got 5; correct output_size",
         ),
         (["--trainer.logger=WandbLogger"], "wandb is not installed: pip install wandb"),
         (

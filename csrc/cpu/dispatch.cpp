@@ -1,4 +1,4 @@
-// Chooses the kernels of the best instruction set that the processor has.
+// Chooses the kernels for the best instruction set that the processor supports.
 #include "kernels.h"
 
 #include <cstdlib>
@@ -13,7 +13,7 @@ constexpr const char* NAMES[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
 Level best_level() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  // Whatever has AVX2 has F16C, for which not every compiler knows a name.
+  // Every processor with AVX2 has F16C, which not every compiler can test for.
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -25,7 +25,7 @@ Level best_level() {
   return BASELINE;
 }
 
-// SRULIGHT_CPU=avx2, or another name, lowers it, to see what another processor would do.
+// SRULIGHT_CPU=avx2, for example, selects a lower level, to run what an older processor would run.
 Level level() {
   static const Level chosen = [] {
     const char* asked = std::getenv("SRULIGHT_CPU");
@@ -72,7 +72,7 @@ SRU_FOR_TYPE(torch::headeronly::Half)
 
 }  // namespace srulight
 
-// For reports and tests.
+// Read by reports and tests.
 extern "C" __attribute__((visibility("default"))) const char* srulight_cpu_level() {
   return srulight::NAMES[srulight::level()];
 }

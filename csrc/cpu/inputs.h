@@ -1,4 +1,4 @@
-// Tensors as the kernels see them: rows of channels, cut into pieces of work.
+// Presents tensors to the kernels as rows of channels, and divides the work into pieces.
 #pragma once
 
 #include "../sru.h"
@@ -10,17 +10,17 @@
 
 namespace srulight {
 
-// Some channels of one sequence in one direction: what one thread does at a time.
+// A unit of work of one thread: some channels of one sequence in one direction.
 struct Piece {
   int64_t sequence, first, channels;
-  int64_t steps, padded;  // real steps, and then zeros up to this many
+  int64_t steps, padded;  // number of real steps; steps including padding, which is zeroed
   bool reversed;
 };
 
-// A (B, T, ..., D) tensor; strides count elements, channels lie side by side.
+// A (B, T, ..., D) tensor with contiguous channels. Strides are in elements.
 template <typename T>
 struct CpuSequences {
-  T* data = nullptr;  // null: there is none
+  T* data = nullptr;  // null: no tensor
   int64_t batch = 0, step = 0;
 
   Rows<T> rows(const Piece& p) const {
@@ -44,13 +44,13 @@ template <typename T>
 CpuSequences<T> writing(Tensor& t) {
   return {t.mutable_data_ptr<T>(), t.stride(0), t.stride(1)};
 }
-// Of a packed tensor; null: there is none.
+// The data of a contiguous tensor, or null.
 template <typename T>
 const T* numbers(const OptionalTensor& t) {
   return t ? t->const_data_ptr<T>() : nullptr;
 }
 
-// u, or its gradient.
+// u or its gradient.
 template <typename T>
 struct GatePlanes {
   CpuSequences<T> all;
@@ -60,8 +60,8 @@ struct GatePlanes {
   }
 };
 
-// What forward and backward read alike. Pointers and strides are looked up once: through the
-// stable ABI each is a call. They point into the operator's tensors.
+// The inputs that forward and backward share. Pointers and strides are looked up once, because
+// through the stable ABI each is a function call. They point into the operator's tensors.
 template <typename T>
 class CpuInputs {
   using A = Wide<T>;
@@ -79,13 +79,14 @@ class CpuInputs {
     if (a.skip) skip_ = reading<T>(*a.skip);
     if (n.planes == 4) skip_ = gates_[3];
     for (int64_t i = 0; lengths_ && i < n.batch; ++i) {
-      SRU_CHECK(lengths_[i] >= 0 && lengths_[i] <= n.steps, "lengths must be 0 to ",
+      SRU_CHECK(lengths_[i] >= 0 && lengths_[i] <= n.steps, "lengths must be between 0 and ",
                 n.steps, ", got ", lengths_[i]);
     }
   }
 
-  // Sequences and directions are independent. Wide rows are cut further while cores are idle; not
-  // narrow ones: where two cores write side by side they wait for each other.
+  // Sequences and directions are independent. If there are fewer of them than threads, wide rows
+  // are divided as well. Narrow rows are not: cores that write to neighboring memory slow each
+  // other down.
   template <typename F>
   void for_each_piece(const F& work) const {
     const int64_t rows = n.batch * n.directions;

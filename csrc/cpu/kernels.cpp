@@ -1,6 +1,6 @@
-// Compiled once for each instruction set, into the namespace SRU_LEVEL. Everything else in this
-// file and in what it includes is inlined or of this file alone: a function shared with another
-// file could reach a processor that lacks its instructions.
+// Compiled once per instruction set, into the namespace SRU_LEVEL. Everything else in this file and
+// in its headers is inlined or has internal linkage. The linker could otherwise merge a function
+// with its copy from another file, and run it on a processor that lacks its instructions.
 #include "kernels.h"
 
 #include "vector.h"
@@ -9,10 +9,11 @@ namespace srulight {
 namespace SRU_LEVEL {
 namespace {
 
-// Rows lie apart, so that the processor does not guess the next one; it is told this many ahead.
+// Rows are far apart in memory, so the hardware prefetcher does not predict the next one. The
+// kernels prefetch rows this many steps ahead.
 constexpr int64_t AHEAD = 2;
 
-// A row, and the one to fetch meanwhile; null if there is none.
+// The current row and the row to prefetch, or null pointers.
 template <typename T>
 struct FetchedRow {
   T *now, *next;
@@ -37,7 +38,7 @@ SRU_INLINE void add(A* to, V v, Count count) {
   store(to, load(to, count) + v, count);
 }
 
-// Calls f(first channel, how many) for each vector of channels.
+// Calls f(first channel, number of channels) for each vector of channels.
 template <typename A, typename F>
 SRU_INLINE void for_each_vector(int64_t channels, const F& f) {
   constexpr int lanes = VectorOf<A>::lanes;
@@ -77,18 +78,18 @@ void forward_steps(const CpuForwardArgs<T>& args) {
   }
 }
 
-// Some steps between two saved states, and what backward computes of them again, in scratch.
+// The steps between two saved states, with the values that backward recomputes into scratch memory.
 template <typename A>
 struct Chunk {
   int64_t begin, end, channels;
-  A* states;   // (CHECKPOINT_STEPS + 1, channels): before each step, and after the last
-  A* forgets;  // (CHECKPOINT_STEPS, channels): forget gates of each step
+  A* states;   // (CHECKPOINT_STEPS + 1, channels) states before each step and after the last
+  A* forgets;  // (CHECKPOINT_STEPS, channels) forget gate of each step
 
   SRU_INLINE A* state_before(int64_t t) const { return states + (t - begin) * channels; }
   SRU_INLINE A* forget_gate(int64_t t) const { return forgets + (t - begin) * channels; }
 };
 
-// Goes forth over a chunk from its saved state.
+// Repeats the forward pass of a chunk from its saved state.
 template <typename T>
 void recompute(const CpuBackwardArgs<T>& args, const Chunk<Wide<T>>& chunk) {
   using A = Wide<T>;
@@ -110,7 +111,7 @@ void recompute(const CpuBackwardArgs<T>& args, const Chunk<Wide<T>>& chunk) {
   }
 }
 
-// Goes back over a chunk that was gone over forth.
+// Runs the backward pass of a chunk whose states have been recomputed.
 template <int64_t activation, typename T>
 void go_back(const CpuBackwardArgs<T>& args, const Chunk<Wide<T>>& chunk) {
   using A = Wide<T>;
@@ -153,7 +154,7 @@ void go_back(const CpuBackwardArgs<T>& args, const Chunk<Wide<T>>& chunk) {
   }
 }
 
-// Goes from chunk to chunk, last first.
+// Processes the chunks, last first.
 template <int64_t activation, typename T>
 void backward_steps(const CpuBackwardArgs<T>& args) {
   Chunk<Wide<T>> chunk;

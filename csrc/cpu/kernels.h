@@ -1,4 +1,4 @@
-// The loops over time, once for each instruction set. Nothing here allocates or knows of tensors.
+// The loops over time, compiled once per instruction set. They neither allocate nor know tensors.
 #pragma once
 
 #include "../cell.h"
@@ -8,20 +8,20 @@
 
 namespace srulight {
 
-// A row of channels for every step. Steps count in the order of processing: read from right to
-// left, `data` is the last step and `step` is negative.
+// One row of channels per step. Steps are numbered in the order of processing: for a direction that
+// reads right to left, `data` points to the last step and `step` is negative.
 template <typename T>
 struct Rows {
-  T* data = nullptr;  // null: there are none
+  T* data = nullptr;  // null: no rows
   int64_t step = 0;
   SRU_INLINE T* operator[](int64_t i) const { return data + i * step; }
 };
 
-// What both kernels read of some channels of one sequence in one direction. T are its real steps, N
-// the channels; rows are (T, N), and what has no step is (N,).
+// The inputs that both kernels read: N channels of one sequence in one direction, with T real
+// steps. Rows are (T, N); everything else is (N,).
 //
-// No pointer is owned: rows, parameters and checkpoints lie in the operator's tensors; c, grad_c,
-// the sums and scratch belong to the thread that runs the kernel.
+// No pointer is owned. Rows, parameters and checkpoints point into the operator's tensors; c,
+// grad_c, the sums and scratch belong to the thread that runs the kernel.
 template <typename T>
 struct CpuArgs {
   int64_t steps, channels, activation;
@@ -36,16 +36,16 @@ struct CpuArgs {
 template <typename T>
 struct CpuForwardArgs : CpuArgs<T> {
   Rows<T> h;                  // written
-  Wide<T>* c;                 // the state before the first step, then that after the last
+  Wide<T>* c;                 // in: the state before the first step; out: the state after the last
   Rows<Wide<T>> checkpoints;  // (chunks(T), N) written: the states before step 0, CHECKPOINT_STEPS,
                               // ...; none: not saved
 };
 
 template <typename T>
 struct CpuBackwardArgs : CpuArgs<T> {
-  Rows<const Wide<T>> checkpoints;  // (chunks(T), N) what forward wrote
+  Rows<const Wide<T>> checkpoints;  // (chunks(T), N) the states that forward saved
   Rows<const T> grad_h;             // gradient of h
-  Wide<T>* grad_c;  // gradient of the state after the last step, then of that before the first
+  Wide<T>* grad_c;  // in: gradient of the state after the last step; out: before the first
   Rows<T> grad_candidate, grad_forget, grad_reset;    // written
   Rows<T> grad_skip;                                  // written; none: no skip term
   Wide<T>*grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // sums over steps are added to these
@@ -54,7 +54,7 @@ struct CpuBackwardArgs : CpuArgs<T> {
 
 constexpr int64_t scratch_size(int64_t channels) { return (2 * CHECKPOINT_STEPS + 1) * channels; }
 
-// Run the kernel of this processor's instruction set.
+// These run the kernel for this processor's instruction set.
 template <typename T>
 void run_forward_kernel(const CpuForwardArgs<T>& args);
 template <typename T>

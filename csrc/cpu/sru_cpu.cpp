@@ -1,4 +1,5 @@
-// The kernels of the CPU on tensors. The carry stays wide, and in cache.
+// The CPU backend: forward and backward on tensors. The state between steps is wide and stays in
+// cache.
 #include "inputs.h"
 
 #include <new>
@@ -10,8 +11,8 @@ using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 using torch::headeronly::ScalarType;
 
-// What a thread writes at every step lies on lines of its own, and not beside those of another:
-// processors fetch lines in pairs.
+// Memory that a thread writes at every step. It starts at a multiple of two cache lines, because
+// processors fetch lines in pairs, so that threads do not share lines.
 template <typename A>
 struct Scratch {
   explicit Scratch(int64_t size)
@@ -25,7 +26,7 @@ struct Scratch {
   static constexpr std::align_val_t ALIGNMENT{128};
 };
 
-// Fills a piece's row of `to` with that of `from`, a (B, D) tensor; null: zeros.
+// Copies the channels of a piece from a (B, D) tensor, or fills `to` with zeros if it is null.
 template <typename A>
 void copy_row(const A* from, const Piece& p, int64_t channels, A* to) {
   if (from) {
@@ -105,7 +106,7 @@ void backward_pieces(const CpuInputs<T>& in, const Tensor& c, const Tensor& grad
   });
 }
 
-// Calls f with a zero of the stored type.
+// Calls f with a zero of the C++ type of a dtype.
 template <typename F>
 void with_type(ScalarType dtype, const F& f) {
   if (dtype == ScalarType::Float) return f(float());

@@ -1,7 +1,7 @@
-// Vectors of floats, as wide as the instruction set that this file is compiled for allows.
+// Vectors of floats, as wide as the target instruction set allows.
 //
-// Arithmetic is that of the compilers' vector extension, on any processor; intrinsics stand only
-// where it has no word for an instruction that matters.
+// Arithmetic uses the vector extension of GCC and Clang, which works on every processor. Intrinsics
+// are used only for instructions that the extension cannot express.
 #pragma once
 
 #include "../cell.h"
@@ -35,7 +35,7 @@ typedef int32_t Ints __attribute__((vector_size(SRU_VECTOR_BYTES)));
 typedef uint32_t Words __attribute__((vector_size(SRU_VECTOR_BYTES)));
 typedef uint16_t HalfWords __attribute__((vector_size(SRU_VECTOR_BYTES / 2)));
 
-// Doubles are for checking gradients: they go one at a time.
+// Doubles serve gradient checks and are processed one at a time.
 template <typename A>
 struct VectorOf;
 template <>
@@ -57,7 +57,7 @@ SRU_INLINE To same_bits(const From& from) {
   return to;
 }
 
-// ---- memory: `count` is how many numbers there are, All if they fill a vector ----
+// ---- Memory: `count` is the number of elements, or All for a full vector ----
 
 struct All {};
 
@@ -125,7 +125,7 @@ SRU_INLINE Floats load(const BFloat16* p, Count count) {
   return same_bits<Floats>(__builtin_convertvector(halves, Words) << 16);
 }
 
-// To the nearest, ties to even; a NaN stays one.
+// Rounds to nearest, ties to even, and keeps NaNs.
 SRU_INLINE HalfWords to_bfloat16(Floats v) {
 #if defined(__AVX512BF16__)
   return same_bits<HalfWords>(_mm512_cvtneps_pbh(v));
@@ -178,18 +178,20 @@ SRU_INLINE void store(Half* p, Floats v, Count count) {
   write<HalfWords>(reinterpret_cast<uint16_t*>(p), to_half(v), count);
 }
 
-// ---- functions ----
+// ---- Functions ----
 //
-// `exact` is to a float's precision; else to 13 bits, enough for gates of numbers stored in 8 or 11.
+// If `exact`, results have float precision, and otherwise 13 bits, which suffices for gates of
+// numbers that are stored with 8 or 11 bits.
 
-// 2^y for clamped y: y = n + r with n whole and 0 <= r <= 1, and for 2^r the polynomial of degree 5
-// with the smallest relative error, 7.5e-8, or of degree 3, 7.5e-5 (Remez).
+// 2^y for clamped y. With y = n + r, where n is an integer and 0 <= r <= 1, 2^r is approximated by
+// the minimax polynomial (Remez) of degree 5, with a relative error of 7.5e-8, or of degree 3, with
+// 7.5e-5.
 template <bool exact>
 SRU_INLINE Floats power_of_two(Floats y) {
 #if defined(__AVX512DQ__)
   const Floats r = _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 #else
-  // Added to 1.5 * 2^23, a number leaves its whole part in the lowest bits.
+  // Adding 1.5 * 2^23 leaves the integer part of a number in the lowest bits.
   const Floats shifted = (y - 0.5f) + 12582912.f;
   const Floats r = y - (shifted - 12582912.f);
 #endif
@@ -206,7 +208,7 @@ SRU_INLINE Floats power_of_two(Floats y) {
     p = p * r + 9.99925219e-1f;
   }
 #if defined(__AVX512DQ__)
-  return _mm512_scalef_ps(p, y);  // takes the whole part of y itself
+  return _mm512_scalef_ps(p, y);  // takes the integer part of y itself
 #else
   return p * same_bits<Floats>((same_bits<Ints>(shifted) << 23) + 0x3f800000);
 #endif
@@ -215,7 +217,7 @@ SRU_INLINE Floats power_of_two(Floats y) {
 template <bool exact>
 SRU_INLINE Floats reciprocal(Floats y) {
 #if defined(__AVX512F__)
-  // 14 bits, and a step of Newton's: a third of a division's time.
+  // An estimate with 14 bits and one Newton step take a third of the time of a division.
   const Floats guess = _mm512_rcp14_ps(y);
   return exact ? guess * (2.f - y * guess) : guess;
 #else
@@ -223,11 +225,12 @@ SRU_INLINE Floats reciprocal(Floats y) {
 #endif
 }
 
-// Keeps 1 + 2^y and its reciprocal finite. A NaN comes through.
+// Keeps 1 + 2^y and its reciprocal finite, and passes NaNs on.
 SRU_INLINE Floats clamp(Floats y) {
   const Floats limit = Floats{} + 126.f;
 #if defined(__AVX512F__)
-  return _mm512_min_ps(limit, y);  // of two, the second may be a NaN; scalef rounds to 0 below
+  // The result is y if y is NaN. No lower limit is needed, since scalef then rounds to 0.
+  return _mm512_min_ps(limit, y);
 #else
   y = y > limit ? limit : y;
   return y < -limit ? -limit : y;
@@ -250,7 +253,7 @@ SRU_INLINE Floats hyperbolic_tangent(Floats x) {
   return 2.f * sigmoid(2.f * x) - 1.f;
 }
 
-// A gate of channels that are stored as T.
+// The gates of channels that are stored as T.
 template <typename T, typename V>
 SRU_INLINE V gate(V x) {
   if constexpr (sizeof(T) < sizeof(float)) return logistic<false>(x);

@@ -1,5 +1,5 @@
-// The recurrence's transpose: each warp goes back over the chunks between saved states of its tile;
-// over each it first goes forth, to have its states and forget gates.
+// The backward pass of the recurrence. Each warp processes the chunks between the saved states of
+// its tile, last first. For each chunk it first recomputes the states and the forget gates.
 #include "tile.h"
 
 namespace srulight::cuda {
@@ -7,13 +7,13 @@ namespace {
 
 constexpr int CHUNK = CHECKPOINT_STEPS, UNROLL = 4;
 
-// What going forth leaves for going back, of one lane.
+// What one lane keeps of a step between recomputing it and going back over it.
 template <typename T>
 struct alignas(2 * sizeof(Pack<T>)) Kept {
   Pack<T> before, f;
 };
 
-// One lane goes over a chunk: forth, which leaves states and forget gates, then back.
+// One lane's walk over a chunk: it recomputes states and forget gates, then goes back.
 template <typename O>
 class Walk {
   using T = typename O::T;
@@ -21,7 +21,7 @@ class Walk {
   static constexpr int N = CHANNELS<T>;
 
  public:
-  Pack<T> c;  // the state where the walk is
+  Pack<T> c;  // the state at the current step
 
   SRU_DEVICE Walk(const CudaBackwardArgs& args, const Tile<T>& tile, const Pack<T>& c)
       : c(c),
@@ -33,7 +33,7 @@ class Walk {
         to_skip_(args.grads[SKIP], tile, tile.length - 1, false),
         at_(tile.lane * N) {}
 
-  SRU_DEVICE void forth(const TileRow<T, NUM_STREAMS>& row, Kept<T>& keep) {
+  SRU_DEVICE void recompute(const TileRow<T, NUM_STREAMS>& row, Kept<T>& keep) {
     const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
     const Pack<T> forget = load(row.stream[FORGET] + at_);
     Kept<T> now{c, {}};
@@ -45,7 +45,7 @@ class Walk {
     keep = now;
   }
 
-  SRU_DEVICE void back(const TileRow<T, NUM_STREAMS>& row, const Kept<T>& keep) {
+  SRU_DEVICE void go_back(const TileRow<T, NUM_STREAMS>& row, const Kept<T>& keep) {
     const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
     const Pack<T> reset = load(row.stream[RESET] + at_), skip = load(row.stream[SKIP] + at_);
     const Pack<T> grad_h = load(row.stream[GRAD_H] + at_);
@@ -95,7 +95,7 @@ template <typename O>
 __global__ void __launch_bounds__(WARP_LANES)
     backward_kernel(const __grid_constant__ CudaBackwardArgs args) {
   using T = typename O::T;
-  // While one chunk is worked on, the next is on its way.
+  // One chunk is processed while the next one is being copied.
   __shared__ TileRow<T, NUM_STREAMS> ring[2][CHUNK];
   __shared__ Kept<T> kept[CHUNK][WARP_LANES];
 
@@ -123,15 +123,15 @@ __global__ void __launch_bounds__(WARP_LANES)
     const Pack<T> next = saved(chunk - 1);
     if (tile.length - chunk * CHUNK >= CHUNK) {
 #pragma unroll UNROLL
-      for (int t = 0; t < CHUNK; ++t) walk.forth(rows[t], kept[t][tile.lane]);
+      for (int t = 0; t < CHUNK; ++t) walk.recompute(rows[t], kept[t][tile.lane]);
 #pragma unroll UNROLL
-      for (int t = CHUNK - 1; t >= 0; --t) walk.back(rows[t], kept[t][tile.lane]);
+      for (int t = CHUNK - 1; t >= 0; --t) walk.go_back(rows[t], kept[t][tile.lane]);
     } else {
       const int count = static_cast<int>(tile.length - chunk * CHUNK);
 #pragma unroll 1
-      for (int t = 0; t < count; ++t) walk.forth(rows[t], kept[t][tile.lane]);
+      for (int t = 0; t < count; ++t) walk.recompute(rows[t], kept[t][tile.lane]);
 #pragma unroll 1
-      for (int t = count - 1; t >= 0; --t) walk.back(rows[t], kept[t][tile.lane]);
+      for (int t = count - 1; t >= 0; --t) walk.go_back(rows[t], kept[t][tile.lane]);
     }
     __syncwarp();
     fetch(chunk - 2);

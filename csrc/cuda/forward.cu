@@ -1,11 +1,12 @@
-// The recurrence: each warp walks over the steps of its tile, with the state in registers.
+// The forward pass of the recurrence: each warp loops over the steps of its tile and keeps the
+// state in registers.
 #include "tile.h"
 
 namespace srulight::cuda {
 namespace {
 
-// Copies run SLOTS - 1 groups of steps ahead: 28 steps of 512 bytes, more than a warp uses up in the
-// time that memory takes to answer.
+// Copies run SLOTS - 1 groups of steps ahead. These 28 steps of 512 bytes last a warp longer than
+// the latency of memory.
 constexpr int GROUP = 4, SLOTS = 8;
 static_assert(CHECKPOINT_STEPS % GROUP == 0);
 

@@ -1,5 +1,5 @@
-// What the kernels are given, and how they are started. Knows nothing of torch, so that nvcc reads
-// none of its headers.
+// The arguments of the kernels and the functions that launch them. Independent of torch, so that
+// nvcc compiles none of its headers.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,31 +14,31 @@ constexpr int64_t bytes(Type type) {
   return type == Type::DOUBLE ? 8 : type == Type::FLOAT ? 4 : 2;
 }
 
-// A (B, T, D) tensor; strides count bytes, channels lie side by side.
+// A (B, T, D) tensor with contiguous channels. Strides are in bytes.
 struct CudaSequences {
-  char* data = nullptr;  // null: there is none
+  char* data = nullptr;  // null: no tensor
   int64_t batch = 0, step = 0;
 };
 
-// Tensors that a kernel reads row by row.
+// The tensors that a kernel reads row by row.
 enum { CANDIDATE, FORGET, RESET, SKIP, GRAD_H, NUM_STREAMS };
 
-// What both kernels read: B sequences, T steps, D channels (directions x hidden).
+// The inputs that both kernels read: B sequences, T steps, D channels (directions * hidden).
 //
-// All pointers are to the GPU's memory and borrowed from the operator's tensors, which may be freed
-// once the kernel has been started: torch hands their memory only to what follows on the stream.
-// Pointers without a type are to the wide type of `type`.
+// All pointers refer to GPU memory and are borrowed from the operator's tensors. These may be freed
+// once the kernel has been launched, because torch reuses their memory only for later work on the
+// same stream. Void pointers refer to numbers of the wide type of `type`.
 struct CudaArgs {
   Type type;
   int64_t activation;
   int64_t batch, steps, directions, hidden;
-  CudaSequences streams[NUM_STREAMS];  // (B, T, D) each: planes of u or skip input, and grad_h
+  CudaSequences streams[NUM_STREAMS];  // (B, T, D) each: planes of u, the skip input, grad_h
   const void* v;           // (2, D) peephole weights of forget and reset; null: no peephole
   const void* b;           // (2, D) biases of forget and reset
   const void* mask;        // (B, D) factor of the update; null: ones
-  const int64_t* lengths;  // (B,) real steps; null: all
-  double scale;            // of the skip
-  int64_t alignment;       // bytes, 16 at most, at multiples of which all rows start, also those below
+  const int64_t* lengths;  // (B,) number of real steps; null: T for all
+  double scale;            // factor of the skip
+  int64_t alignment;       // all rows, including those below, start at multiples of this many bytes
 };
 
 struct CudaForwardArgs : CudaArgs {
@@ -50,14 +50,14 @@ struct CudaForwardArgs : CudaArgs {
 };
 
 struct CudaBackwardArgs : CudaArgs {
-  const void* saved;       // (B, chunks(T), D) what forward wrote
+  const void* saved;       // (B, chunks(T), D) the states that forward saved
   const void* grad_last;   // (B, D) gradient of the last state; null: zeros
-  CudaSequences grads[4];  // (B, T, D) written: of candidate, forget, reset and maybe skip
+  CudaSequences grads[4];  // (B, T, D) written: of candidate, forget, reset and, if any, skip
   void* sums;              // (B, 4, D) written: gradients of v and b
   void* grad_c0;           // (B, D) written
 };
 
-// Return at once; what is wrong with the launch, not with the run, comes back.
+// These return without waiting for the kernel. The result reports errors of the launch only.
 cudaError_t launch_forward(const CudaForwardArgs& args, cudaStream_t stream);
 cudaError_t launch_backward(const CudaBackwardArgs& args, cudaStream_t stream);
 

@@ -1,4 +1,4 @@
-// What one lane of a warp holds and computes: its channels of a row, in registers.
+// The work of one lane of a warp: its channels of a row, in registers.
 #pragma once
 
 #include "../cell.h"
@@ -20,7 +20,7 @@ namespace cuda {
 
 constexpr int WARP_LANES = 32;
 
-// Two channels of a half type to a lane, one of the others.
+// A lane has two channels of a half type, or one of another type.
 template <typename T>
 struct Traits {
   static constexpr int channels = 1;
@@ -37,7 +37,7 @@ template <>
 struct Traits<__nv_bfloat16> {
   static constexpr int channels = 2;
   using Pair = __nv_bfloat162;
-  // One instruction a number; the toolkit's own function takes two for the second.
+  // One instruction per number. The function of the toolkit needs two for the second number.
   static SRU_DEVICE float2 widen(__nv_bfloat162 x) {
     const unsigned bits = *reinterpret_cast<const unsigned*>(&x);
     return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
@@ -46,13 +46,13 @@ struct Traits<__nv_bfloat16> {
   static SRU_DEVICE __nv_bfloat162 narrow(float x, float y) { return __floats2bfloat162_rn(x, y); }
 };
 
-// Channels of a lane, and of a warp.
+// The number of channels of a lane, and of a warp.
 template <typename T>
 constexpr int CHANNELS = Traits<T>::channels;
 template <typename T>
 constexpr int WIDTH = WARP_LANES * CHANNELS<T>;
 
-// What rows are copied and written in: 16 bytes, a lane's channels, or single numbers.
+// The unit in which rows are copied and written: 16 bytes, a lane's channels, or single numbers.
 enum Unit { VECTORS, PACKS, NUMBERS };
 
 // A lane's channels of one row.
@@ -72,7 +72,7 @@ SRU_DEVICE Pack<T> load(const T* from) {
   }
 }
 
-// Writes the first `count` channels; all or none where the unit is not a number.
+// Writes the first `count` channels. Unless the unit is NUMBERS, `count` is 0 or all channels.
 template <Unit unit, typename T>
 SRU_DEVICE void store(T* to, const Pack<T>& x, int count) {
   if constexpr (CHANNELS<T> == 1) {
@@ -87,21 +87,21 @@ SRU_DEVICE void store(T* to, const Pack<T>& x, int count) {
   }
 }
 
-// The processor's own exponential and reciprocal are right to 22 bits.
+// The exponential and the reciprocal in hardware are accurate to 22 bits.
 SRU_DEVICE float squash(float x) {
 #if defined(__CUDACC__)
   float e, y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(x));
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1 + e));
   return y;
-#else  // a test runs the kernels on a CPU
+#else  // a test runs the kernels on the CPU
   return 1 / (1 + exp2f(x));
 #endif
 }
 SRU_DEVICE double squash(double x) { return 1 / (1 + exp(x)); }
 
-// One gate of one channel, sigmoid(u + v c + b), arranged so that little has to wait for c: `squash`
-// takes the argument of the exponential in its base, 2 or e, and v and b are scaled to that once.
+// One gate of one channel, sigmoid(u + v * c + b), with few operations that depend on c. `squash`
+// expects the exponent to its own base, 2 or e, so v and b are scaled once in advance.
 template <typename A>
 struct Gate {
   A v, b;

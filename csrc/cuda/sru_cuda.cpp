@@ -1,4 +1,4 @@
-// The kernels of the GPU on tensors, on the current stream.
+// The GPU backend: forward and backward on tensors, on the current stream.
 #include "../sru.h"
 #include "kernels.h"
 
@@ -20,7 +20,7 @@ Type type_of(const Tensor& t) {
   }
 }
 
-// As the kernels want it: in bytes, without a type, and whether they read or write.
+// Describes a tensor to the kernels: untyped, with strides in bytes.
 CudaSequences sequences(const void* data, int64_t batch, int64_t step, Type type) {
   return {.data = static_cast<char*>(const_cast<void*>(data)),
           .batch = batch * bytes(type),
@@ -32,22 +32,22 @@ CudaSequences reading(const Tensor& t, Type type) {
 CudaSequences writing(Tensor& t, Type type) {
   return sequences(t.mutable_data_ptr(), t.stride(0), t.stride(1), type);
 }
-// A plane of u or of its gradient.
+// Moves the start of a tensor by some channels, to another plane of u or of its gradient.
 CudaSequences moved(CudaSequences s, int64_t channels, Type type) {
   s.data += channels * bytes(type);
   return s;
 }
 
-// Of a packed tensor; null: there is none.
+// The data of a contiguous tensor, or null.
 const void* numbers(const OptionalTensor& t) { return t ? t->const_data_ptr() : nullptr; }
 
-// The largest power of two, 16 at most, that divides `before` and where rows start.
+// The largest power of two that divides `before` and the address of every row.
 int64_t alignment(int64_t before, const CudaSequences& s) {
   const int64_t all = before | reinterpret_cast<intptr_t>(s.data) | s.batch | s.step;
   return all & -all;
 }
 
-// What forward and backward read alike.
+// The inputs that forward and backward share.
 CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type type) {
   CudaArgs args{.type = type,
                 .activation = a.activation,
@@ -61,8 +61,8 @@ CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type typ
                 .mask = numbers(a.mask),
                 .lengths = static_cast<const int64_t*>(numbers(a.lengths)),
                 .scale = a.skip ? a.scale : 1.0,
-                // What the operators allocate is packed, and so as well aligned as rows of this
-                // size can be.
+                // The operators allocate contiguous tensors, so only the size of a row limits
+                // their alignment.
                 .alignment = alignment(16, {nullptr, 0, n.hidden * bytes(type)})};
   const CudaSequences all = sequences(u.data, u.batch, u.step, type);
   for (int64_t k = 0; k < n.planes; ++k) args.streams[k] = moved(all, k * u.plane, type);
@@ -78,7 +78,7 @@ void run(cudaError_t (*launch)(const Args&, cudaStream_t), const Args& args, con
   void* stream;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
   const cudaError_t error = launch(args, static_cast<cudaStream_t>(stream));
-  SRU_CHECK(error == cudaSuccess, "srulight's CUDA kernel could not be started: ",
+  SRU_CHECK(error == cudaSuccess, "the CUDA kernel could not be launched: ",
             cudaGetErrorString(error));
 }
 

@@ -1,4 +1,4 @@
-// The piece of work of one warp, and how its rows reach shared memory.
+// The unit of work of one warp, and the copies of its rows to shared memory.
 #pragma once
 
 #include "kernels.h"
@@ -10,19 +10,20 @@
 
 namespace srulight::cuda {
 
-// Some channels of one sequence in one direction: one warp, a block of its own, walks over all of
-// its steps, so that warps never wait for each other. Steps count in the order of processing.
+// Some channels of one sequence in one direction. One warp, which is a block of its own, processes
+// all their steps, so warps never wait for each other. Steps are numbered in the order of
+// processing.
 template <typename T>
 struct Tile {
   using A = Wide<T>;
 
   int lane;
   int64_t sequence, channels, length;
-  int64_t first;   // channel of the tile
-  int width;       // its channels, WIDTH at most
+  int64_t first;   // first channel of the tile
+  int width;       // number of its channels, at most WIDTH
   int64_t mine;    // first channel of this lane
-  int count;       // its channels
-  bool backwards;  // steps are processed from right to left
+  int count;       // number of its channels
+  bool backwards;  // whether steps are processed right to left
 
   SRU_DEVICE explicit Tile(const CudaArgs& args) {
     const int64_t tiles = (args.hidden + WIDTH<T> - 1) / WIDTH<T>;
@@ -37,10 +38,11 @@ struct Tile {
     mine = first + lane * CHANNELS<T>;
     count = max(0, min(width - lane * CHANNELS<T>, CHANNELS<T>));
     length = args.lengths ? args.lengths[sequence] : args.steps;
-    assert(length >= 0 && length <= args.steps && "lengths must be 0 to the number of steps");
+    assert(length >= 0 && length <= args.steps && "lengths must be between 0 and T");
   }
 
-  // Of a (rows, D) tensor in the wide type; what lies beyond the tile, or nowhere, is `other`.
+  // Reads this lane's channels from a (rows, D) tensor of the wide type. Channels outside the tile,
+  // or all if the pointer is null, are `other`.
   SRU_DEVICE Pack<T> read(const void* from, int64_t row, A other) const {
     Pack<T> pack;
     for (int i = 0; i < CHANNELS<T>; ++i) {
@@ -56,7 +58,7 @@ struct Tile {
   }
 };
 
-// The parameters of a lane's channels.
+// The parameters of one lane's channels.
 template <typename T>
 struct Parameters {
   Pack<T> v_f, v_r, b_f, b_r, mask;
@@ -71,13 +73,13 @@ struct Parameters {
         scale(static_cast<Wide<T>>(args.scale)) {}
 };
 
-// A tensor as one lane writes it, step by step from `step` on, forth or back in the order of
-// processing.
+// Writes one lane's channels of a tensor step by step, starting at `step`, either in the order of
+// processing (`forward`) or against it.
 template <typename T, Unit unit>
 class Writer {
  public:
-  SRU_DEVICE Writer(const CudaSequences& to, const Tile<T>& tile, int64_t step, bool forth)
-      : row_(to.data), stride_(tile.backwards == forth ? -to.step : to.step), count_(0) {
+  SRU_DEVICE Writer(const CudaSequences& to, const Tile<T>& tile, int64_t step, bool forward)
+      : row_(to.data), stride_(tile.backwards == forward ? -to.step : to.step), count_(0) {
     if (!to.data || tile.length == 0) return;
     const int64_t t = tile.backwards ? tile.length - 1 - step : step;
     row_ += tile.sequence * to.batch + t * to.step + tile.mine * sizeof(T);
@@ -88,7 +90,7 @@ class Writer {
     row_ += stride_;
   }
 
-  // Fills the steps beyond a sequence's last real one.
+  // Writes zeros to the padded steps.
   static SRU_DEVICE void clear_padding(const CudaSequences& to, const Tile<T>& tile,
                                        int64_t steps) {
     if (!to.data) return;
@@ -110,9 +112,9 @@ struct alignas(16) TileRow {
   T stream[streams][WIDTH<T>];
 };
 
-// Copies rows of a tile to shared memory while the warp computes: each lane one unit of a stream at
-// a time. Vectors of 4 streams of a step take one instruction of the warp, packs one a stream. Single
-// numbers cannot be copied so; the warp waits for them.
+// Copies rows of a tile to shared memory while the warp computes. Each lane copies one unit of a
+// stream at a time. In VECTORS, one instruction of the warp copies 4 streams of a step; in PACKS,
+// it copies one stream. NUMBERS cannot be copied asynchronously, so the warp waits for them.
 template <typename T, int streams, Unit unit>
 class Reader {
  public:
@@ -132,7 +134,7 @@ class Reader {
     }
   }
 
-  // Zeros where no copy will ever go.
+  // Writes zeros to the places that no copy ever fills.
   SRU_DEVICE void clear(TileRow<T, streams>* rows, int count) const {
     for (int i = 0; i < EACH; ++i) {
       if (offset_[i] >= static_cast<int>(sizeof(*rows)) || count_[i] == NUMBERS_OF_UNIT) continue;
@@ -144,7 +146,8 @@ class Reader {
     }
   }
 
-  // Starts to copy the first `count` of `steps` steps from `begin` on. They are there after `wait`.
+  // Starts copying the first `count` of `steps` steps, beginning at `begin`. `wait` completes the
+  // copy.
   template <int steps>
   SRU_DEVICE void fetch(TileRow<T, streams>* rows, int64_t begin, int64_t count) const {
     for (int i = 0; i < EACH; ++i) {
@@ -156,7 +159,7 @@ class Reader {
           if (t < count) __pipeline_memcpy_async(to + t * sizeof(*rows), from, BYTES);
         }
       } else {
-        T numbers[steps][NUMBERS_OF_UNIT];  // all on their way before the first is stored
+        T numbers[steps][NUMBERS_OF_UNIT];  // all loads are issued before the first store
         for (int t = 0; t < steps; ++t, from += step_[i]) {
           for (int c = 0; c < NUMBERS_OF_UNIT; ++c) {
             if (t < count && c < count_[i]) numbers[t][c] = reinterpret_cast<const T*>(from)[c];
@@ -183,15 +186,15 @@ class Reader {
   int offset_[EACH], count_[EACH];
 };
 
-// Waits until all but the last `pending` groups of copies, of all lanes, are there; whatever lanes
-// did before is done.
+// Waits until all but the last `pending` groups of copies of all lanes have arrived. It also makes
+// the earlier work of all lanes visible to each other.
 template <int pending>
 SRU_DEVICE void wait() {
   __pipeline_wait_prior(pending);
   __syncwarp();
 }
 
-// Starts a kernel with a warp for every tile; nothing to do is done.
+// Launches a kernel with one warp per tile. Without tiles it does nothing.
 template <typename T, typename Args>
 cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) {
   const int64_t tiles = args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
@@ -204,7 +207,7 @@ cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) 
   return cudaLaunchKernelEx(&config, kernel, args);
 }
 
-// What a kernel is compiled for.
+// The options that a kernel is compiled for.
 template <typename T_, int64_t activation_, bool peephole_, Unit unit_>
 struct Options {
   using T = T_;
@@ -220,7 +223,8 @@ cudaError_t with_unit(const CudaArgs& args, const F& f) {
   });
 }
 
-// Only with vectors no peephole saves anything: else it is one of zeros.
+// A kernel without peephole exists for VECTORS only. Elsewhere it would save nothing, and the
+// peephole weights are zeros.
 template <typename T, typename F>
 cudaError_t with_type(const CudaArgs& args, const F& f) {
   if (args.alignment == 16 && !args.v) return with_unit<T, false, VECTORS>(args, f);
@@ -233,7 +237,7 @@ cudaError_t with_type(const CudaArgs& args, const F& f) {
   return with_unit<T, true, PACKS>(args, f);
 }
 
-// Calls f with the options of a run.
+// Calls f with the options that match the arguments.
 template <typename F>
 cudaError_t with_options(const CudaArgs& args, const F& f) {
   switch (args.type) {

@@ -1,4 +1,4 @@
-"""Encoders a configuration can name: each class imported here is known by its bare name."""
+"""The encoders. A configuration names each class imported here without its module path."""
 
 from srulight.encoders.base import Encoder, EncoderFactory, Recurrent, RecurrentFactory
 from srulight.encoders.cnn import CNN

@@ -1,4 +1,4 @@
-"""PyTorch's own recurrent layers behind the encoder interface."""
+"""The base class of encoders that wrap PyTorch's recurrent layers."""
 
 from abc import abstractmethod
 
@@ -11,11 +11,11 @@ from srulight.layers.masking import zero_padding
 
 
 class TorchRecurrent(Recurrent):
-    """What LSTM and GRU have in common.
+    """Wraps one of PyTorch's recurrent modules as an encoder.
 
     Attributes:
-        rnn: The layers, batch first.
-        states: Vectors of ``hidden_size`` in the state of a layer.
+        rnn: The PyTorch module, batch first.
+        states: Number of vectors of ``hidden_size`` features in the state of a layer.
     """
 
     rnn: nn.LSTM | nn.GRU
@@ -30,7 +30,7 @@ class TorchRecurrent(Recurrent):
         bidirectional: bool,
         dropout: float,
     ) -> None:
-        """Makes the layers; arguments as of the encoder."""
+        """Creates the layers. All arguments but the PyTorch class ``kind`` are the encoder's."""
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
@@ -47,14 +47,14 @@ class TorchRecurrent(Recurrent):
         check_steps(self, x, lengths)
         steps = x.size(1)
         if steps == 0:
-            x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers want one
+            x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers refuse an empty sequence
         if lengths is None or len(x) == 0:
             y = self.rnn(x)[0]
         elif not self.bidirectional:
-            # Padding lies in the future, which a causal layer cannot see: no need to pack.
+            # A causal layer never sees the padding, which follows the real steps: no need to pack.
             y = zero_padding(self.rnn(x)[0], lengths)
         else:
-            # cuDNN wants the lengths on the host, and PyTorch a step of each sequence.
+            # cuDNN needs the lengths on the host, and PyTorch at least one step per sequence.
             real = lengths.cpu().clamp(min=1)
             packed = pack_padded_sequence(x, real, batch_first=True, enforce_sorted=False)
             y, _ = pad_packed_sequence(
@@ -74,4 +74,4 @@ class TorchRecurrent(Recurrent):
 
     @abstractmethod
     def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Encodes at least one step; as ``forward_with_state``."""
+        """Does what ``forward_with_state`` does, for at least one step."""

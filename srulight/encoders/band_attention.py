@@ -1,4 +1,4 @@
-"""Attention within a band of steps."""
+"""Attention restricted to a band of steps."""
 
 import torch
 import torch.nn.functional as F
@@ -6,24 +6,27 @@ from torch import Tensor, nn
 
 from srulight.ops.sru import is_exporting
 
-# A sequence longer than this and than the memory is attended to in pieces, so that time and space
-# grow with its length and not with the square of it.
+# A sequence longer than this, and than the memory, is attended to block by block, so that time and
+# memory grow linearly with its length instead of quadratically.
 _BLOCK = 128
 
 
 class BandAttention(nn.Module):
-    """Adds to each step what it attends to: itself and steps no further than ``memory_size``.
+    """Adds attention over nearby steps to each step: ``z + alpha * attention(z)``.
+
+    A step attends to itself, to the ``memory_size`` steps before it and, if ``bidirectional``, to
+    as many steps after it.
 
     Args:
         size: Features per step, P.
-        num_heads: Heads, which share the features.
-        memory_size: Steps before a step that it attends to, M.
-        bidirectional: Whether it attends to as many after it.
-        dropout: Probability of zeroing an attention weight while training, 0 to 1.
+        num_heads: Number of attention heads. Each head works on P / ``num_heads`` features.
+        memory_size: Number of earlier steps that a step attends to, M.
+        bidirectional: Whether a step also attends to M later steps.
+        dropout: Probability of zeroing an attention weight during training, from 0 to 1.
 
     Attributes:
-        weight: Map from a step to its key and value, (2 * P, P).
-        alpha: Factor of the attention, (1,), 0 at first.
+        weight: Matrix that maps a step to its key and its value, (2 * P, P).
+        alpha: Factor of the attention term, (1,). It starts at 0.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class BandAttention(nn.Module):
         self.bidirectional = bidirectional
         self.dropout = dropout
         self.weight = nn.Parameter(torch.empty(2 * size, size))
-        # Not a scalar, which sharded training refuses.
+        # Not a scalar, because sharded training refuses scalar parameters.
         self.alpha = nn.Parameter(torch.zeros(1))
         nn.init.xavier_uniform_(self.weight)
 
@@ -46,16 +49,16 @@ class BandAttention(nn.Module):
     def forward(
         self, z: Tensor, past: Tensor | None, count: Tensor | None, lengths: Tensor | None
     ) -> Tensor:
-        """Runs z + alpha * attention.
+        """Computes ``z + alpha * attention(z)``.
 
         Args:
             z: Steps, (B, T, P).
-            past: The ``memory_size`` steps before them, (B, M, P); None for none.
-            count: How many of these are real, (B,); None with ``past``.
-            lengths: Real steps of each sequence, (B,); None means all T.
+            past: The ``memory_size`` steps before them, (B, M, P). None means that there are none.
+            count: Number of real steps in ``past``, (B,). None if ``past`` is None.
+            lengths: Number of real steps in each sequence, (B,). None means T for all.
 
         Returns:
-            Sums, (B, T, P).
+            Outputs, (B, T, P).
         """
         steps = z.size(1)
         seen = z if past is None else torch.cat((past, z), dim=1)
@@ -65,19 +68,19 @@ class BandAttention(nn.Module):
         k, v = F.linear(seen, self.weight).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
         k, v = k.transpose(1, 2), v.transpose(1, 2)
         block = max(self.memory_size, _BLOCK)
-        # How many pieces there are must not depend on the length of what a compiler looks at.
+        # A compiled graph must serve all lengths, so its number of blocks cannot depend on one.
         if torch.compiler.is_compiling() or steps <= block:
             attended = self._attend(q, k, v, 0, -before, count, lengths)
         else:
-            pieces = []
+            blocks = []
             for i in range(0, steps, block):
                 start = max(i - self.memory_size, -before)
                 sees = slice(start + before, i + block + after + before)
                 queries, keys, values = q[:, :, i : i + block], k[:, :, sees], v[:, :, sees]
-                # Later pieces do not reach the memory.
+                # Only the first block reaches back into the memory.
                 real = count if i == 0 else None
-                pieces.append(self._attend(queries, keys, values, i, start, real, lengths))
-            attended = torch.cat(pieces, dim=2)
+                blocks.append(self._attend(queries, keys, values, i, start, real, lengths))
+            attended = torch.cat(blocks, dim=2)
         return z + self.alpha.to(z.dtype) * attended.transpose(1, 2).flatten(2)
 
     def _attend(
@@ -90,10 +93,13 @@ class BandAttention(nn.Module):
         count: Tensor | None,
         lengths: Tensor | None,
     ) -> Tensor:
-        """Attends from queries to keys (B, heads, steps, P / heads), counted from given steps."""
+        """Attends from ``q`` to ``k`` and ``v``, all (B, heads, steps, P / heads).
+
+        ``first_query`` and ``first_key`` are the positions of the first query and of the first key.
+        """
         dropout = self.dropout if self.training else 0.0
-        lengths = lengths if self.bidirectional else None  # causal: padding is never seen
-        # An exported program serves all lengths, so it must not branch on one.
+        lengths = lengths if self.bidirectional else None  # a causal step never sees padding
+        # An exported program must serve all lengths, so it cannot branch on one.
         if (
             not is_exporting()
             and count is None
@@ -110,6 +116,6 @@ class BandAttention(nn.Module):
             sees = (query - key).abs() <= self.memory_size
         if count is not None:
             sees = sees & (key >= -count.view(-1, 1, 1, 1))
-        if lengths is not None:  # a padded step sees itself: no row may be empty
+        if lengths is not None:  # a padded step sees itself, since no row may be empty
             sees = sees & (key < lengths.view(-1, 1, 1, 1)) | (key == query)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=sees, dropout_p=dropout)

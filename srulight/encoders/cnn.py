@@ -1,4 +1,4 @@
-"""Convolutions of several widths, the baseline without recurrence."""
+"""Convolutions of several widths: the baseline without recurrence."""
 
 import torch
 import torch.nn.functional as F
@@ -11,18 +11,19 @@ from srulight.runtime.errors import check_range
 
 
 class CNN(Encoder):
-    """Convolutions of several widths side by side.
+    """A convolutional encoder with filters of several widths side by side.
 
-    Kim (2014), Convolutional Neural Networks for Sentence Classification, EMNLP; the maximum over
-    time is the task's pooling. Each step sees the steps around it, and zeros beyond the sentence.
+    Kim (2014), Convolutional Neural Networks for Sentence Classification, EMNLP. The maximum over
+    time is left to the task's pooling. Each output sees the steps around it, and zeros beyond the
+    ends of the sequence.
 
     Args:
         input_size: Features per input step, F.
-        channels: Features per output step of each width.
-        widths: Steps that each group of convolutions sees.
+        channels: Number of filters per width. ``output_size`` is this times the number of widths.
+        widths: Filter widths, in steps.
 
     Raises:
-        ValueError: If ``channels`` is below 1, or ``widths`` is empty or holds one below 1.
+        ValueError: If ``channels`` or a width is below 1, or ``widths`` is empty.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class CNN(Encoder):
         super().__init__()
         check_range(1, channels=channels)
         if not widths or min(widths) < 1:
-            raise ValueError(f"widths must be one or more numbers from 1 up, got {list(widths)}")
+            raise ValueError(f"widths must be a list of numbers of at least 1, got {list(widths)}")
         self.input_size = input_size
         self.output_size = channels * len(widths)
         self.widths = tuple(widths)

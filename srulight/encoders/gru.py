@@ -1,4 +1,4 @@
-"""Gated recurrent units."""
+"""Gated recurrent unit (GRU)."""
 
 from torch import Tensor, nn
 
@@ -6,18 +6,18 @@ from srulight.encoders._torch_recurrent import TorchRecurrent
 
 
 class GRU(TorchRecurrent):
-    """PyTorch's GRU behind the encoder interface.
+    """A gated recurrent unit: PyTorch's ``torch.nn.GRU`` as an encoder.
 
-    Cho et al. (2014), Learning Phrase Representations using RNN Encoder-Decoder, EMNLP; gates as
-    in torch.nn.GRU.
+    Cho et al. (2014), Learning Phrase Representations using RNN Encoder-Decoder, EMNLP. The gates
+    are those of ``torch.nn.GRU``.
 
     Args:
         input_size: Features per input step, F.
-        hidden_size: Units per direction.
-        num_layers: Layers, each reading the one below.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
-            run step by step.
-        dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
+        hidden_size: Number of units per direction.
+        num_layers: Number of stacked layers.
+        bidirectional: Whether to read the sequence right to left as well. This doubles
+            ``output_size``, and the encoder can no longer run step by step.
+        dropout: Probability of zeroing a unit between two layers during training, from 0 to 1.
     """
 
     states = 1

@@ -1,4 +1,4 @@
-"""Long short-term memory, the recurrent baseline."""
+"""Long short-term memory (LSTM), the recurrent baseline."""
 
 import torch
 import torch.nn.functional as F
@@ -8,17 +8,18 @@ from srulight.encoders._torch_recurrent import TorchRecurrent
 
 
 class LSTM(TorchRecurrent):
-    """PyTorch's LSTM behind the encoder interface.
+    """A long short-term memory: PyTorch's ``torch.nn.LSTM`` as an encoder.
 
-    Hochreiter and Schmidhuber (1997), Neural Computation 9(8); gates as in torch.nn.LSTM.
+    Hochreiter and Schmidhuber (1997), Long Short-Term Memory, Neural Computation 9(8). The gates
+    are those of ``torch.nn.LSTM``.
 
     Args:
         input_size: Features per input step, F.
-        hidden_size: Units per direction.
-        num_layers: Layers, each reading the one below.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
-            run step by step.
-        dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
+        hidden_size: Number of units per direction.
+        num_layers: Number of stacked layers.
+        bidirectional: Whether to read the sequence right to left as well. This doubles
+            ``output_size``, and the encoder can no longer run step by step.
+        dropout: Probability of zeroing a unit between two layers during training, from 0 to 1.
     """
 
     states = 2
@@ -40,7 +41,7 @@ class LSTM(TorchRecurrent):
         if state is not None:
             h, c = state.chunk(2, dim=-1)
             before = (h.contiguous(), c.contiguous())
-        # oneDNN makes the weights ready anew in every call, which takes longer than one step.
+        # oneDNN repacks the weights in every call, which takes longer than a single step.
         step = x.size(1) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
         if before is not None and step and not torch.is_autocast_enabled("cpu"):
             return self._step(x[:, 0], *before)
@@ -48,7 +49,7 @@ class LSTM(TorchRecurrent):
         return y, torch.cat((h, c), dim=-1)
 
     def _step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs one step, (B, F), from states (L, B, H), layer by layer."""
+        """Runs one step, (B, F), from the states h and c, (L, B, H), layer by layer."""
         states = []
         for i, weights in enumerate(self.rnn.all_weights):
             if i > 0:

@@ -1,4 +1,4 @@
-"""Quasi-recurrent networks."""
+"""Quasi-recurrent neural network (QRNN)."""
 
 import torch
 import torch.nn.functional as F
@@ -11,21 +11,24 @@ from srulight.runtime.errors import check_range
 
 
 class QRNN(Recurrent):
-    """Quasi-recurrent network: convolutions make the gates, and a linear recurrence pools them.
+    """A quasi-recurrent network: convolutions compute gates, and a linear recurrence pools them.
 
-    Bradbury et al. (2017), Quasi-Recurrent Neural Networks, ICLR (arXiv 1611.01576), fo-pooling.
-    The pooling is SRU's recurrence without peephole, and runs on the same kernels. With
-    ``kernel_size`` 1 and ``highway`` it is the strongest QRNN that the SRU paper compares with.
+    Bradbury et al. (2017), Quasi-Recurrent Neural Networks, ICLR (arXiv 1611.01576), with
+    fo-pooling. The pooling is SRU's recurrence without peephole and runs on the same kernels. With
+    ``kernel_size=1`` and ``highway=true`` it is the strongest QRNN that the SRU paper compares
+    with.
 
     Args:
         input_size: Features per input step, F.
-        hidden_size: Units per direction.
-        num_layers: Layers, each reading the one below.
-        kernel_size: Steps that the gates see, this one the last of them; at least 1.
-        highway: Whether the input is added to the output through the output gate, as in SRU.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
-            run step by step.
-        dropout: Probability of zeroing a unit between two layers while training, 0 to 1.
+        hidden_size: Number of units per direction.
+        num_layers: Number of stacked layers.
+        kernel_size: Number of steps that the gates see: the current one and those before it. At
+            least 1.
+        highway: Whether to add a skip connection from the input, weighted by the output gate as in
+            SRU.
+        bidirectional: Whether to read the sequence right to left as well. This doubles
+            ``output_size``, and the encoder can no longer run step by step.
+        dropout: Probability of zeroing a unit between two layers during training, from 0 to 1.
 
     Raises:
         ValueError: If a number is out of range.
@@ -67,7 +70,7 @@ class QRNN(Recurrent):
             x = zero_padding(x, lengths)
         for i, layer in enumerate(self.layers):
             x = self._drop(x, i)
-            x, _ = layer(x, self._nothing(x), None, lengths)
+            x, _ = layer(x, self._zero_history(x), None, lengths)
         return x
 
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -76,19 +79,19 @@ class QRNN(Recurrent):
         states = []
         for i, layer in enumerate(self.layers):
             x = self._drop(x, i)
-            history, c = self._nothing(x), None
+            history, c = self._zero_history(x), None
             if state is not None:
                 c, past = state[i, :, : self.output_size], state[i, :, self.output_size :]
                 history = past[:, : history.shape[1:].numel()].reshape(history.shape).to(x.dtype)
             seen = torch.cat((history, x), dim=1)[:, x.size(1) :]  # the last kernel_size - 1 steps
             x, c = layer(x, history, c)
             states.append(torch.cat((c, seen.flatten(1)), dim=1))
-        # Layers remember inputs of different sizes; the state has one size.
+        # The histories of the layers differ in size, so pad the states to a common size.
         width = max(s.size(1) for s in states)
         return x, torch.stack([F.pad(s, (0, width - s.size(1))) for s in states])
 
-    def _nothing(self, x: Tensor) -> Tensor:
-        """Gives what a first window sees before the first step, (B, kernel_size - 1, F): zeros."""
+    def _zero_history(self, x: Tensor) -> Tensor:
+        """Returns the zeros that the first window sees before step 0, (B, kernel_size - 1, F)."""
         return x.new_zeros(x.size(0), self.kernel_size - 1, x.size(2))
 
     def _drop(self, x: Tensor, layer: int) -> Tensor:
@@ -96,11 +99,11 @@ class QRNN(Recurrent):
 
 
 class QRNNLayer(nn.Module):
-    """One layer of :class:`QRNN`; arguments as there.
+    """One layer of :class:`QRNN`, with the arguments described there.
 
     Attributes:
-        gates: One map a direction from the steps in sight to candidate, forget, output and, where
-            input and output differ in size, skip.
+        gates: One linear map per direction, from the steps in a window to the candidate, the forget
+            gate, the output gate and, where a highway connects sizes that differ, the skip.
     """
 
     no_bias: Tensor
@@ -123,7 +126,7 @@ class QRNNLayer(nn.Module):
             nn.Linear(kernel_size * input_size, self.num_gates * hidden_size)
             for _ in range(directions)
         )
-        # The maps have biases of their own.
+        # The linear maps have biases of their own.
         self.register_buffer("no_bias", torch.zeros(2, directions * hidden_size), persistent=False)
 
     def forward(
@@ -136,10 +139,10 @@ class QRNNLayer(nn.Module):
         """Runs the layer.
 
         Args:
-            x: Steps, (B, T, F), zeros where padded.
-            history: Steps before the first, (B, kernel_size - 1, F).
-            state: State before the first step, (B, D); None means zeros.
-            lengths: Real steps of each sequence, (B,) int64; None means all T.
+            x: Steps, (B, T, F), with zeros as padding.
+            history: Steps before the first one, (B, kernel_size - 1, F).
+            state: State before the first step, (B, D). None means zeros.
+            lengths: Number of real steps in each sequence, (B,) int64. None means T for all.
 
         Returns:
             Outputs, (B, T, D), and the state after the last real step, (B, D).
@@ -163,7 +166,7 @@ class QRNNLayer(nn.Module):
 
 
 def _windows(x: Tensor, size: int) -> Tensor:
-    """Gives what each window over some steps sees, (B, T - size + 1, F * size)."""
+    """Returns the steps in each window, side by side, (B, T - size + 1, F * size)."""
     if x.size(1) < size:
         return x.new_zeros(len(x), 0, x.size(2) * size)
     return x.unfold(1, size, 1).flatten(2)

@@ -1,4 +1,4 @@
-"""Deep residual convolutions over time, the encoder of many steps without recurrence."""
+"""Deep residual convolutions over time: an encoder of long sequences without recurrence."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -6,26 +6,27 @@ from torch import Tensor, nn
 from srulight.encoders._convolution import convolve
 from srulight.encoders.base import Encoder, check_steps
 from srulight.layers.masking import zero_padding
+from srulight.runtime.errors import check_range
 
 
 class ResidualCNN(Encoder):
-    """Deep residual convolutions over time: each block of two adds to what it is given.
+    """A deep convolutional encoder of residual blocks, each with two convolutions over time.
 
-    The all-convolutional encoder for CTC of Krishna et al. (2018), A Study of All-Convolutional
-    Encoders for Connectionist Temporal Classification, ICASSP (arXiv 1710.10398), with the blocks
-    of He et al. (2016), Identity Mappings in Deep Residual Networks, ECCV (arXiv 1603.05027): norm
-    and ReLU come before a convolution, and nothing after the sum. The norm is over the channels of
-    one step (LayerNorm), so that other steps and other sequences do not matter to it.
+    This is the all-convolutional encoder for CTC of Krishna et al. (2018), A Study of
+    All-Convolutional Encoders for Connectionist Temporal Classification, ICASSP (arXiv 1710.10398),
+    with the blocks of He et al. (2016), Identity Mappings in Deep Residual Networks, ECCV (arXiv
+    1603.05027): normalization and ReLU precede each convolution, and nothing follows the sum.
+    LayerNorm over the channels of a step keeps other steps and other sequences out of it.
 
-    A step sees ``num_layers * (kernel_size // 2)`` steps to each side, and zeros beyond the
-    sequence.
+    An output sees ``num_layers * (kernel_size // 2)`` steps on each side, and zeros beyond the ends
+    of the sequence.
 
     Args:
         input_size: Features per input step, F.
-        channels: Features per output step, and of all in between.
-        num_layers: Convolutions, two a block; even.
-        kernel_size: Steps that a convolution sees, the one in the middle among them; odd.
-        dropout: Probability of zeroing an output of a convolution while training, 0 to 1.
+        channels: Features per step inside the encoder and in its output.
+        num_layers: Number of convolutions. Must be even, since a block has two.
+        kernel_size: Width of each convolution, in steps. Must be odd.
+        dropout: Probability of zeroing an output of a convolution during training, from 0 to 1.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -41,15 +42,12 @@ class ResidualCNN(Encoder):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("channels", channels)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_range(1, input_size=input_size, channels=channels)
+        check_range(0, 1, dropout=dropout)
         if num_layers < 2 or num_layers % 2:
-            raise ValueError(f"num_layers must be even, two to a block, got {num_layers}")
+            raise ValueError(f"num_layers must be even and at least 2, got {num_layers}")
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout must be 0 to 1, got {dropout}")
+            raise ValueError(f"kernel_size must be odd and at least 1, got {kernel_size}")
         self.input_size = input_size
         self.output_size = channels
         self.projection = nn.Linear(input_size, channels)
@@ -68,7 +66,7 @@ class ResidualCNN(Encoder):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions of :class:`ResidualCNN`; arguments as there."""
+    """One block of :class:`ResidualCNN`: two convolutions, with the arguments described there."""
 
     def __init__(self, channels: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
@@ -83,18 +81,19 @@ class ResidualBlock(nn.Module):
         """Runs the block.
 
         Args:
-            x: Steps, (B, T, C), anything where padded.
-            lengths: Real steps of each sequence, (B,) int64; None means all T.
+            x: Steps, (B, T, C). The values of padded steps do not matter.
+            lengths: Number of real steps in each sequence, (B,) int64. None means T for all.
 
         Returns:
-            What to add to the steps, (B, T, C), anything where padded.
+            The residual to add to ``x``, (B, T, C). The values at padded steps are arbitrary.
         """
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             x = norm(x).relu()
             if lengths is not None:
                 x = zero_padding(x, lengths)
             padded = F.pad(x.mT, (self.reach, self.reach))  # (B, C, T + kernel_size - 1)
-            # Dropout draws in the order of memory, which a compiler would choose otherwise.
+            # Dropout draws in memory order. A compiler would choose another layout, and other
+            # draws.
             x = convolve(padded, convolution).mT.contiguous()  # (B, T, C)
             x = F.dropout(x, self.dropout, self.training)
         return x

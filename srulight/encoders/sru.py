@@ -1,4 +1,4 @@
-"""Simple recurrent units."""
+"""Simple recurrent unit (SRU)."""
 
 import math
 from typing import Literal
@@ -17,35 +17,40 @@ LayerNorm = Literal["none", "pre", "post"]
 
 
 class SRU(Recurrent):
-    """Simple recurrent unit: all steps share one matrix product, and what is left is elementwise.
+    """A simple recurrent unit: one matrix product for all steps, then an elementwise recurrence.
 
     Lei et al. (2018), Simple Recurrent Units for Highly Parallelizable Recurrence, EMNLP
-    (arXiv 1709.02755), equations 1 to 4, section 3.2 for the scale of the skip term and the
-    initialisation. Where a layer's input and output differ in size, a fourth matrix makes the skip.
+    (arXiv 1709.02755), equations 1 to 4; section 3.2 describes the scale of the skip connection and
+    the initialization. Where the input and the output of a layer differ in size, a fourth matrix
+    computes the skip.
 
     Args:
         input_size: Features per input step, F.
-        hidden_size: Units per direction.
-        num_layers: Layers, each reading the one below.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
-            run step by step.
-        dropout: Probability of dropping a unit's update in every layer but the last while
-            training, 0 to 1; one draw for a whole sequence. A dropped unit passes the skip on.
-        input_dropout: Probability of zeroing an input feature of a layer's matrix product while
-            training, 0 to 1; one draw for a whole sequence. The skip still sees the whole input.
-        projection_size: Inner size of a factored weight matrix; 0 for a full one. Layers whose
-            input or output is not larger than this keep a full one.
-        activation: Function of the state before the output gate: identity, tanh or relu.
-        peephole: Whether the gates see the last state; False is the cell of the paper's first
-            version (2017), whose state is a linear recurrence.
-        skip: Whether the input is added to the output through the reset gate (highway).
-        highway_bias: First value of the reset gate's bias; below 0 favours the skip.
-        rescale: Whether to scale the skip so that outputs vary as much as inputs at the start.
-        layer_norm: Layer normalisation: none, pre (input of the matrix product) or post (output).
+        hidden_size: Number of units per direction.
+        num_layers: Number of stacked layers.
+        bidirectional: Whether to read the sequence right to left as well. This doubles
+            ``output_size``, and the encoder can no longer run step by step.
+        dropout: Probability of dropping the update of a unit during training, from 0 up to but not
+            including 1, in every layer but the last. One draw holds for a whole sequence. A dropped
+            unit outputs its skip.
+        input_dropout: Probability of zeroing an input feature of a layer's matrix product during
+            training, from 0 up to but not including 1. One draw holds for a whole sequence. The
+            skip still receives the whole input.
+        projection_size: Inner size of a weight matrix that is factored into two; 0 for a full
+            matrix. Layers with an input or output of at most this size keep a full matrix.
+        activation: Function applied to the state before the reset gate: identity, tanh or relu.
+        peephole: Whether the gates depend on the previous state. Without it the cell is that of the
+            paper's first version (2017), whose state follows a linear recurrence.
+        skip: Whether to add a skip connection from the input, weighted by the reset gate (highway
+            connection).
+        highway_bias: Initial bias of the reset gate. Values below 0 favor the skip.
+        rescale: Whether to scale the skip so that, at initialization, outputs have the variance of
+            the inputs.
+        layer_norm: Where to apply layer normalization: none, pre (to the input of the matrix
+            product) or post (to the output).
 
     Raises:
-        ValueError: If a probability is not within 0 to 1, a size is not positive, or an option has
-            no such value.
+        ValueError: If a size or a probability is out of range, or an option has an unknown value.
     """
 
     def __init__(
@@ -66,11 +71,7 @@ class SRU(Recurrent):
         layer_norm: LayerNorm = "none",
     ) -> None:
         super().__init__()
-        if min(input_size, hidden_size, num_layers) < 1:
-            raise ValueError(
-                "input_size, hidden_size and num_layers must be at least 1, got "
-                f"{input_size}, {hidden_size} and {num_layers}"
-            )
+        check_range(1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
@@ -110,16 +111,16 @@ class SRU(Recurrent):
 
 
 class SRULayer(PeepholeLayer):
-    """One layer of :class:`SRU`; arguments as there.
+    """One layer of :class:`SRU`, with the arguments described there.
 
     Attributes:
-        weight: Matrices of the gates one below the other, (K * D, F or projection size): candidate,
-            forget, reset and, where input and output differ in size, skip.
+        weight: Stacked matrices of the candidate, the forget gate, the reset gate and, where the
+            input and the output differ in size, the skip, (K * D, F or projection size).
         projection: First factor of the weight, (projection size, F), or None.
-        peephole: v of the forget and of the reset gate, (2, D), or None.
-        bias: Biases of the forget and of the reset gate, (2, D).
-        norm: Layer normalisation, or None.
-        scale: Factor of the skip where it is the input itself.
+        peephole: Vectors v of the forget gate and of the reset gate, (2, D), or None.
+        bias: Biases of the forget gate and of the reset gate, (2, D).
+        norm: Layer normalization, or None.
+        scale: Factor of the skip, where the skip is the input itself.
     """
 
     def __init__(
@@ -145,9 +146,9 @@ class SRULayer(PeepholeLayer):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
         if layer_norm not in ("none", "pre", "post"):
-            raise ValueError(f"layer_norm must be none, pre or post, got {layer_norm}")
+            raise ValueError(f"layer_norm must be none, pre or post, got {layer_norm!r}")
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be identity, tanh or relu, got {activation}")
+            raise ValueError(f"activation must be identity, tanh or relu, got {activation!r}")
         output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
         self.dropout = dropout
@@ -177,13 +178,14 @@ class SRULayer(PeepholeLayer):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws the weights so that activations keep their variance (section 3.2)."""
+        """Draws the weights so that the activations keep their variance (section 3.2)."""
         self.bias.zero_()[1] = self.highway_bias
         _uniform(self.weight)
         if self.projection is not None:
             _uniform(self.projection)
         gates = self.weight.unflatten(0, (self.num_gates, -1))  # (K, D, inner)
-        # A dropped unit is made up for by its candidate, which alone the mask scales.
+        # Dropout scales the updates that it keeps by 1 / (1 - dropout). A smaller candidate makes
+        # up for that.
         gates[0] *= math.sqrt(1 - self.dropout)
         gates *= math.sqrt(1 - self.input_dropout)
         if self.norm is not None:
@@ -191,7 +193,7 @@ class SRULayer(PeepholeLayer):
         if self.num_gates == 4:
             gates[3] *= self.scale
         if self.peephole is not None:
-            # Gate input and peephole term share the variance of 1.
+            # The matrix product and the peephole term each contribute a variance of 1/2.
             gates[1:3] *= math.sqrt(0.5)
             self.peephole.uniform_(-math.sqrt(1.5), math.sqrt(1.5))
 
@@ -202,8 +204,8 @@ class SRULayer(PeepholeLayer):
 
         Args:
             x: Steps, (B, T, F).
-            state: State before the first step, (B, D); None means zeros.
-            lengths: Real steps of each sequence, (B,) int64; None means all T.
+            state: State before the first step, (B, D). None means zeros.
+            lengths: Number of real steps in each sequence, (B,) int64. None means T for all.
 
         Returns:
             Outputs, (B, T, D), and the state after the last real step, (B, D).
@@ -227,7 +229,7 @@ class SRULayer(PeepholeLayer):
         )
         if self.norm is not None and not self.norm_first:
             h = self.norm(h)
-            if lengths is not None:  # the norm turns a zero into its bias
+            if lengths is not None:  # the norm maps a zero to its bias
                 h = zero_padding(h, lengths)
         return h, last
 
@@ -245,7 +247,7 @@ class SRULayer(PeepholeLayer):
         return layer_state_jacobian(self._inner(x), *rest)
 
     def _inner(self, x: Tensor) -> Tensor:
-        """Makes the input of the gates' product, (B, T, F or projection size)."""
+        """Computes the input of the gates' matrix product, (B, T, F or projection size)."""
         inner = self.norm(x) if self.norm is not None and self.norm_first else x
         if self.training and self.input_dropout > 0:
             inner = inner * _mask(inner[:, 0], self.input_dropout).unsqueeze(1)
@@ -262,10 +264,19 @@ def layer_state_jacobian(
     lengths: Tensor | None,
     bidirectional: bool,
 ) -> Tensor:
-    """Measures what ``PeepholeLayer.slopes`` returns; arguments as of ``srulight.ops.sru_layer``.
+    """Computes the result of ``PeepholeLayer.state_jacobian`` from the parts of a layer.
+
+    Args:
+        inner: Input of the gates' matrix product, (B, T, F).
+        weight: Stacked matrices of the gates, (K * D, F).
+        v: Peephole weights, (2, D).
+        b: Biases, (2, D).
+        c0: State before the first step, (B, D). None means zeros.
+        lengths: Number of real steps in each sequence, (B,). None means T for all.
+        bidirectional: Whether the second half of the channels reads right to left.
 
     Returns:
-        Slopes, (B, T, D), or (B, T, D / 2) if ``bidirectional``.
+        Derivatives, (B, T, D), or (B, T, D / 2) if ``bidirectional``.
     """
     channels = b.size(1)
     part = slice(channels // 2 if bidirectional else channels)
@@ -278,11 +289,11 @@ def layer_state_jacobian(
 
 
 def _uniform(weight: Tensor) -> None:
-    """Fills (out, in) weights with variance 1 / in."""
+    """Fills an (out, in) weight with uniform numbers of variance 1 / in."""
     bound = math.sqrt(3 / weight.size(1))
     weight.uniform_(-bound, bound)
 
 
 def _mask(like: Tensor, dropout: float) -> Tensor:
-    """Draws zeros with probability ``dropout`` and 1 / (1 - dropout) else, shaped like ``like``."""
+    """Draws a mask like ``like``: 0 with probability ``dropout``, otherwise 1 / (1 - dropout)."""
     return torch.empty_like(like).bernoulli_(1 - dropout).div_(1 - dropout)

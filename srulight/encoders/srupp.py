@@ -1,4 +1,4 @@
-"""Simple recurrent units with attention (SRU++)."""
+"""Simple recurrent unit with attention (SRU++)."""
 
 import math
 
@@ -12,49 +12,52 @@ from srulight.encoders.sru import Activation, layer_state_jacobian
 from srulight.ops import ACTIVATIONS, sru_layer
 from srulight.runtime.errors import check_range
 
-# Flash kernels want heads of a multiple of this size.
+# Flash attention kernels need head sizes that are multiples of this.
 _HEAD = 8
 
 
 class SRUpp(Recurrent):
-    """SRU++: a simple recurrent unit whose gates see, through attention, what lies further back.
+    """SRU++: a simple recurrent unit whose matrix product reads the output of an attention layer.
 
     Lei (2021), When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute,
-    EMNLP (arXiv 2102.12459). In a layer with attention Z = W1 x is a small vector of each step,
-    queries are Z, keys and values W2 Z, and LayerNorm(Z + alpha * attention) takes the place of the
-    input in SRU's matrix product; alpha, one number a layer, starts as 0. A layer without is
-    LayerNorm(Z) alone. There is no encoding of positions.
+    EMNLP (arXiv 2102.12459). A layer with attention projects each step to a small vector Z = W1 x.
+    The queries are Z, and the keys and values are W2 Z. LayerNorm(Z + alpha * attention) then
+    replaces the input of SRU's matrix product. The factor alpha, one number per layer, starts at 0.
+    A layer without attention uses LayerNorm(Z). There are no position embeddings.
 
-    A step attends to itself and to the ``memory_size`` steps before it, in training too; the
-    published code has this limit in evaluation only, and trains with all of the segment before.
-    ``forward_with_state`` carries the last ``memory_size`` inputs of each layer with attention in
-    the state. No gradient flows into the steps they came from, even within one graph: split in two,
-    a sequence has the outputs of one pass, and other gradients. A state of zeros is the start of a
-    sequence.
+    A step attends to itself and to the ``memory_size`` steps before it, in training as well. The
+    published code applies this limit in evaluation only; in training its steps attend to the whole
+    memory and to all earlier steps of the segment. ``forward_with_state`` carries the last
+    ``memory_size`` inputs of each attention layer in the state, without gradients. A sequence that
+    is processed in two pieces therefore has the outputs of a single pass, but not its gradients. A
+    state of zeros marks the start of a sequence.
 
     Args:
         input_size: Features per input step, F.
-        hidden_size: Units per direction.
-        num_layers: Layers, each reading the one below.
-        projection_size: Features that attention works on, P; 0 for a quarter of a layer's outputs,
-            as in the paper, rounded up to a multiple of 8 for each head.
-        num_heads: Attention heads; they share ``projection_size``.
-        memory_size: Steps that a step attends to besides itself, before it and, if
-            ``bidirectional``, as many after it.
-        attention_every: Which layers have attention: 1 for all, 2 for the second, fourth and so on;
-            more than ``num_layers`` for none.
-        bidirectional: Also read right to left; doubles ``output_size``; such an encoder cannot be
-            run step by step.
-        dropout: Probability of zeroing an input of the gates' matrix product while training, 0 to
-            1; and in every layer but the last of dropping a unit's update, one draw for a whole
-            sequence: a dropped unit passes the skip on.
-        attention_dropout: Probability of zeroing an attention weight while training, 0 to 1.
-        activation: Function of the state before the output gate: identity, tanh or relu.
-        peephole: Whether the gates see the last state.
-        highway_bias: Initial bias of the reset gate; the lower, the more of the input passes
-            through. The paper's is -2.
-        rescale: Whether the skip is scaled up to keep the variance of the input.
-        layer_norm: Whether the input of the gates' matrix product is normalised.
+        hidden_size: Number of units per direction.
+        num_layers: Number of stacked layers.
+        projection_size: Number of features that attention works on, P. The default 0 means a
+            quarter of the layer's output features, as in the paper, rounded up to a multiple of 8
+            per head.
+        num_heads: Number of attention heads. Must divide ``projection_size``.
+        memory_size: Number of earlier steps that a step attends to. If ``bidirectional``, it also
+            attends to as many later steps.
+        attention_every: Distance between layers with attention: 1 gives attention to every layer, 2
+            to the second, the fourth and so on, and a value above ``num_layers`` to none.
+        bidirectional: Whether to read the sequence right to left as well. This doubles
+            ``output_size``, and the encoder can no longer run step by step.
+        dropout: Probability of zeroing an input of the gates' matrix product during training, from
+            0 up to but not including 1. In every layer but the last it is also the probability of
+            dropping the update of a unit for a whole sequence. A dropped unit outputs its skip.
+        attention_dropout: Probability of zeroing an attention weight during training, from 0 up to
+            but not including 1.
+        activation: Function applied to the state before the reset gate: identity, tanh or relu.
+        peephole: Whether the gates depend on the previous state.
+        highway_bias: Initial bias of the reset gate. The lower it is, the more of the input passes
+            through. The paper uses -2.
+        rescale: Whether to scale the skip so that, at initialization, outputs have the variance of
+            the inputs.
+        layer_norm: Whether to normalize the input of the gates' matrix product.
 
     Raises:
         ValueError: If a size or probability is out of range, or ``num_heads`` does not divide
@@ -90,7 +93,7 @@ class SRUpp(Recurrent):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be identity, tanh or relu, got {activation}")
+            raise ValueError(f"activation must be identity, tanh or relu, got {activation!r}")
         self.input_size = input_size
         self.output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
@@ -132,7 +135,7 @@ class SRUpp(Recurrent):
             y, c = layer(x, old)
             states.append(layer.remember(x, old, c))  # type: ignore[operator]
             x = y
-        # Layers remember inputs of different sizes, or none; the state has one size.
+        # The memories of the layers differ in size, so pad the states to a common size.
         width = max(s.size(1) for s in states)
         return x, torch.stack([F.pad(s, (0, width - s.size(1))) for s in states])
 
@@ -143,27 +146,27 @@ def _projection_size(size: int, num_heads: int, output_size: int) -> int:
         return math.ceil(output_size / 4 / whole) * whole
     if size < 0 or size % num_heads:
         raise ValueError(
-            f"projection_size must be 0 or a multiple of num_heads, {num_heads}, got {size}"
+            f"projection_size must be 0 or a multiple of num_heads ({num_heads}), got {size}"
         )
     return size
 
 
 class SRUppLayer(PeepholeLayer):
-    """One layer of :class:`SRUpp`; arguments as there, and its attention or None.
+    """One layer of :class:`SRUpp`, with the arguments described there and its attention, or None.
 
-    A state of the layer, (B, S), is, one after the other, the cell's state, D, and with attention
-    the memory, the last ``memory_size`` inputs with the latest at the end, zeros before the first,
-    and how many of them are real. What follows is padding.
+    The state of a layer, (B, S), holds the state of the cell, D numbers. In a layer with attention,
+    two more parts follow: the last ``memory_size`` inputs, the latest at the end, with zeros in
+    place of steps before the first; and the number of them that are real. The rest is padding.
 
     Attributes:
         projection: W1, (P, F).
-        attention: W2 and alpha, or None.
-        norm: Layer normalisation, or None.
-        weight: W3, matrices of the gates one below the other, (K * D, P): candidate, forget, reset
-            and, where input and output differ in size, skip.
-        peephole: v of the forget and of the reset gate, (2, D), or None.
-        bias: Biases of the forget and of the reset gate, (2, D).
-        scale: Factor of the skip where it is the input itself.
+        attention: Attention with W2 and alpha, or None.
+        norm: Layer normalization, or None.
+        weight: W3, the stacked matrices of the candidate, the forget gate, the reset gate and,
+            where the input and the output differ in size, the skip, (K * D, P).
+        peephole: Vectors v of the forget gate and of the reset gate, (2, D), or None.
+        bias: Biases of the forget gate and of the reset gate, (2, D).
+        scale: Factor of the skip, where the skip is the input itself.
     """
 
     def __init__(
@@ -205,7 +208,7 @@ class SRUppLayer(PeepholeLayer):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws the weights as the published code does."""
+        """Draws the weights from the distributions of the published code."""
         self.bias.zero_()[1] = self.highway_bias
         nn.init.xavier_uniform_(self.projection)
         nn.init.xavier_uniform_(self.weight).mul_(math.sqrt(1 - self.dropout))
@@ -219,11 +222,12 @@ class SRUppLayer(PeepholeLayer):
 
         Args:
             x: Steps, (B, T, F).
-            state: What :meth:`remember` returned before the first step, (B, S); None at the start.
-            lengths: Real steps of each sequence, (B,) int64; None means all T.
+            state: State before the first step, as :meth:`remember` returns it, (B, S). None at the
+                start of the sequences.
+            lengths: Number of real steps in each sequence, (B,) int64. None means T for all.
 
         Returns:
-            Outputs, (B, T, D), and the cell's state after the last real step, (B, D).
+            Outputs, (B, T, D), and the state of the cell after the last real step, (B, D).
         """
         mask = None
         if self.training and self.cell_dropout > 0:
@@ -244,15 +248,15 @@ class SRUppLayer(PeepholeLayer):
         return h, last
 
     def remember(self, x: Tensor, state: Tensor | None, c: Tensor) -> Tensor:
-        """Gives the state after some steps.
+        """Returns the state of the layer after some steps.
 
         Args:
-            x: The steps, (B, T, F).
-            state: The state before them, (B, S), or None.
-            c: The cell's state after them, (B, D).
+            x: Inputs at these steps, (B, T, F).
+            state: State of the layer before them, (B, S), or None.
+            c: State of the cell after them, (B, D).
 
         Returns:
-            The state, (B, S).
+            State of the layer after them, (B, S).
         """
         if self.attention is None:
             return c
@@ -281,7 +285,7 @@ class SRUppLayer(PeepholeLayer):
         return layer_state_jacobian(self._inner(x, state, lengths), *rest, self.bidirectional)
 
     def _inner(self, x: Tensor, state: Tensor | None, lengths: Tensor | None) -> Tensor:
-        """Makes the input of the gates' product, (B, T, P)."""
+        """Computes the input of the gates' matrix product, (B, T, P)."""
         z = F.linear(x, self.projection)
         if self.attention is not None:
             past = count = None
@@ -297,7 +301,7 @@ class SRUppLayer(PeepholeLayer):
         return None if state is None else state[:, : self.bias.size(1)]
 
     def _memory(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the inputs remembered, (B, M, F), and how many of them are real, (B,)."""
+        """Returns the inputs in the memory, (B, M, F), and how many of them are real, (B,)."""
         assert self.attention is not None
         shape = (self.attention.memory_size, self.projection.size(1))
         start = self.bias.size(1)

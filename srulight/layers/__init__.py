@@ -1,4 +1,4 @@
-"""Modules that several tasks share."""
+"""Layers and functions that several tasks share."""
 
 from srulight.layers.dropout import Dropout
 

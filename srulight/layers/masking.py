@@ -1,4 +1,4 @@
-"""Masks made from lengths. True always means a real step."""
+"""Masks derived from lengths. True always marks a real step."""
 
 import torch
 from torch import Tensor
@@ -8,34 +8,34 @@ def valid_steps(lengths: Tensor, steps: int) -> Tensor:
     """Marks the real steps of a padded batch.
 
     Args:
-        lengths: Real steps in each sequence, (B,) int64.
+        lengths: Number of real steps in each sequence, (B,) int64.
         steps: Padded length, T.
 
     Returns:
-        True where step t is real, (B, T) bool.
+        True for real steps, False for padding, (B, T) bool.
     """
     return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
 
 
 def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Sets what lies past each sequence's length to zero.
+    """Sets padded steps to zero.
 
     Args:
         x: Steps, (B, T, F).
-        lengths: Real steps in each sequence, (B,) int64.
+        lengths: Number of real steps in each sequence, (B,) int64.
 
     Returns:
-        The same steps, (B, T, F), zeros where padded.
+        The steps, (B, T, F), with zeros as padding.
     """
     return x * valid_steps(lengths, x.size(1)).unsqueeze(-1)
 
 
 def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
-    """Averages the real steps of each sequence.
+    """Averages over the real steps of each sequence.
 
     Args:
-        x: Steps, (B, T, H); padded steps must be zeros, as encoders return them.
-        lengths: Real steps in each sequence, (B,) int64.
+        x: Steps, (B, T, H). Padded steps must be zeros, as encoders return them.
+        lengths: Number of real steps in each sequence, (B,) int64, at least 1.
 
     Returns:
         Means, (B, H).
@@ -44,11 +44,11 @@ def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def masked_max(x: Tensor, lengths: Tensor) -> Tensor:
-    """Takes the largest value of each feature over the real steps of each sequence.
+    """Takes the maximum of each feature over the real steps of each sequence.
 
     Args:
         x: Steps, (B, T, H).
-        lengths: Real steps in each sequence, (B,) int64, at least 1.
+        lengths: Number of real steps in each sequence, (B,) int64, at least 1.
 
     Returns:
         Maxima, (B, H).
@@ -62,11 +62,12 @@ def last_step(x: Tensor, lengths: Tensor, bidirectional: bool = False) -> Tensor
 
     Args:
         x: Steps, (B, T, H).
-        lengths: Real steps in each sequence, (B,) int64, at least 1.
+        lengths: Number of real steps in each sequence, (B,) int64, at least 1.
         bidirectional: Whether the second half of the features was read right to left.
 
     Returns:
-        The last real step; the second half from the first step if ``bidirectional``; (B, H).
+        Features of the last real step, (B, H). If ``bidirectional``, the second half is taken from
+        the first step.
     """
     last = x[torch.arange(len(x), device=x.device), lengths - 1]
     if not bidirectional:

@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one tensor."""
+"""Padding of sequences to a common length."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def pad(sequences: Sequence[Tensor], like: Tensor | torch.device) -> tuple[Tensor, Tensor]:
-    """Pads sequences on the right with 0.
+    """Pads sequences with zeros on the right, to a common length.
 
     Args:
-        sequences: Steps of each, (T,) or (T, F).
-        like: Device that they are moved to; or a tensor, whose dtype floats take, too.
+        sequences: Sequences of shape (T,) or (T, F).
+        like: Device of the result. A tensor stands for its device, and floating-point sequences
+            also take its dtype.
 
     Returns:
-        The padded sequences, (B, T) or (B, T, F), and the real steps of each, (B,) int64.
+        Padded sequences, (B, T) or (B, T, F), and the length of each sequence, (B,) int64.
     """
     device = like.device if isinstance(like, Tensor) else like
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)

@@ -1,4 +1,4 @@
-"""The recurrence: reference, compiled kernels, public operator."""
+"""The SRU recurrence: the reference, the compiled kernels and the public operator."""
 
 from srulight.ops.layer import sru_layer
 from srulight.ops.reference import ACTIVATIONS, state_jacobian

@@ -1,8 +1,8 @@
-"""Compiles the kernels with ninja: for this machine on first use, or beforehand for a wheel.
+"""Compiles the kernels with ninja, either on first use or in advance for a wheel.
 
-Few sources and the stable ABI of LibTorch make a build of seconds (CPU) to half a minute (GPU) that
-any torch of the same version can load. There is a library for each kind of device, because that of
-the GPU needs a torch with CUDA.
+The sources are few and use only the stable ABI of LibTorch. A build therefore takes a few seconds
+for the CPU and half a minute for the GPU, and any torch of the same version can load the result.
+Each device type has a library of its own, because the GPU's needs a torch with CUDA.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from srulight.runtime.cache import cache_folder, cached, refuse_foreign
 from srulight.runtime.errors import InputError
 
 EXTRA_FLAGS = "SRULIGHT_CXXFLAGS"
-"""Environment variable: more flags for the compiler, such as those of a sanitizer."""
+"""Environment variable: additional compiler flags, such as those of a sanitizer."""
 
 ARCHITECTURES = "TORCH_CUDA_ARCH_LIST"
 """Environment variable: compute capabilities to compile for, such as ``8.0;9.0+PTX``."""
 
 PREBUILT = "SRULIGHT_PREBUILT"
-"""Environment variable: folder of prebuilt libraries, ``sru-cpu.so`` and ``sru-cuda.so``, which are
-taken before those of the wheel."""
+"""Environment variable: folder with prebuilt libraries, ``sru-cpu.so`` and ``sru-cuda.so``, which
+take precedence over those in the wheel."""
 
-DEFINES = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # the oldest torch whose stable ABI is used
+DEFINES = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # torch 2.11, the oldest supported one
 FLAGS = (
     f"-std=c++17 -O3 -fPIC -fvisibility=hidden -Wall {DEFINES}"
     " -Wno-unknown-warning-option -Wno-maybe-uninitialized"
@@ -41,33 +41,33 @@ FLAGS = (
 CUDA_FLAGS = f"-std=c++17 -O3 -Xcompiler -fPIC,-fvisibility=hidden,-Wall {DEFINES} -DUSE_CUDA"
 
 LEVELS = {"baseline": ""}
-"""Instruction sets that the CPU's kernels are compiled for, with their flags; the best one is
-chosen when the library runs."""
+"""Instruction sets that the CPU kernels are compiled for, with their compiler flags. The library
+chooses the best one at run time."""
 if platform.machine() in ("x86_64", "AMD64"):
     LEVELS["avx2"] = "-mavx2 -mfma -mf16c"
     LEVELS["avx512"] = f"{LEVELS['avx2']} -mavx512f -mavx512bw -mavx512dq -mavx512vl"
     LEVELS["avx512_bf16"] = f"{LEVELS['avx512']} -mavx512bf16"
 
 WHEEL_ARCHITECTURES = "8.0;9.0;10.0+PTX"
-"""What a wheel is compiled for; the PTX serves what is newer."""
+"""Compute capabilities that a wheel is compiled for. Newer GPUs run the PTX."""
 
 _PACKAGE = Path(__file__).parents[1]
 _TORCH = Path(torch.__file__).parent
 
 
 class BuildError(RuntimeError):
-    """The library cannot be built here; the message says why and what to do."""
+    """A library cannot be built. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How ninja makes a library.
+    """Says how to build a library with ninja.
 
     Args:
-        compiler: Program that compiles.
-        compile: Its flags for every source, as a shell reads them.
-        link: What follows the objects.
-        objects: Source and further flags of each object.
+        compiler: Path of the compiler.
+        compile: Compiler flags for every source, quoted for a shell.
+        link: Linker flags, which follow the objects.
+        objects: Source file and additional compiler flags of each object.
     """
 
     compiler: str
@@ -76,6 +76,7 @@ class Recipe:
     objects: list[tuple[Path, str]]
 
     def text(self, target: str) -> str:
+        """Returns the contents of a ``build.ninja`` that builds ``target``."""
         run = _for_ninja(f"{quoted(self.compiler)} {self.compile}")
         lines = [
             f"rule compile\n command = {run} $flags"
@@ -91,17 +92,17 @@ class Recipe:
 
 
 def quoted(path: str | Path) -> str:
-    """Gives a path as a shell reads it."""
+    """Quotes a path for a shell."""
     return shlex.quote(str(path))
 
 
 def _for_ninja(text: str | Path, also: str = "") -> str:
-    """Escapes what means something to ninja; to its shell, $in and $out come quoted."""
+    """Escapes ``$`` and the characters in ``also`` for ninja, which quotes $in and $out itself."""
     return re.sub(f"[${also}]", r"$\g<0>", str(text))
 
 
 def cpu(csrc: Path) -> Recipe:
-    """Gives the recipe of the CPU's library."""
+    """Returns the recipe of the library for CPUs."""
     sources = [csrc / "sru.cpp", *sorted((csrc / "cpu").glob("*.cpp"))]
     objects = []
     for source in sources:
@@ -112,13 +113,13 @@ def cpu(csrc: Path) -> Recipe:
 
 
 def cuda(csrc: Path, architectures: str | None = None) -> Recipe:
-    """Gives the recipe of the GPU's library; needs no GPU where ``architectures`` are given."""
+    """Returns the recipe of the library for GPUs. Without ``architectures`` it needs a GPU."""
     architectures = architectures or os.environ.get(ARCHITECTURES)
     if not architectures:
         architectures = ";".join(f"{major}.{minor}" for major, minor in _capabilities())
     flags = f"{CUDA_FLAGS} -ccbin {quoted(_host_compiler())} {_gencode(architectures)}"
     sources = [csrc / "sru.cpp", *sorted((csrc / "cuda").glob("*.c*"))]
-    # libtorch.so brings the part for CUDA, where torch has one; a CPU torch can link all the same.
+    # libtorch.so loads libtorch_cuda.so where torch has one, and links with a CPU torch as well.
     link = "-Xlinker --no-as-needed -ltorch -ltorch_cpu -lc10"
     return Recipe(_nvcc(), flags, link, [(s, "") for s in sources])
 
@@ -128,18 +129,18 @@ _PATIENCE = {"cpu": "for the CPU (a few seconds)", "cuda": "for the GPU (half a 
 
 
 def sources() -> Path:
-    """Finds csrc: inside an installed package, or beside the package in a checkout."""
+    """Finds csrc inside an installed package, or next to the package in a checkout."""
     for folder in (_PACKAGE / "csrc", _PACKAGE.parent / "csrc"):
         if (folder / "sru.h").is_file():
             return folder
-    raise BuildError(f"the C++ sources are missing from {_PACKAGE}; install srulight again.")
+    raise BuildError(f"the C++ sources are missing from {_PACKAGE}; reinstall srulight")
 
 
 def _host_compiler() -> str:
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
         if path := shutil.which(name):
             return path
-    raise BuildError("no C++ compiler was found; install g++ or clang++, or set CXX.")
+    raise BuildError("no C++ compiler was found; install g++ or clang++, or set CXX to a compiler")
 
 
 def _nvcc() -> str:
@@ -149,13 +150,13 @@ def _nvcc() -> str:
     for folder in (*folders, None, Path("/usr/local/cuda/bin"), *wheels):
         if path := shutil.which("nvcc", path=None if folder is None else str(folder)):
             return path
-    raise BuildError("no nvcc was found; install the CUDA toolkit, or set CUDA_HOME.")
+    raise BuildError("no nvcc was found; install the CUDA toolkit, or set CUDA_HOME to its folder")
 
 
 def _capabilities() -> list[tuple[int, int]]:
     count = torch.cuda.device_count()
     if not count:
-        raise BuildError(f"no GPU is visible to compile for; set {ARCHITECTURES}, such as 9.0.")
+        raise BuildError(f"no GPU is visible to compile for; set {ARCHITECTURES}=9.0, for example")
     return sorted({torch.cuda.get_device_capability(i) for i in range(count)})
 
 
@@ -164,7 +165,7 @@ def _gencode(architectures: str) -> str:
     for name in re.split(r"[;, ]+", architectures.strip("; ")):
         match = re.fullmatch(r"(\d+)\.(\d[af]?)(\+PTX)?", name)
         if not match:
-            raise BuildError(f"{ARCHITECTURES} must look like 8.0;9.0+PTX, got {name}.")
+            raise BuildError(f"{ARCHITECTURES} must look like 8.0;9.0+PTX, got {name!r}")
         number = match[1] + match[2]
         flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
         if match[3]:
@@ -175,19 +176,19 @@ def _gencode(architectures: str) -> str:
 def _ninja() -> str:
     if path := shutil.which("ninja"):
         return path
-    import ninja  # its wheel carries the program
+    import ninja  # its wheel contains the program
 
     return str(Path(ninja.BIN_DIR) / "ninja")
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    # A library preloaded into Python, such as a sanitizer's, is not for the compiler.
+    # A library that is preloaded into Python, such as a sanitizer, must not affect the compiler.
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def fingerprint(csrc: Path, device: str) -> str:
-    """Hashes the sources of the library of a kind of device."""
+    """Hashes the sources of the library for a device type."""
     digest = hashlib.sha256()
     for file in sorted([*csrc.glob("*"), *(csrc / device).glob("*")]):
         if file.is_file():
@@ -196,17 +197,20 @@ def fingerprint(csrc: Path, device: str) -> str:
 
 
 def library(device: str) -> Path:
-    """Finds the library of a kind of device, prebuilt or in the cache, or compiles it.
+    """Finds the library for a device type, prebuilt or in the cache, or compiles it.
 
-    The name in the cache holds a hash of all that goes into it, so that an upgrade of srulight, of
-    torch or of the compiler builds anew. One process builds, the others wait; a process that dies
-    leaves neither a lock nor half a library.
+    The name of a cached library contains a hash of everything that determines it, so upgrading
+    srulight, torch or the compiler triggers a new build. One process builds while the others wait.
+    A process that dies leaves neither a lock nor a partial library.
 
     Args:
-        device: ``cpu`` or ``cuda``.
+        device: Device type, ``cpu`` or ``cuda``.
+
+    Returns:
+        Path of the library.
 
     Raises:
-        BuildError: If there is no compiler, or it fails.
+        BuildError: If there is no compiler, or the compiler fails.
     """
     given = os.environ.get(PREBUILT)
     for folder in ([Path(given)] if given else []) + [_PACKAGE / "lib"]:
@@ -216,7 +220,7 @@ def library(device: str) -> Path:
     csrc = sources()
     recipe = RECIPES[device](csrc)
     version = _run(recipe.compiler, "--version").stdout
-    steps = [(source.name, flags) for source, flags in recipe.objects]  # wherever csrc lies
+    steps = [(source.name, flags) for source, flags in recipe.objects]  # without the path of csrc
     parts = (recipe.compiler, version, recipe.compile, recipe.link, repr(steps), torch.__version__)
     digest = hashlib.sha256("\n".join([*parts, fingerprint(csrc, device)]).encode())
     key = f"{device}-{digest.hexdigest()[:16]}"
@@ -227,24 +231,25 @@ def library(device: str) -> Path:
         compile_library(recipe, folder / kept.name, kept.parent.with_suffix(".log"))
 
     try:
-        refuse_foreign(kept)  # before anything is written there
+        refuse_foreign(kept)  # before anything is written
         cached("kernels", key, make)
         refuse_foreign(kept)
     except InputError as error:
-        raise BuildError(f"{error}.") from error
+        raise BuildError(str(error)) from error
     return kept
 
 
 def compile_library(recipe: Recipe, path: Path, log: Path | None = None) -> None:
-    """Compiles in a folder beside ``path``, and puts the whole library there at the end.
+    """Compiles a library in a temporary folder, and moves it to ``path`` when it is complete.
 
     Args:
-        recipe: How it is made.
-        path: Where the library goes.
-        log: Where the compiler's words go if it fails; None for beside ``path``.
+        recipe: Recipe of the library.
+        path: Path of the finished library.
+        log: File for the output of the compiler if it fails. None means ``path`` with the suffix
+            ``.log``.
 
     Raises:
-        BuildError: If it fails.
+        BuildError: If the compiler fails.
     """
     folder = path.with_suffix(".build")
     shutil.rmtree(folder, ignore_errors=True)
@@ -254,16 +259,16 @@ def compile_library(recipe: Recipe, path: Path, log: Path | None = None) -> None
     if made.returncode:
         log = log or path.with_suffix(".log")
         log.write_text(made.stdout + made.stderr, encoding="utf-8")
-        raise BuildError(f"{recipe.compiler} failed on the sources; its output is in {log}.")
+        raise BuildError(f"{recipe.compiler} could not compile the kernels; see {log}")
     (folder / "sru.so").chmod(0o755)
     os.replace(folder / "sru.so", path)
     shutil.rmtree(folder)
 
 
 def prebuild(folder: Path = Path("build/lib")) -> None:
-    """Compiles both libraries for a wheel, which takes them from there; needs nvcc and no GPU.
+    """Compiles both libraries into the folder that a wheel is built from. Needs nvcc, but no GPU.
 
-    Beside each lies the fingerprint of its sources.
+    The fingerprint of its sources is stored next to each library.
     """
     csrc = sources()
     architectures = os.environ.get(ARCHITECTURES) or WHEEL_ARCHITECTURES
@@ -274,6 +279,6 @@ def prebuild(folder: Path = Path("build/lib")) -> None:
 
 
 def is_current(folder: Path, device: str) -> bool:
-    """Says whether a folder has a library that :func:`prebuild` made of the sources of today."""
+    """Returns whether a folder has a library that :func:`prebuild` made from these sources."""
     stored = folder / f"sru-{device}.sha256"
     return stored.is_file() and stored.read_text() == fingerprint(sources(), device)

@@ -1,7 +1,6 @@
-"""Loads the compiled kernels when an operator first runs on a kind of device.
+"""Loads the compiled kernels when an operator first runs on a device type.
 
-The only module that touches the libraries. Where one cannot be built, the operators run on the
-reference.
+No other module loads a library. Where a library cannot be built, the operators run the reference.
 """
 
 import ctypes
@@ -14,24 +13,24 @@ import torch
 from srulight.ops import build
 
 SWITCH = "SRULIGHT_EXTENSION"
-"""Environment variable: ``off`` runs the reference, and builds and loads nothing."""
+"""Environment variable: ``off`` runs the reference, without building or loading a library."""
 
 _lock = threading.Lock()
 _loaded: dict[str, bool] = {}
 status: dict[str, str] = {}
-"""What became of the library of each kind of device that was used, in words, for reports."""
+"""Status of the library for each device type used so far, as text for reports."""
 
 
 def load(device: str) -> bool:
-    """Loads the kernels once per process, building them if this machine has not yet.
+    """Loads the kernels for a device type once per process, and builds them first if necessary.
 
-    Warns once, and leaves the operators on the reference, if that cannot be done.
+    If that fails, it warns once, and the operators run the reference.
 
     Args:
-        device: Kind of device: ``cpu``, ``cuda``, ...
+        device: Device type, such as ``cpu`` or ``cuda``.
 
     Returns:
-        Whether this kind of device has compiled kernels now.
+        Whether compiled kernels are loaded for this device type.
     """
     if device not in _loaded:
         with _lock:
@@ -46,7 +45,7 @@ def _load(device: str) -> bool:
         return False
     try:
         if device not in build.RECIPES:
-            raise build.BuildError(f"there are no kernels for {device}.")
+            raise build.BuildError(f"srulight has no kernels for {device}")
         library = build.library(device)
         torch.ops.load_library(library)
         status[device] = f"loaded from {library}"
@@ -57,8 +56,8 @@ def _load(device: str) -> bool:
     except (build.BuildError, OSError) as error:
         status[device] = f"not available: {error}"
         warnings.warn(
-            f"SRU runs on the slower PyTorch reference ({device}): {error} "
-            f"Set {SWITCH}=off to accept this silently.",
+            f"SRU runs on the slower PyTorch reference ({device}): {error}; set {SWITCH}=off to "
+            "silence this warning",
             stacklevel=4,
         )
         return False

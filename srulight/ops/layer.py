@@ -1,4 +1,4 @@
-"""A whole SRU layer: the matrix product of all steps, and the recurrence."""
+"""A whole SRU layer: one matrix product for all steps, and the recurrence."""
 
 from typing import Any
 
@@ -52,7 +52,11 @@ def _gates(product: Tensor, b: Tensor) -> Tensor:
 
 
 class _Layer(torch.autograd.Function):
-    """Product and recurrence in one node: their gradients meet in one product, without a sum."""
+    """Runs product and recurrence in one autograd node.
+
+    The gradient of the product can then be accumulated onto that of the skip, without a separate
+    sum.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
@@ -83,7 +87,8 @@ class _Layer(torch.autograd.Function):
         return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
 
 
-# With autocast, so few sequences that to cast the weight takes longer than a step without.
+# Under autocast, one step of at most this many sequences runs in the dtype of the weight, because
+# casting the weight would take longer than that saves.
 _FEW_SEQUENCES = 8
 
 
@@ -101,31 +106,41 @@ def sru_layer(
     activation: str = "identity",
     bidirectional: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Runs a whole SRU layer: :func:`sru` of the matrix product of all steps.
+    """Runs a whole SRU layer: the matrix product of all steps, and :func:`sru` on the result.
 
-    Under ``torch.autocast`` the product and what is stored are in its dtype, states and sums in
-    float32. One step without gradients takes a shorter way.
+    Under ``torch.autocast`` the product and all stored tensors have the autocast dtype; states and
+    sums are float32. A single step without gradients takes a faster path.
 
-    Args: as :func:`sru`, and
-        x: Inputs of the product, (B, T, F).
-        weight: Matrices of the gates one below the other, (K * D, F).
+    Args:
+        x: Inputs of the matrix product, (B, T, F).
+        weight: Stacked matrices of the gates, (K * D, F).
+        skip: Skip input, as in :func:`sru`.
+        v: Peephole weights, as in :func:`sru`.
+        b: Biases, as in :func:`sru`.
+        c0: State before the first step, as in :func:`sru`.
+        mask: Factor of the update, as in :func:`sru`.
+        lengths: Number of real steps in each sequence, as in :func:`sru`.
+        scale: Factor of ``skip``.
+        activation: Activation, as in :func:`sru`.
+        bidirectional: Whether the second half of the channels reads right to left.
 
     Returns:
-        Outputs, (B, T, D) in the dtype of the product, and the states after the last real steps.
+        Outputs, (B, T, D), in the dtype of the product, and the state after the last real step,
+        (B, D).
 
     Raises:
-        RuntimeError: If a shape or dtype does not fit; the message names it.
+        RuntimeError: If an argument has the wrong shape, dtype or device. The message names it.
     """
     compiling = torch.compiler.is_compiling()
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
         raise RuntimeError(f"x must have shape {expected}, got {tuple(x.shape)}")
-    if x.device != weight.device:  # a product of the two may go through, if one is on meta
+    if x.device != weight.device:  # the product may succeed if one of them is on meta
         raise RuntimeError(f"x must be on the device of weight, {weight.device}, got {x.device}")
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
     dtype = out_dtype = x.dtype
-    # There is no autocast on meta, and to ask for it is an error.
+    # The meta device has no autocast, and asking for its state is an error.
     if dtype != torch.float64 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
         dtype = out_dtype = torch.get_autocast_dtype(x.device.type)
         if step and not save and not compiling and x.size(0) <= _FEW_SEQUENCES:
@@ -143,6 +158,6 @@ def sru_layer(
     if step and not save:
         h, last = torch.ops.srulight.sru_step.default(inputs, weight, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
-    product = F.linear if compiling else linear  # a compiler chooses its products itself
+    product = F.linear if compiling else linear  # a compiler chooses the library itself
     h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, weight), bias), *rest, save)
     return h, last

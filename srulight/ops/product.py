@@ -1,4 +1,4 @@
-"""Matrix products, by the library that is faster for them on this processor."""
+"""Matrix products with the library that is faster on this processor."""
 
 from functools import cache
 from pathlib import Path
@@ -10,9 +10,10 @@ from torch import Tensor
 
 @cache
 def _onednn_is_faster() -> bool:
-    """MKL, which torch takes for float32 on x86-64, is tuned for its maker's processors.
+    """Returns whether this processor is AMD's and torch has oneDNN.
 
-    On AMD's, oneDNN needs 5 to 15 % less time (``benchmarks/recurrence.py products``).
+    For float32 on x86-64 torch uses MKL, which is tuned for Intel's processors. On AMD's, oneDNN
+    needs 2 to 14 % less time (``benchmarks/recurrence.py products``).
     """
     try:
         amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
@@ -21,7 +22,7 @@ def _onednn_is_faster() -> bool:
     return amd and torch.backends.mkldnn.is_available()
 
 
-# Multiplications below which oneDNN takes longer to set up a product than it saves.
+# Below this many multiplications, oneDNN takes longer to set up a product than it saves.
 _SMALL = 10_000_000
 
 
@@ -36,14 +37,14 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiplies (..., F) by the transpose of a (N, F) weight; no gradients."""
+    """Multiplies x, (..., F), by the transpose of a weight, (N, F), without gradients."""
     if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     return F.linear(x, weight)
 
 
 def linear_plus(x: Tensor, weight: Tensor, other: Tensor) -> Tensor:
-    """Adds :func:`linear` of (M, F) to ``other``, (M, N), which is lost; a sum costs a pass."""
+    """Adds :func:`linear` of x, (M, F), to ``other``, (M, N), in one pass that may overwrite it."""
     if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, "add")
     return other.addmm_(x, weight.t())

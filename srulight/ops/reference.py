@@ -1,7 +1,7 @@
-"""The SRU recurrence in plain PyTorch: the definition that every kernel equals.
+"""The SRU recurrence in plain PyTorch, which defines what every kernel computes.
 
 Lei et al. (2018), Simple Recurrent Units for Highly Parallelizable Recurrence, EMNLP
-(arXiv 1709.02755), equations 1 to 4. Shapes and meanings of the arguments: ``srulight.ops.sru``.
+(arXiv 1709.02755), equations 1 to 4. ``srulight.ops.sru`` documents the arguments.
 """
 
 import torch
@@ -12,11 +12,11 @@ from srulight.layers.masking import valid_steps
 ACTIVATIONS = ("identity", "tanh", "relu")
 
 CHECKPOINT_STEPS = 16
-"""A state is saved before every so many steps, and backward computes those in between again."""
+"""Distance between saved states, in steps. The backward pass recomputes the states in between."""
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """Gives the type that states and sums of ``dtype`` are kept in: float32 for half types."""
+    """Returns the dtype of states and sums for inputs of ``dtype``: float32 for half types."""
     return torch.float32 if dtype.itemsize < 4 else dtype
 
 
@@ -38,7 +38,7 @@ def _inputs(
     lengths: Tensor | None,
     scale: float,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor, Tensor]:
-    """Widens everything and fills what is absent: gates, scaled skip, v, mask and lengths."""
+    """Widens the gates and the scaled skip, and fills in a missing skip, v, mask or lengths."""
     dtype = wide(u.dtype)
     gates = list(u.to(dtype).unbind(2))
     if len(gates) == 4:
@@ -53,7 +53,7 @@ def _inputs(
 
 
 def _directions(steps: int, channels: int, bidirectional: bool) -> list[tuple[range, slice]]:
-    """Order of the steps, and the channels, of each direction."""
+    """Returns the order of the steps and the channels of each direction."""
     if not bidirectional:
         return [(range(steps), slice(channels))]
     half = channels // 2
@@ -61,12 +61,12 @@ def _directions(steps: int, channels: int, bidirectional: bool) -> list[tuple[ra
 
 
 def _checkpoints(before: Tensor, lengths: Tensor, backwards: bool) -> Tensor:
-    """Picks the states before every 16th real step in the order of processing.
+    """Picks the states before every 16th real step, in the order of processing.
 
     Args:
         before: States before each step, (B, T, D).
-        lengths: Real steps, (B,).
-        backwards: Whether steps are processed from right to left.
+        lengths: Number of real steps, (B,).
+        backwards: Whether steps are processed right to left.
     """
     order = torch.arange(0, before.size(1), CHECKPOINT_STEPS, device=before.device)
     real = order < lengths.unsqueeze(1)  # (B, chunks)
@@ -88,12 +88,12 @@ def sru(
     bidirectional: bool,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Runs the recurrence; differentiable.
+    """Runs the recurrence. Autograd can differentiate it.
 
     Returns:
-        Outputs (B, T, D); states after the last real step, (B, D); states before every 16th real
-        step in the order of processing, (B, ceil(T / 16), D), zeros where there is none, or
-        (0, 0, D) unless ``save``.
+        Three tensors: the outputs, (B, T, D); the states after the last real step, (B, D); and, if
+        ``save``, the states before every 16th real step in the order of processing, (B, ceil(T /
+        16), D), with zeros past the last real step. Without ``save`` the third is (0, 0, D).
     """
     batch, steps, _, channels = u.shape
     gates, skip, v, mask, lengths = _inputs(u, skip, v, mask, lengths, scale)
@@ -126,12 +126,12 @@ def sru(
 def _recompute(
     order: range, candidate: Tensor, forget: Tensor, v: Tensor, b: Tensor, c: Tensor, valid: Tensor
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Goes forth over one direction again, from its first state.
+    """Repeats the forward pass of one direction from its first state.
 
-    Gates are (B, T, N), ``v`` and ``b`` (2, N), ``c`` (B, N), ``valid`` (B, T).
+    The gates are (B, T, N), ``v`` and ``b`` (2, N), ``c`` (B, N) and ``valid`` (B, T).
 
     Returns:
-        The state before each step and its forget gate, and the state after the last.
+        The state before each step, the forget gate of each step, and the state after the last step.
     """
     before, forget_gates = [c] * len(order), [c] * len(order)
     for t in order:
@@ -145,10 +145,10 @@ def _transposed_step(
     candidate: Tensor, f: Tensor, r: Tensor, skip: Tensor, v: Tensor, mask: Tensor,
     previous: Tensor, c: Tensor, grad_h: Tensor, grad_c: Tensor, activation: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gives the gradients of candidate, forget, reset and skip, and of the state before a step.
+    """Computes the gradients of one step's candidate, forget, reset, skip and previous state.
 
-    ``previous`` and ``c`` are the states before and after it; ``grad_c`` reaches c from later
-    steps. All are (B, N), v is (2, N).
+    ``previous`` and ``c`` are the states before and after the step. ``grad_c`` is the gradient that
+    ``c`` receives from later steps. All are (B, N), except ``v``, which is (2, N).
     """
     total = grad_h * mask * r * _slope(c, activation) + grad_c
     d_reset = grad_h * mask * (_activate(c, activation) - skip) * r * (1 - r)
@@ -162,16 +162,15 @@ def sru_backward(
     lengths: Tensor | None, c: Tensor, grad_h: Tensor, grad_last: Tensor | None,
     scale: float, activation: int, bidirectional: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Runs the recurrence's transpose. Given the states, it is a linear scan backwards in time.
+    """Runs the backward pass. Given the states, it is a linear scan backward in time.
 
-    Args: as :func:`sru`, and
-        c: States that :func:`sru` saved.
-        grad_h: Gradient of the outputs, (B, T, D).
-        grad_last: Gradient of the last states, (B, D); None means zeros.
+    The arguments that :func:`sru` shares have the same meaning here. ``c`` holds the states that it
+    saved, ``grad_h`` the gradient of the outputs, (B, T, D), and ``grad_last`` the gradient of the
+    last states, (B, D), or None for zeros.
 
     Returns:
-        Gradients of u (B, T, K, D), of skip (B, T, D) or (0, T, D), of v and b in one (4, D), of
-        c0 (B, D).
+        Gradients of u, (B, T, K, D); of skip, (B, T, D), or (0, T, D) without skip; of v and b in
+        one tensor, (4, D); and of c0, (B, D).
     """
     batch, steps, planes, channels = u.shape
     has_skip = skip is not None
@@ -208,18 +207,19 @@ def sru_backward(
 
 @torch.no_grad()
 def state_jacobian(u: Tensor, v: Tensor, b: Tensor, c0: Tensor | None) -> Tensor:
-    """Measures how a change of each state changes the next, left to right.
+    """Computes how a change of each state changes the next one, reading left to right.
 
-    Above 1 in size, changes grow. Slow: for monitoring. Without gradients.
+    A change grows where the absolute value exceeds 1. The function is slow, meant for monitoring,
+    and has no gradients.
 
     Args:
-        u: Gates, (B, T, K, D): candidate, forget and others, which are not read.
-        v: Peepholes, (2, D), of the forget gate first.
-        b: Biases, (2, D), of the forget gate first.
-        c0: State before the first step, (B, D); None means zeros.
+        u: Gate inputs, (B, T, K, D). Only the first two, candidate and forget, are read.
+        v: Peephole weights, (2, D), with those of the forget gate first.
+        b: Biases, (2, D), with those of the forget gate first.
+        c0: State before the first step, (B, D). None means zeros.
 
     Returns:
-        dc_t / dc_(t-1), (B, T, D), float32 for half types.
+        Derivatives dc_t / dc_(t-1), (B, T, D), float32 for half types.
     """
     dtype = wide(u.dtype)
     candidate, forget = u[:, :, :2].to(dtype).unbind(2)

@@ -1,8 +1,9 @@
 """The SRU recurrence as a PyTorch operator.
 
-Registered here: schemas, the reference as the kernel of every device, fake and autograd formulas.
-A compiled library, loaded when an operator first runs on its kind of device, only adds faster
-kernels under the same names, so that a program exported or compiled with one runs with the other.
+This module registers the schemas, the fake implementations, the autograd formulas, and the
+reference as the kernel of every device. A compiled library is loaded when an operator first runs on
+its device type. It only adds faster kernels under the same names, so programs that are exported or
+compiled with one run with the other.
 """
 
 from collections.abc import Callable
@@ -33,12 +34,12 @@ torch.library.define(
 
 
 def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[..., Any]) -> None:
-    """Makes ``definition`` the kernel of every device that has, and gets, no compiled one.
+    """Makes ``definition`` the kernel of an operator on devices without a compiled one.
 
     Args:
-        name: Of the operator.
-        definition: What it computes.
-        fake: Makes outputs of the right sizes and types, and computes nothing.
+        name: Name of the operator.
+        definition: Function that computes its outputs.
+        fake: Function that returns outputs of the right shapes and dtypes without computing them.
     """
     operator = getattr(torch.ops.srulight, name).default
     names = [argument.name for argument in operator._schema.arguments]
@@ -58,7 +59,7 @@ def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[
 
 
 def _refuse_unlike(names: list[str], arguments: tuple[Any, ...]) -> None:
-    """Refuses what there are no kernels for, and what would make another device's kernel run."""
+    """Raises RuntimeError for a tensor that is not dense, or not on the first one's device."""
     if arguments[0] is None:
         raise RuntimeError(f"{names[0]} must be a tensor, got None")
     device = arguments[0].device
@@ -68,7 +69,7 @@ def _refuse_unlike(names: list[str], arguments: tuple[Any, ...]) -> None:
                 f"{name} must be on the device of {names[0]}, {device}, got {t.device}"
             )
         if isinstance(t, Tensor) and (t.layout is not torch.strided or t.is_quantized):
-            kind = "a quantized one" if t.is_quantized else str(t.layout)
+            kind = "a quantized tensor" if t.is_quantized else str(t.layout)
             raise RuntimeError(f"{name} must be a dense tensor, got {kind}")
 
 
@@ -80,7 +81,7 @@ def _fake(u: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa:
 def fake_outputs(
     like: Tensor, batch: int, steps: int, channels: int, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Makes h, last and c of the right sizes and types."""
+    """Returns h, last and c of the right shapes and dtypes, without computing them."""
     dtype = wide(like.dtype)
     saved = (batch, (steps + CHECKPOINT_STEPS - 1) // CHECKPOINT_STEPS) if save else (0, 0)
     return (
@@ -103,7 +104,11 @@ def _fake_backward(
 
 
 def save_for_backward(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
-    """Keeps for :func:`recurrence_backward`: u, skip, v, b, mask, lengths, c, and what follows."""
+    """Saves what :func:`recurrence_backward` needs.
+
+    ``options`` are scale, activation, bidirectional and save. ``tensors`` are u, skip, v, b, mask,
+    lengths and c; a caller may add its own.
+    """
     ctx.scale, ctx.activation, ctx.bidirectional, ctx.save = options
     ctx.save_for_backward(*tensors)
     ctx.set_materialize_grads(False)
@@ -120,14 +125,17 @@ def recurrence_backward(
     grad_h: Tensor | None,
     grad_last: Tensor | None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor | None]:
-    """Gives the gradients of u, skip, v, b and c0."""
+    """Computes the gradients of u, skip, v, b and c0."""
     if torch.is_grad_enabled():
         raise RuntimeError(
-            "srulight computes first derivatives only; for create_graph=True run with "
-            f"{extension.SWITCH}=off and call srulight.ops.reference.sru yourself"
+            "the SRU kernels compute first derivatives only; for create_graph=True, call "
+            "srulight.ops.reference.sru, which autograd can differentiate repeatedly"
         )
     if not ctx.save:
-        raise RuntimeError("srulight: this program was exported for inference; it has no gradients")
+        raise RuntimeError(
+            "this program was exported for inference and has no gradients; train the original "
+            "module instead"
+        )
     u, skip, v, b, mask, lengths, c = ctx.saved_tensors[:7]
     if grad_h is None:
         grad_h = u.new_zeros(1).expand(u.size(0), u.size(1), u.size(3))
@@ -160,13 +168,13 @@ _library = torch.library.Library("srulight", "FRAGMENT")
 
 
 def _register_gradients() -> None:
-    """Registers the gradients of sru; where torch.func transforms it, the reference has them."""
+    """Registers the gradients of sru. Under ``torch.func`` the reference runs instead."""
     try:
         make = torch._library.autograd.make_autograd_impl
         formula = make(
             torch.ops.srulight.sru.default, torch._library.autograd.Info(_backward, _setup_context)
         )
-    except AttributeError:  # both are private to torch: without them only our functions transform
+    except AttributeError:  # private parts of torch are missing: only sru() can transform
         torch.library.register_autograd("srulight::sru", _backward, setup_context=_setup_context)
         return
 
@@ -180,29 +188,32 @@ _register_gradients()
 
 
 def cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
-    """Casts what is there and is not of that type; to ask first takes a third of the time."""
+    """Casts tensors to a dtype and passes None on.
+
+    Testing the dtype first takes a third of the time of a cast that does nothing.
+    """
     return [t if t is None or t.dtype is dtype else t.to(dtype) for t in tensors]
 
 
 def is_exporting() -> bool:
-    """Says whether ``torch.export`` traces the program.
+    """Returns whether ``torch.export`` is tracing the program.
 
-    ``torch.compiler.is_exporting`` is true under ``torch.compile`` as well in torch 2.11.
+    In torch 2.11, ``torch.compiler.is_exporting`` is also true under ``torch.compile``.
     """
     return torch.compiler._is_exporting_flag
 
 
 def transformed() -> bool:
-    """Says whether derivatives are taken for which no kernel has a formula.
+    """Returns whether the caller needs derivatives for which the kernels have no formula.
 
     These are the transformations of ``torch.func`` and forward-mode differentiation. The reference
-    takes them all; a kernel would drop a tangent without a word.
+    supports them all; a kernel would silently drop tangents.
     """
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
-    """Says whether something must be saved for backward; never in an exported program."""
+    """Returns whether the backward pass needs saved tensors; False in an exported program."""
     if not torch.is_grad_enabled() or is_exporting():
         return False
     return any(t is not None and t.requires_grad for t in tensors)
@@ -230,31 +241,33 @@ def sru(
         c[t] = f[t] * c[t-1] + (1 - f[t]) * u[t, 0]
         h[t] = s[t] + mask * r[t] * (g(c[t]) - s[t])
 
-    where s is ``scale * skip``, or the fourth gate of u, or 0. Half types are stored narrow;
-    states, sums and all arithmetic are float32. Under ``torch.func`` and forward-mode
-    differentiation the reference runs, which is slow and has every derivative.
+    where s is ``scale * skip``, the fourth gate of u, or 0. With half types, tensors are stored in
+    16 bits, while states, sums and all arithmetic are float32. Under ``torch.func`` and in
+    forward-mode differentiation the reference runs, which is slow but has every derivative.
 
     Args:
         u: Gate inputs, (B, T, K, D): candidate, forget, reset and, if K is 4, skip. D counts the
-            channels of both directions, the forward ones first.
-        skip: Skip input, (B, T, D), cast to the dtype of ``u``; None if K is 4, or for no skip.
-        v: Peephole weights of forget and reset, (2, D); None is the cell of 2017, without them.
-        b: Biases of forget and reset, (2, D).
-        c0: State before the first step, (B, D); None means zeros.
-        mask: Factor of the update, (B, D), the same at every step: variational dropout, already
-            scaled; not differentiated. None means ones.
-        lengths: Real steps of each sequence, (B,) int64, 0 to T; None means all T. Padded steps
-            come out as zeros and change nothing.
+            channels of both directions, with those of the forward direction first.
+        skip: Skip input, (B, T, D), which is cast to the dtype of ``u``. None if K is 4, or if the
+            layer has no skip.
+        v: Peephole weights of the forget and reset gates, (2, D). None means no peephole, as in the
+            cell of 2017.
+        b: Biases of the forget and reset gates, (2, D).
+        c0: State before the first step, (B, D). None means zeros.
+        mask: Factor of the update at every step, (B, D): a mask of variational dropout, already
+            scaled. It receives no gradient. None means ones.
+        lengths: Number of real steps in each sequence, (B,) int64, 0 to T. None means T for all.
+            The outputs at padded steps are zeros, and these steps do not change the state.
         scale: Factor of ``skip``.
-        activation: g: "identity", "tanh" or "relu".
+        activation: The function g: "identity", "tanh" or "relu".
         bidirectional: Whether the second half of the channels reads right to left.
 
     Returns:
-        Outputs, (B, T, D) in the dtype of ``u``, and the state after the last real step of each
+        Outputs, (B, T, D), in the dtype of ``u``, and the state after the last real step of each
         direction, (B, D), float32 for half types.
 
     Raises:
-        RuntimeError: If a shape or dtype does not fit; the message names it.
+        RuntimeError: If an argument has the wrong shape, dtype or device. The message names it.
     """
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     (skip,) = cast(u.dtype, skip)

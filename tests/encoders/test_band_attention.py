@@ -1,4 +1,4 @@
-"""What attention within a band promises."""
+"""The contract of attention within a band."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""To a compiler every encoder is one graph for all sizes, but for those named here."""
+"""Every encoder compiles to one graph for all sizes, except those named here."""
 
 import inspect
 from collections.abc import Callable
@@ -31,7 +31,7 @@ EXPORTED = [
     for c in vars(encoders).values()
     if inspect.isclass(c) and issubclass(c, Encoder) and not inspect.isabstract(c)
 ]
-# Torch's own layers, which its compiler does not look into.
+# Layers of torch that its compiler does not trace.
 BROKEN: dict[str, EncoderFactory] = {
     f"{c.__name__}{' both ways' * both}": partial(c, bidirectional=both, dropout=0.3)
     for c in (LSTM, GRU)
@@ -50,7 +50,7 @@ WHOLE: dict[str, EncoderFactory] = {
     "SRUpp": partial(SRUpp, memory_size=3, attention_every=2, attention_dropout=0.3),
     "SRUpp both ways": partial(SRUpp, num_layers=1, num_heads=2, bidirectional=True, dropout=0.3),
 }
-# Compiling takes seconds: in a hurry it is tried on one of each kind.
+# Compiling takes seconds, so the fast tests try one encoder of each kind.
 IN_A_HURRY = ("SRU", "LSTM")
 
 
@@ -77,7 +77,7 @@ def graphs() -> int:
 
 def build(make: EncoderFactory) -> Encoder:
     encoder = make(F).double()
-    for parameter in encoder.parameters():  # a zero hides what it multiplies
+    for parameter in encoder.parameters():  # zeros hide what they multiply
         if not parameter.any():
             torch.nn.init.normal_(parameter)
     return encoder
@@ -92,9 +92,9 @@ def compiled(
 def results(
     encoder: Encoder, run: Callable[..., tuple[Tensor, ...]], *given: Tensor | None
 ) -> tuple[list[Tensor | None], ...]:
-    """Gives the outputs, and the gradients of what is given and of the parameters."""
+    """Returns the outputs and the gradients of the inputs and of the parameters."""
     encoder.zero_grad()
-    torch.manual_seed(0)  # the same is dropped
+    torch.manual_seed(0)  # the same dropout masks
     leaves = [t.clone().requires_grad_(t.is_floating_point()) for t in given if t is not None]
     outputs = run(*leaves)
     torch.stack([y.square().mean() for y in outputs]).sum().backward()
@@ -103,7 +103,7 @@ def results(
 
 
 def compare(encoder: Encoder, other: Callable[..., Tensor]) -> None:
-    """Compares a compiled ``forward`` with one that is not, in several sizes."""
+    """Compares a compiled ``forward`` with an uncompiled one, in several sizes."""
     for batch, steps in ((3, 5), (5, 9), (4, 7)):
         x = torch.randn(batch, steps, F, dtype=torch.float64)
         lengths = torch.tensor([steps, *range(1, batch)])
@@ -113,7 +113,7 @@ def compare(encoder: Encoder, other: Callable[..., Tensor]) -> None:
 
 
 def compare_resumed(encoder: Recurrent, other: Callable[..., tuple[Tensor, Tensor]]) -> None:
-    """Compares a compiled ``resume`` with one that is not, in several sizes."""
+    """Compares a compiled ``forward_with_state`` with an uncompiled one, in several sizes."""
     for batch, pieces in ((3, (5, 9, 7)), (5, (5, 6))):
         state = None
         for steps in pieces:
@@ -141,7 +141,7 @@ def test_one_graph_begins_and_one_goes_on(make: EncoderFactory) -> None:
 
 
 @broken
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # at which a compiler looks
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # which a compiler reads
 def test_lstm_and_gru_are_no_graph_and_compute_the_same(make: EncoderFactory) -> None:
     encoder = build(make)
     x, lengths = torch.randn(2, 3, F, dtype=torch.float64), torch.tensor([3, 2])
@@ -155,7 +155,7 @@ def test_lstm_and_gru_are_no_graph_and_compute_the_same(make: EncoderFactory) ->
 
 @pytest.mark.slow
 def test_a_convolution_is_compiled_once_for_all_lengths() -> None:
-    # Where torch's own compiler, and no other, looks at lengths.
+    # Only torch's own compiler specializes on lengths here.
     encoder = build(partial(CNN, channels=4, widths=(2,)))
     compare(encoder, compiled(encoder.forward, backend="inductor"))
     assert graphs() == 1

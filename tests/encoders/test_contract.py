@@ -1,4 +1,4 @@
-"""Every encoder keeps the promises of srulight.encoders.base."""
+"""Every encoder keeps the contract of srulight.encoders.base."""
 
 import inspect
 from functools import partial
@@ -39,7 +39,7 @@ every = pytest.mark.parametrize("make", VARIANTS.values(), ids=VARIANTS.keys())
 
 
 def moved_off_zero(encoder: Encoder) -> Encoder:
-    """Draws what starts as zero, which hides what it multiplies."""
+    """Draws parameters that start at zero, because zeros hide what they multiply."""
     for parameter in encoder.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter)
@@ -56,7 +56,7 @@ def test_shape(make: EncoderFactory) -> None:
 @every
 def test_padding_changes_nothing(make: EncoderFactory) -> None:
     encoder = make(F).eval()
-    for parameter in encoder.parameters():  # a bias that starts as zero hides what it does
+    for parameter in encoder.parameters():  # a bias that starts at zero hides its effect
         torch.nn.init.normal_(parameter, std=0.2)
     x, lengths = torch.randn(B, T, F), torch.tensor([7, 4, 1])
     y = encoder(x, lengths)
@@ -110,8 +110,16 @@ def test_a_sequence_may_have_no_steps(make: EncoderFactory) -> None:
         (torch.zeros(B, T, F), torch.tensor([1, 2]), r"lengths must have shape \(3,\), .* \(2,\)"),
         (torch.zeros(B, T, F), torch.tensor([[1, 2, 3]]), r"lengths must have shape \(3,\)"),
         (torch.zeros(B, T, F), torch.tensor(3), r"lengths must have shape \(3,\), .* \(\)"),
-        (torch.zeros(B, T, F), torch.tensor([1, 2, T + 1]), r"lengths must be 0 to 7, .* got 8"),
-        (torch.zeros(B, T, F), torch.tensor([1, -2, 3]), r"lengths must be 0 to 7, .* got -2"),
+        (
+            torch.zeros(B, T, F),
+            torch.tensor([1, 2, T + 1]),
+            r"lengths must be between 0 and 7, .* got 8",
+        ),
+        (
+            torch.zeros(B, T, F),
+            torch.tensor([1, -2, 3]),
+            r"lengths must be between 0 and 7, .* got -2",
+        ),
         (torch.zeros(B, T, F), torch.tensor([1, 2, 3]).int(), "lengths must be int64, got int32"),
         (torch.zeros(B, T, F), torch.ones(B), "lengths must be int64, got float32"),
         (
@@ -203,7 +211,7 @@ def test_any_split_equals_one_pass(make: EncoderFactory) -> None:
     whole = encoder(x)
     _, end = encoder.forward_with_state(x)
     for pieces in ([3, 4], [1] * T, [6, 1]):
-        for with_gradients in (True, False):  # without, a step may go a way of its own
+        for with_gradients in (True, False):  # without gradients, a step may take a different path
             state, outputs = None, []
             with torch.set_grad_enabled(with_gradients):
                 for piece in x.split(pieces, dim=1):

@@ -1,4 +1,4 @@
-"""What only the residual convolutions promise."""
+"""Properties of the residual CNN that other encoders do not share."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def blocks_of(encoder: ResidualCNN) -> list[ResidualBlock]:
 
 
 def in_doubles(encoder: ResidualCNN) -> ResidualCNN:
-    """Gives an encoder that is not training, none of whose parameters is a special value."""
+    """Returns an encoder in evaluation mode with random values for all parameters."""
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.5)
     return encoder.double().eval()
@@ -79,10 +79,10 @@ def test_learns_under_autocast() -> None:
     ("options", "message"),
     [
         ({"channels": 0}, "channels must be at least 1, got 0"),
-        ({"num_layers": 3}, "num_layers must be even, two to a block, got 3"),
-        ({"num_layers": 0}, "num_layers must be even, two to a block, got 0"),
-        ({"kernel_size": 4}, "kernel_size must be odd, got 4"),
-        ({"kernel_size": -1}, "kernel_size must be odd, got -1"),
+        ({"num_layers": 3}, "num_layers must be even and at least 2, got 3"),
+        ({"num_layers": 0}, "num_layers must be even and at least 2, got 0"),
+        ({"kernel_size": 4}, "kernel_size must be odd and at least 1, got 4"),
+        ({"kernel_size": -1}, "kernel_size must be odd and at least 1, got -1"),
         ({"dropout": 1.5}, r"dropout must be 0 to 1, got 1\.5"),
     ],
 )

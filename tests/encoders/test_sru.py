@@ -1,4 +1,4 @@
-"""What only SRU promises."""
+"""Properties of SRU that other encoders do not share."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_one_mask_serves_a_whole_sequence() -> None:
     encoder = SRU(4, hidden_size=4, num_layers=2, dropout=0.5)
     encoder.layers[1] = torch.nn.Module()
     y, _ = encoder.layers[0](torch.ones(50, 6, 4))
-    # The input is all ones, so what passes on is the factor of the skip.
+    # All inputs are 1, so a dropped unit outputs the factor of the skip.
     passed_on = torch.isclose(y, torch.tensor(encoder.layers[0].scale))
     assert torch.equal(passed_on.all(1), passed_on.any(1))
     assert 0.3 < passed_on.float().mean() < 0.7
@@ -47,9 +47,9 @@ def test_one_mask_serves_a_whole_sequence() -> None:
     [
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"input_dropout": -0.1}, "input_dropout must be at least 0"),
-        ({"hidden_size": 0}, "must be at least 1, got 5, 0 and 2"),
-        ({"layer_norm": "both"}, "layer_norm must be none, pre or post, got both"),
-        ({"activation": "selu"}, "activation must be identity, tanh or relu, got selu"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1, got 0"),
+        ({"layer_norm": "both"}, "layer_norm must be none, pre or post, got 'both'"),
+        ({"activation": "selu"}, "activation must be identity, tanh or relu, got 'selu'"),
     ],
 )
 def test_says_what_is_wrong(options: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""What only SRU++ promises."""
+"""Properties of SRU++ that other encoders do not share."""
 
 import math
 
@@ -13,7 +13,7 @@ from srulight.encoders.srupp import SRUppLayer
 
 
 def make(input_size: int = 5, hidden_size: int = 4, **options: object) -> SRUpp:
-    """Makes an encoder in float64 that is not training and whose attention is on."""
+    """Creates a float64 encoder in evaluation mode whose attention is switched on."""
     encoder = SRUpp(input_size, hidden_size, **options).double().eval()  # type: ignore[arg-type]
     for name, parameter in encoder.named_parameters():
         if name.endswith("alpha") or "norm" in name:
@@ -28,7 +28,7 @@ def layers_of(encoder: SRUpp) -> list[SRUppLayer]:
 def plain_layer(
     layer: SRUppLayer, heads: int, reach: int, x: Tensor, older: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Computes a layer by the equations, given the inputs before; all heads, steps in loops."""
+    """Computes a layer by its equations, in loops over heads and steps, given earlier inputs."""
     seen = torch.cat((older.detach(), x), dim=1) @ layer.projection.T
     z = seen[:, older.size(1) :]
     size = z.size(2) // heads
@@ -46,9 +46,9 @@ def plain_layer(
             rows.append(torch.cat(row, dim=1))
         z = z + layer.attention.alpha * torch.stack(rows, dim=1)
     assert layer.norm is not None
-    centred = z - z.mean(2, keepdim=True)
-    deviation = (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
-    inner = centred / deviation * layer.norm.weight + layer.norm.bias
+    centered = z - z.mean(2, keepdim=True)
+    deviation = (centered.square().mean(2, keepdim=True) + 1e-5).sqrt()
+    inner = centered / deviation * layer.norm.weight + layer.norm.bias
     u = (inner @ layer.weight.T).unflatten(2, (-1, c.size(1))).unbind(2)
     skip = u[3] if len(u) == 4 else layer.scale * x
     h = []
@@ -124,7 +124,7 @@ def test_sequences_under_way_for_different_times_share_a_batch() -> None:
     encoder = make(memory_size=3)
     x = torch.randn(3, 5, 5, dtype=torch.float64)
     states = [encoder.forward_with_state(x[i : i + 1, :n])[1] for i, n in ((0, 1), (1, 5))]
-    states.append(torch.zeros_like(states[0]))  # one that starts now
+    states.append(torch.zeros_like(states[0]))  # a sequence that starts now
     alone = [encoder.forward_with_state(x[i : i + 1], states[i])[0] for i in range(2)]
     alone.append(encoder(x[2:]))
     together, _ = encoder.forward_with_state(x, torch.cat(states, dim=1))
@@ -287,15 +287,15 @@ def test_exports_with_any_batch_and_length(bidirectional: bool) -> None:
         ({"attention_every": 0}, "attention_every must be at least 1, got 0"),
         (
             {"projection_size": 6, "num_heads": 4},
-            "projection_size must be 0 or a multiple of num_heads, 4, got 6",
+            "projection_size must be 0 or a multiple of num_heads .4., got 6",
         ),
         (
             {"projection_size": -1},
-            "projection_size must be 0 or a multiple of num_heads, 1, got -1",
+            "projection_size must be 0 or a multiple of num_heads .1., got -1",
         ),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"attention_dropout": -0.1}, "attention_dropout must be at least 0"),
-        ({"activation": "selu"}, "activation must be identity, tanh or relu, got selu"),
+        ({"activation": "selu"}, "activation must be identity, tanh or relu, got 'selu'"),
     ],
 )
 def test_says_what_is_wrong(options: dict[str, object], message: str) -> None:

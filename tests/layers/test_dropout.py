@@ -1,4 +1,4 @@
-"""Dropout drops the right share, scales the rest, and repeats itself with the same seed."""
+"""Dropout drops the right share, scales the rest, and is reproducible with the same seed."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from srulight.layers.dropout import Dropout
 def test_share_and_scale(p: float) -> None:
     y = Dropout(p)(torch.ones(400, 500))
     dropped = y == 0
-    # Five standard deviations of the share of 200,000 draws, over all, each lane, and each row.
+    # Five standard deviations of the share of 200,000 draws: of all, of each lane and of each row.
     for share, draws in ((dropped, 200_000), *((dropped[:, i::4], 50_000) for i in range(4))):
         assert abs(share.float().mean() - p) < 5 * (p * (1 - p) / draws) ** 0.5
     torch.testing.assert_close(y[~dropped], torch.full((), 1 / (1 - p)).expand(y[~dropped].shape),

@@ -1,4 +1,4 @@
-"""Building the kernels' libraries."""
+"""Tests of building the libraries of kernels."""
 
 import ctypes
 import os
@@ -41,7 +41,7 @@ def test_says_what_is_missing_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv(build.ARCHITECTURES, raising=False)
     with pytest.raises(build.BuildError, match="no GPU is visible to compile for; set TORCH_CUDA"):
         build.cuda(build.sources())
-    with pytest.raises(build.BuildError, match=r"must look like 8\.0;9\.0\+PTX, got Hopper"):
+    with pytest.raises(build.BuildError, match=r"must look like 8\.0;9\.0\+PTX, got 'Hopper'"):
         build.cuda(build.sources(), "Hopper")
 
 
@@ -103,7 +103,7 @@ def test_paths_may_hold_any_character(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Makes a cache that has a library."""
+    """Creates a cache that contains a library."""
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(build.PREBUILT, raising=False)
     monkeypatch.setattr(build, "compile_library", lambda _recipe, path, _log: path.touch(0o600))
@@ -149,7 +149,7 @@ def test_a_cache_in_a_folder_that_everyone_can_write_is_refused(
     tmp_path.chmod(0o777)
     with pytest.raises(build.BuildError, match=f"{tmp_path} can be written by other users"):
         build.library("cpu")
-    tmp_path.chmod(0o1777)  # where only owners can rename, as in /tmp
+    tmp_path.chmod(0o1777)  # only owners can rename files here, as in /tmp
     build.library("cpu")
 
 

@@ -1,4 +1,4 @@
-"""What only a GPU can show of the kernels; that they are right is shown in test_sru.py."""
+"""Properties of the kernels that only a GPU can show. test_sru.py tests their results."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from srulight.ops import extension, sru
 pytestmark = pytest.mark.cuda
 
 SECOND = 2_000_000_000
-"""Clock cycles, about."""
+"""Approximate number of clock cycles."""
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_compiles_whole(mode: str) -> None:
         for run in (compiled, encoder):
             y = run(x, lengths)
             gradients = torch.autograd.grad(y.square().sum(), list(encoder.parameters()))
-            # The next run of a graph writes where this one did.
+            # The next run of a graph overwrites the result of this one.
             results.append([t.detach().clone() for t in (y, *gradients)])
         torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
@@ -170,4 +170,4 @@ def test_stops_at_more_real_steps_than_there_are() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode != 0
-    assert "lengths must be 0 to the number of steps" in run.stderr
+    assert "lengths must be between 0 and T" in run.stderr

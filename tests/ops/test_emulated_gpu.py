@@ -1,7 +1,7 @@
-"""The logic of the GPU's kernels, tested where there is no GPU.
+"""Tests the logic of the CUDA kernels without a GPU.
 
-The same sources, compiled by the host's compiler against the headers in ``emulator``, run the tests
-of the operators on CPU tensors. What this cannot show, the tests marked ``cuda`` do on a GPU.
+The host's compiler compiles the same sources against the headers in ``emulator``. The tests of the
+operators then run on CPU tensors. The tests marked ``cuda`` cover the rest on a GPU.
 """
 
 import os
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 @pytest.mark.slow
 def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
     subprocess.run([sys.executable, HERE / "emulator/build.py", tmp_path], check=True)
-    # A GPU does not tell the host what is wrong with lengths; it stops.
+    # A GPU cannot report wrong lengths to the host; it stops.
     unlike = "not cuda and not refuses_more_real_steps"
     files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer")]
     status = "from srulight.ops import extension as e; e.load('cpu'); print(e.status['cpu'])"
@@ -35,5 +35,5 @@ def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
         )
         assert run.returncode == 0, run.stdout + run.stderr
         said.append(run.stdout.splitlines()[-1])
-    assert said[0].startswith(f"loaded from {tmp_path}")  # not the kernels of the CPU
+    assert said[0].startswith(f"loaded from {tmp_path}")  # and not the kernels of the CPU
     assert int(said[1].split(" passed")[0]) > 200

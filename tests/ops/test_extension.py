@@ -1,4 +1,4 @@
-"""The kernels are built once, shared, and never in the way."""
+"""The kernels are built once and shared, and a failing build stops nothing."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def use(cache: Path, **environment: str) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str]]]:
-    """Gives an empty cache that three processes used at once, and what each printed."""
+    """Returns a cache that three processes filled at once, and what each printed."""
     cache = tmp_path_factory.mktemp("cache")
     return cache, [run.communicate() for run in [use(cache) for _ in range(3)]]
 
@@ -47,7 +47,7 @@ def test_processes_that_start_at_once_share_one_build(
     (library,) = cache.glob("kernels/*/*.so")
     again = use(cache).communicate()
     assert "building" not in again[1]
-    os.truncate(library, 3000)  # to run what is left of it would be a bus error
+    os.truncate(library, 3000)  # running the rest would be a bus error
     after = use(cache).communicate()
     assert after[0] == outputs[0][0]
     assert "building" in after[1]
@@ -58,7 +58,7 @@ def test_processes_that_start_at_once_share_one_build(
     ("environment", "sentence"),
     [
         ({"PATH": ""}, "no C++ compiler was found"),
-        ({"CXX": "/bin/false"}, "/bin/false failed"),
+        ({"CXX": "/bin/false"}, "/bin/false could not compile"),
         ({"SRULIGHT_CACHE": "/proc/none"}, "set SRULIGHT_CACHE to a folder that can"),
         ({"SRULIGHT_EXTENSION": "off"}, ""),
     ],
@@ -81,7 +81,7 @@ def test_without_a_build_the_reference_runs(
 
 @pytest.fixture
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this process forget what it has loaded."""
+    """Makes this process forget which libraries it has loaded."""
     monkeypatch.setattr(extension, "_loaded", {})
     monkeypatch.setattr(extension, "status", {})
 
@@ -97,10 +97,10 @@ def test_switched_off_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("anew")
 def test_what_cannot_be_built_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def library(device: str) -> Path:
-        raise build.BuildError("no compiler.")
+        raise build.BuildError("no compiler")
 
     monkeypatch.setattr(build, "library", library)
-    with pytest.warns(UserWarning, match=r"slower PyTorch reference \(cpu\): no compiler\. Set "):
+    with pytest.warns(UserWarning, match=r"slower PyTorch reference \(cpu\): no compiler; set "):
         assert not extension.load("cpu")
-    assert not extension.load("cpu")  # without another word
-    assert extension.status["cpu"] == "not available: no compiler."
+    assert not extension.load("cpu")  # without a second warning
+    assert extension.status["cpu"] == "not available: no compiler"

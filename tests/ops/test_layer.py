@@ -1,4 +1,4 @@
-"""A whole layer equals its product and the reference of the recurrence."""
+"""A whole layer equals the product followed by the reference of the recurrence."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from srulight.ops import reference, sru_layer
 
 pytestmark = pytest.mark.usefixtures("device")
 
-# Small, and large enough for the product's other library.
+# A small size, and one large enough for oneDNN to compute the product.
 SIZES = {"small": (3, 18, 12, 20), "large": (2, 40, 256, 256)}
 CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
@@ -20,7 +20,7 @@ CLOSE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2}
 def make(
     batch: int, steps: int, features: int, channels: int, dtype: torch.dtype, skip: str
 ) -> dict[str, Any]:
-    """Draws arguments of a layer. ``skip``: "input", "other" (a tensor of its own) or "gate"."""
+    """Draws the arguments of a layer. ``skip`` is "input", "other" (another tensor) or "gate"."""
     features = channels if skip == "input" else features
     wide = reference.wide(dtype)
     x = torch.randn(batch, steps, features, dtype=dtype)
@@ -79,7 +79,7 @@ def test_equals_product_and_reference(
     expected = expected_layer(arguments, **options)
     close: dict[str, Any] = {"rtol": CLOSE[dtype], "atol": CLOSE[dtype]}
     torch.testing.assert_close((h, last), expected, **close)
-    with torch.no_grad():  # takes another way
+    with torch.no_grad():  # takes a different path
         torch.testing.assert_close(sru_layer(**arguments, **options), expected, **close)
     for got, wanted in zip(
         gradients(h, last, arguments), gradients(*expected, arguments), strict=True
@@ -226,7 +226,7 @@ def test_says_that_an_exported_program_has_no_gradients() -> None:
     encoder = SRU(8, 8)
     program = torch.export.export(encoder, (torch.randn(2, 3, 8),)).module()
     y = program(torch.randn(2, 3, 8, requires_grad=True))
-    with pytest.raises(RuntimeError, match="exported for inference; it has no gradients"):
+    with pytest.raises(RuntimeError, match="exported for inference and has no gradients"):
         y.sum().backward()
 
 

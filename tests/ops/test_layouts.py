@@ -1,4 +1,4 @@
-"""However tensors lie in memory the kernels do the same, and that is as exact as they promise."""
+"""The kernels compute the same for every memory layout, with the promised precision."""
 
 import random
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from srulight.ops import reference
 
 pytestmark = pytest.mark.usefixtures("device")
 
-# The relative error of a gate: halves have gates of 13 bits.
+# The relative error of a gate. The gates of half types have 13 bits.
 GATE = {torch.float64: 2**-50, torch.float32: 2**-21, torch.bfloat16: 2**-13, torch.float16: 2**-13}
 
 Cast = Callable[[Tensor], Tensor]
@@ -21,7 +21,7 @@ sigmoid = torch.sigmoid
 
 
 def lay(draw: random.Random, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Draws a tensor that lies in memory in one of many ways."""
+    """Draws a tensor with one of many memory layouts."""
     way = draw.choice(("packed", "strided", "permuted", "expanded", "overlapping"))
     if way == "strided":
         steps = [draw.choice((1, 2, 3)) for _ in shape]
@@ -46,7 +46,7 @@ def lay(draw: random.Random, shape: tuple[int, ...], dtype: torch.dtype) -> Tens
 
 
 def case(seed: int, dtype: torch.dtype, most: int) -> tuple[list[Any], list[Tensor]]:
-    """Draws arguments of the operator, and gradients of its outputs."""
+    """Draws the arguments of the operator and gradients of its outputs."""
     draw = random.Random(seed)
     torch.manual_seed(seed)
     wide, bidirectional = reference.wide(dtype), draw.random() < 0.5
@@ -74,7 +74,7 @@ def case(seed: int, dtype: torch.dtype, most: int) -> tuple[list[Any], list[Tens
 
 
 def run(operator: Callable[..., Any], given: tuple[list[Any], list[Tensor]], cast: Cast) -> Any:  # noqa: ANN401
-    """Gives outputs, last states and all gradients."""
+    """Returns outputs, last states and all gradients."""
     arguments, seeds = given
     leaves = [None if t is None else cast(t).detach().requires_grad_() for t in arguments[:5]]
     mask = None if arguments[5] is None else cast(arguments[5])

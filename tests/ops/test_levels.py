@@ -1,4 +1,4 @@
-"""The kernels of every instruction set that this processor has are right."""
+"""The kernels for every instruction set of this processor compute the right results."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def run(level: str, *arguments: str) -> str:
 
 
 def processor_has(level: str) -> bool:
-    """Asks the system, not the library, for the instructions that the flags of a level name."""
+    """Checks with the system, not the library, that the processor supports a level."""
     info = Path("/proc/cpuinfo")
     known = set(info.read_text().replace("_", "").split()) if info.exists() else set()
     return {flag.removeprefix("-m") for flag in build.LEVELS[level].split()} <= known

@@ -1,4 +1,4 @@
-"""The kernels equal the reference, and the reference equals the paper."""
+"""The kernels match the reference, and the reference matches the paper."""
 
 import itertools
 import math
@@ -44,7 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _nan_in_fresh_memory() -> Iterator[None]:
-    """Makes a kernel that leaves a place unwritten show it."""
+    """Fills new memory with NaNs, so that places that a kernel leaves unwritten show."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -53,8 +53,8 @@ def _nan_in_fresh_memory() -> Iterator[None]:
 def make(
     dtype: torch.dtype,
     batch: int = 3,
-    steps: int = 37,  # two whole chunks between saved states and a piece
-    channels: int = 38,  # whole vectors and a piece, in one direction and in two
+    steps: int = 37,  # two whole chunks between saved states, and a part of one
+    channels: int = 38,  # whole vectors and a part of one, in one direction and in two
     *,
     skip: str = "input",
     peephole: bool = True,
@@ -64,7 +64,7 @@ def make(
     activation: str = "identity",
     bidirectional: bool = False,
 ) -> list[Any]:
-    """Draws arguments of the operator, in its order."""
+    """Draws the arguments of the operator, in its order."""
     accumulate = reference.wide(dtype)
 
     def leaf(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
@@ -185,17 +185,17 @@ def test_a_sequence_may_have_no_steps(bidirectional: bool) -> None:
 
 
 def test_inputs_may_lie_anywhere() -> None:
-    u = torch.randn(7, 3, 10, 3)  # time first, gates innermost, as the published package has them
+    u = torch.randn(7, 3, 10, 3)  # time first and gates innermost, as in the published package
     x = torch.randn(7, 3, 10)
     v, b = torch.randn(2, 10), torch.randn(2, 10)
     got = sru(u.permute(1, 0, 3, 2), x.transpose(0, 1), v, b)
     expected = sru(u.permute(1, 0, 3, 2).contiguous(), x.transpose(0, 1).contiguous(), v, b)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    # Channels side by side, steps and gates apart: no copy.
+    # Contiguous channels, with steps and gates apart, need no copy.
     strided = torch.randn(3, 14, 6, 10)[:, ::2, ::2]
     got = sru(strided, None, v, b)
     torch.testing.assert_close(got, sru(strided.contiguous(), None, v, b), rtol=0, atol=0)
-    # Wide rows of whole vectors that start between two of them, or lie a piece of one apart.
+    # Wide rows of whole vectors that start within a vector, or are apart by a part of one.
     b = torch.randn(2, 64)
     for u in (torch.randn(3, 7, 3, 72)[..., 1:65], torch.randn(3, 7, 3, 66)[..., :64]):
         got = sru(u, None, None, b)
@@ -242,11 +242,11 @@ def test_nan_comes_through() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_stored_halves_are_rounded_to_the_nearest(dtype: torch.dtype) -> None:
-    # Gates that are 1 make the output the state before.
+    # With gates of 1, the output is the previous state.
     u = torch.tensor([0.0, 1e3, 1e3], dtype=dtype).reshape(1, 1, 3, 1).expand(1, 1, 3, 4003)
     c0 = torch.randn(1, 4003)
     c0[0, :2] = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8])  # ties in bfloat16
-    c0.view(torch.int32)[0, 2] = 0x7FFFFFFF  # a NaN that must not carry over
+    c0.view(torch.int32)[0, 2] = 0x7FFFFFFF  # a NaN whose rounding must not overflow
     h, _ = sru(u, None, None, torch.zeros(2, 4003), c0)
     torch.testing.assert_close(h[:, 0], c0.to(dtype), rtol=0, atol=0, equal_nan=True)
 
@@ -281,7 +281,7 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
 
 
 def test_steps_are_no_operations_of_their_own() -> None:
-    # A loop over time outside the kernel would show here as thousands of operations.
+    # A loop over time outside the kernel would run thousands of operations.
     with torch.autograd.profiler.profile() as profile:
         h, _ = sru(torch.randn(1, 4000, 3, 8, requires_grad=True), None, None, torch.zeros(2, 8))
         h.sum().backward()

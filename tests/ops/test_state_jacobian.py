@@ -1,4 +1,4 @@
-"""The slopes of the recurrence are its derivatives."""
+"""The state Jacobian equals the derivatives of the recurrence."""
 
 import pytest
 import torch

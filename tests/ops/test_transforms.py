@@ -1,4 +1,4 @@
-"""Derivatives that the kernels have no formula for are right, too."""
+"""Derivatives for which the kernels have no formula are right as well."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from srulight.ops import sru
 
 pytestmark = [
     pytest.mark.usefixtures("device"),
-    # Torch's own, of operations of its own.
+    # A warning of torch about operations of its own.
     pytest.mark.filterwarnings("ignore:There is a performance drop.*aten::"),
 ]
 
@@ -41,7 +41,7 @@ def recurrence(operator: bool) -> Callable[[Tensor], Tensor]:
 
 
 def slope(run: Callable[[Tensor], Tensor], x: Tensor, tangent: Tensor) -> Tensor:
-    """Gives the derivative in one direction by a finite difference."""
+    """Returns a directional derivative, computed by a finite difference."""
     with torch.no_grad():
         return (run(x + 1e-6 * tangent) - run(x - 1e-6 * tangent)) / 2e-6
 
@@ -64,7 +64,7 @@ def test_functions_of_torch_func(operator: bool) -> None:
     (expected,) = torch.autograd.grad(recurrence_sum(run)(leaf), leaf)
     torch.testing.assert_close(grad(recurrence_sum(run))(u), expected)
     torch.testing.assert_close(vmap(grad(recurrence_sum(run)))(u[None])[0], expected)
-    # Symmetric, and the derivative of the gradient.
+    # The Hessian is symmetric and equals the derivative of the gradient.
     found = hessian(recurrence_sum(run))(u).reshape(u.numel(), -1)
     torch.testing.assert_close(found, found.T)
     tangent = torch.randn_like(u)
@@ -82,7 +82,7 @@ def test_encoders_in_forward_mode(make: EncoderFactory, frozen: bool) -> None:
     encoder = make(4).double().requires_grad_(not frozen)
     for x in torch.randn(2, 3, 5, 4).double(), torch.randn(2, 3, 1, 4).double():
         one, tangent = x
-        # Torch's fast attention has no forward mode.
+        # The fast attention of torch has no forward mode.
         with torch.set_grad_enabled(not frozen), sdpa_kernel(SDPBackend.MATH):
             got = jvp(encoder, (one,), (tangent,))[1]
         torch.testing.assert_close(got, slope(encoder, one, tangent), rtol=0, atol=1e-7)

@@ -1,8 +1,7 @@
-// The CUDA runtime that the kernels use, on a CPU: one block after the other, its 32 lanes as
-// coroutines that change places at barriers. So logic can be tested without a GPU; not its speed,
-// its rounding or its memory model. A copy announced with __pipeline_memcpy_async fills its target
-// with NaN at once and is made when it is waited for, so that neither a read too early nor a write
-// too early goes unseen.
+// An emulation of the CUDA runtime on a CPU. Blocks run one after the other; the 32 lanes of a block
+// are coroutines that switch at barriers. This tests the logic of the kernels, but not their speed,
+// their rounding or the memory model. __pipeline_memcpy_async fills its target with NaNs at once and
+// copies only when the kernel waits for it, which exposes reads and writes that come too early.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +12,7 @@
 #include <functional>
 #include <type_traits>
 
-// The dispatch key that the operators are registered for: tensors of the emulated GPU are the CPU's.
+// The dispatch key of the operators: tensors of the emulated GPU are CPU tensors.
 #define CUDA CPU
 
 enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration };

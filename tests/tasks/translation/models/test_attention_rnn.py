@@ -143,5 +143,5 @@ def test_what_does_not_fit_is_refused() -> None:
         get_attention("dot", 5, 6)
     with pytest.raises(ValueError, match="attention must be dot, general or additive, got x"):
         get_attention("x", 5, 5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="a bidirectional LSTM reads the future"):
+    with pytest.raises(ValueError, match="a bidirectional LSTM needs whole sequences"):
         AttentionRNN(4, decoder=partial(LSTM, bidirectional=True))
