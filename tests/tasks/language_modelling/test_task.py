@@ -268,7 +268,7 @@ def test_a_checkpoint_is_all_one_needs(tmp_path: Path) -> None:
 
 
 def test_refuses_to_read_backwards() -> None:
-    with pytest.raises(InputError, match="must not read what it predicts"):
+    with pytest.raises(InputError, match="must not be bidirectional"):
         make(encoder=partial(SRU, bidirectional=True))
 
 

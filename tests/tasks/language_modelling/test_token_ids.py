@@ -75,7 +75,7 @@ def test_a_byte_order_mark_is_no_character(tmp_path: Path, cache: Path) -> None:
 
 
 def test_compressed_text_is_told_from_text(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"train.txt is compressed by gzip: unpack it"):
+    with pytest.raises(InputError, match=r"train.txt: expected plain text, got a gzip file"):
         build(tmp_path, gzip.compress(b"the cat"))
 
 
@@ -144,8 +144,10 @@ def test_damaged_ids_are_made_again(tmp_path: Path, cache: Path, name: str, left
 
 
 def test_says_what_is_wrong(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"train\.txt:2: byte 0xff is not UTF-8.*tokenizer=Bytes"):
+    with pytest.raises(
+        InputError, match=r"train\.txt:2: expected UTF-8, got the byte 0xff.*tokenizer=Bytes"
+    ):
         build(tmp_path, b"fine\nbad \xff\n")
-    with pytest.raises(InputError, match="the training text has no words"):
+    with pytest.raises(InputError, match="expected words in the training text, got none"):
         build(tmp_path, "\n \n")
     assert not [path for path in cache.iterdir() if path.suffix != ".lock"]

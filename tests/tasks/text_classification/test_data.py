@@ -122,14 +122,14 @@ def test_other_tokens_than_words_are_read_and_cut(
 
 
 def test_vectors_need_words(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="vectors are those of words, and the tokenizer is Char"):
+    with pytest.raises(InputError, match="vectors needs the tokenizer Words, got Characters; set"):
         TextClassificationData(tokenizer=Characters(), vectors=str(tmp_path))
 
 
 def test_long_sentences_are_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         data = build(Fixed(Example("a b c", 1), Example("a b", 0)), max_length=2)
-    assert "1 sentences were cut to 2 tokens" in caplog.text
+    assert "cut 1 sentences to 2 tokens" in caplog.text
     assert words(data) == ["a", "b"]
     assert [int(batch.lengths.max()) for batch in data.train_dataloader()] == [2]
 
@@ -153,7 +153,7 @@ def test_files_are_fetched_only_when_asked_to() -> None:
 
 def test_a_corpus_without_test_sentences_says_so() -> None:
     data = build(Fixed(Example("a", 1)))
-    with pytest.raises(InputError, match=r"no test sentences: set --data.corpus.test"):
+    with pytest.raises(InputError, match=r"no test sentences; set --data.corpus.test"):
         data.test_dataloader()
 
 
@@ -169,13 +169,13 @@ def test_vectors_bring_the_words_of_other_splits_that_have_one(
     assert vectors is not None
     assert vectors[[0, 2, 4]].tolist() == [[0, 0], [1, 2], [3, 4]]
     # Of <pad>, <unk>, a, b the file has one.
-    assert "vectors.txt has vectors for 25.0% of the vocabulary's 4 words" in caplog.text
+    assert "vectors.txt has vectors for 25.0% of the 4 words in the vocabulary" in caplog.text
 
 
 def test_vectors_of_other_words_only_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
     path.write_text("q 1 2\n")
-    with pytest.raises(InputError, match="a vector for no word of the corpus"):
+    with pytest.raises(InputError, match="expected vectors for words of the corpus, got none"):
         build(Fixed(Example("a b", 1)), vectors=str(path))
 
 

@@ -133,7 +133,7 @@ def test_pretrained_vectors_start_the_embedding(tmp_path: Path) -> None:
     row = task.embedding.weight[data.metadata["tokenizer"]["vocabulary"].index("plot")]
     assert row.tolist() == [4, 5, 6]
     other = TextClassification(embedding_size=5)
-    with pytest.raises(InputError, match=r"3 features and embedding_size is 5: set --model\.embed"):
+    with pytest.raises(InputError, match=r"embedding_size must be 3, .* got 5; set --model\.embed"):
         trainer(tmp_path, max_epochs=1).fit(other, data)
 
 

@@ -38,7 +38,7 @@ def test_a_label_out_of_range_is_refused_with_its_place(label: str, tmp_path: Pa
     with pytest.raises(InputError) as error:
         FlatFiles("train", LABELS, test="test").read(root)
     assert str(error.value) == (
-        f"{root}/train:2: expected a label 0 to 1 and a sentence, got '{label} what now'"
+        f"{root}/train:2: expected a label from 0 to 1 and a sentence, got '{label} what now'"
     )
 
 
@@ -94,7 +94,7 @@ def test_settings_that_contradict_each_other_are_refused(arguments: dict[str, st
 def test_only_files_with_a_known_source_offer_a_download(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"TREC.train.all is not in .*--data.download=true"):
         FlatFiles("TREC.train.all", LABELS, fold=0).read(tmp_path)
-    with pytest.raises(InputError, match=r"mine is not in .*that has it$"):
+    with pytest.raises(InputError, match=r"mine is not in .*its folder$"):
         FlatFiles("mine", LABELS, fold=0).read(tmp_path)
 
 
