@@ -243,7 +243,7 @@ def test_a_context_without_words_is_named() -> None:
 
 
 def test_a_missing_split_is_named() -> None:
-    with pytest.raises(InputError, match="has no test questions: set"):
+    with pytest.raises(InputError, match="has no test questions; set"):
         build().test_dataloader()
 
 
