@@ -1,4 +1,4 @@
-"""Downloads arrive whole and checked, or not at all."""
+"""Downloads are complete and verified, or leave nothing behind."""
 
 import functools
 import gzip
@@ -32,7 +32,7 @@ def source(path: Path) -> Source:
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """Lets no file grow beyond a size, which fails as a full disk does."""
+    """Limits the size of files, which has the effect of a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -46,7 +46,7 @@ def files(folder: Path) -> set[str]:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files; of those that gzip made it says so, as Apache can be set to."""
+    """Serves files, and declares .gz files as compressed content, as some servers do."""
 
     def end_headers(self) -> None:
         if self.path.endswith(".gz"):
@@ -119,7 +119,7 @@ def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_no_network_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    # Port 9 of this machine: nothing listens there.
+    # Nothing listens on port 9 of this machine.
     with pytest.raises(InputError, match=r"cannot be downloaded .* by hand"):
         download(Source("http://127.0.0.1:9/x", ""), tmp_path / "target")
     assert files(tmp_path) == set()
@@ -137,7 +137,7 @@ def test_an_archive_gives_the_members_named_and_no_other(tmp_path: Path) -> None
 
 
 def pack(archive: Path, **links: str) -> Source:
-    """Makes an archive of ``in/dev/a``, ``in/other`` and links; ``to__b`` stands for ``to/b``."""
+    """Makes an archive of ``in/dev/a``, ``in/other`` and links; ``to__b`` means ``to/b``."""
     with tarfile.open(archive, "w:gz") as opened:
         for name, text in {"in/dev/a": b"yes", "in/other": b"no"}.items():
             info = tarfile.TarInfo(name)

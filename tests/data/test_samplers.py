@@ -1,4 +1,4 @@
-"""Batches hold neighbours in length, every example once, in an order that repeats."""
+"""Batches contain examples of similar length, each once, in a reproducible order."""
 
 import pytest
 import torch
@@ -120,7 +120,7 @@ def test_batches_of_one_length_use_every_example_once(shuffle: bool, world_size:
         ranks = [list(sampler) for sampler in samplers]
         used = sorted(i for batches in ranks for batch in batches for i in batch)
         assert used == list(range(1003))
-        # In every epoch and on every rank: ceil(total / 200 a rank).
+        # In every epoch and on every rank: ceil(total / 200 per rank).
         expected = -(-int(LENGTHS.sum()) // (200 * world_size))
         assert {len(batches) for batches in ranks} == {expected} == {len(samplers[0])}
         for step in zip(*ranks, strict=True):
@@ -141,10 +141,10 @@ def test_ranks_together_have_the_batches_of_one_rank(shuffle: bool, world_size: 
 
 
 def test_batches_of_one_length_worked_by_hand() -> None:
-    # 14 steps in two batches of 7, from short to long: 1 + 1 + 2, whose end is at 4, and 3, at 7.
+    # 14 steps in two batches of 7 by length: 1 + 1 + 2 ends at step 4, and + 3 at step 7.
     sampler = LengthBatchSampler(torch.tensor([3, 1, 7, 2, 1]), 7, shuffle=False)
     assert list(sampler) == [[1, 4, 3, 0], [2]]
-    # One example is longer than a batch: 8 steps are one batch, and not four of 2.
+    # One example is longer than a batch, so 8 steps are one batch instead of four of 2.
     assert list(LengthBatchSampler(torch.tensor([1, 6, 1]), 2, shuffle=False)) == [[0, 2, 1]]
 
 

@@ -1,4 +1,4 @@
-"""Every tokenizer keeps the same contract, whatever its tokens are."""
+"""All tokenizers fulfill the same contract."""
 
 import base64
 import json
@@ -203,7 +203,7 @@ def test_line_ends_are_tokens_where_texts_have_lines(kind: str) -> None:
     assert fitted(kind).line_end is None
 
 
-# Without <unk>, as for speech.
+# Vocabularies without <unk>, as for speech recognition.
 
 STRICT: dict[str, tuple[Tokenizer, str]] = {
     "characters": (Characters(), "character 'x' is not in the vocabulary"),
@@ -245,7 +245,7 @@ def test_a_space_begins_a_word() -> None:
 
 def test_words_are_ordered_by_frequency_and_then_by_alphabet() -> None:
     texts = ["b c a c", "d c <s> a", "b <unk> e"]
-    # c three times, a and b twice, d and e once; the names of special tokens are no words.
+    # c occurs three times, a and b twice, d and e once; names of special tokens are not words.
     words = Words("space").fit(texts, FOUR)
     assert words.tokens == [*FOUR, "c", "a", "b", "d", "e"]
     assert words.encode("a  e <s> x c") == [5, 8, 1, 1, 4]
@@ -303,14 +303,14 @@ def test_words_are_those_of_the_libraries() -> None:
     expected = MosesTokenizer("de").tokenize(text, escape=False)
     assert Words("moses", "de").tokenize(text) == expected
     assert Words("moses").in_language("de").tokenize(text) == expected
-    # An option counts for more than what the data say.
+    # The option takes precedence over the language of the data.
     assert Words("moses", "en").in_language("de").language == "en"
     english = get_tokenizer("basic_english")
     assert Words("basic_english").tokenize("Isn't it?") == english("Isn't it?")
 
 
 def test_moses_sees_the_case_before_it_is_lost() -> None:
-    text = "Mr. Smith knows no. He goes."  # before a small letter it could be any short form
+    text = "Mr. Smith knows no. He goes."  # "no. he" could be an abbreviation
     words = Words("moses", lowercase=True).tokenize(text)
     assert words == ["mr.", "smith", "knows", "no", ".", "he", "goes", "."]
 
@@ -348,7 +348,7 @@ def test_packages_that_are_missing_are_told(monkeypatch: pytest.MonkeyPatch) -> 
         Words("toktok")
 
 
-# Pieces of words.
+# Subwords.
 
 
 @pytest.mark.parametrize("model", ["unigram", "bpe"])
@@ -384,7 +384,7 @@ def test_pieces_that_are_not_known_are_written_as_they_are() -> None:
     tokenizer = fitted("unigram")
     names = ["▁Obama", "▁", "😀", "▁sah", "zz", ",", "▁Prag", "."]
     assert tokenizer.join(names) == "Obama 😀 sahzz, Prag."
-    # Runs of unknown characters are one token.
+    # Consecutive unknown characters are one token.
     assert tokenizer.encode("ñ😀 Mann").count(1) == 1
     assert "ñ😀" in tokenizer.tokenize("ñ😀 Mann")
     assert tokenizer.decode(tokenizer.encode("ñ😀 Mann 😀")) == "<unk> Mann <unk>"
@@ -430,7 +430,7 @@ def test_pieces_come_from_all_of_a_long_text(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(srulight.text.tokenizers.sentencepiece, "_MOST_LINES", 10)
     letters = set(string.ascii_lowercase)
     known = letters & set(SentencePiece(16, "bpe").fit(sorted(letters), FOUR).tokens)
-    assert len(known) == 10  # of 26 lines, ten were drawn
+    assert len(known) == 10  # ten of 26 lines were sampled
     assert known & set("abcdefghijklm")
     assert known & set("nopqrstuvwxyz")
 
@@ -462,11 +462,11 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
             sentence_iterator=iter(TEXTS), model_writer=file, vocab_size=55, minloglevel=2,
             pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, user_defined_symbols=["<eos>"],
         )  # fmt: skip
-    with missing:  # a text could make this one
+    with missing:  # text could produce this token
         tokenizer.fit([], (PAD, UNKNOWN), lines=True)
 
 
-# What comes from outside.
+# Untrusted input.
 
 
 @pytest.mark.parametrize(
@@ -523,13 +523,13 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 
 def test_a_tokenizer_of_another_package_is_made_again_once_it_is_imported() -> None:
     class Loud(Words):
-        """Words in upper case."""
+        """Splits text into uppercase words."""
 
         def tokenize(self, text: str) -> list[str]:
             return super().tokenize(text.upper())
 
     fitted = Loud("space").with_vocabulary(["A"], (PAD, UNKNOWN))
-    globals()["Loud"] = Loud  # a class that is made in a function has no name of its module
+    globals()["Loud"] = Loud  # a local class cannot be found by name in its module
     try:
         made = from_settings(fitted.settings, (PAD, UNKNOWN))
     finally:

@@ -1,4 +1,4 @@
-"""Word vectors are read from every usual layout, and only for the words asked for."""
+"""Word vectors are read from all common formats, only for the words that are needed."""
 
 import gzip
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(root: Path, text: str) -> Path:
     [
         "the 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",  # GloVe
         "3 2\nthe 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",  # word2vec, fastText
-        "3 2\r\nthe 1 2 \r\ncr\u00e8me -3 0.5 \r\nof 0 0 \r\n",  # with the spaces some leave
+        "3 2\r\nthe 1 2 \r\ncr\u00e8me -3 0.5 \r\nof 0 0 \r\n",  # trailing spaces
         "\ufeffthe 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",
     ],
 )

@@ -1,4 +1,4 @@
-"""Running text comes in tracks and segments, and every token counts."""
+"""Running text is read in tracks and segments, without losing a token."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,7 @@ from srulight.tasks.language_modelling import (
 )
 from srulight.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
 
-TEXT = "".join(chr(ord("a") + i) for i in range(26))  # token i is the letter i, as a byte
+TEXT = "".join(chr(ord("a") + i) for i in range(26))  # token i is the ith letter, as a byte
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def letters(ids: Tensor) -> list[str]:
 def test_tracks_are_contiguous_and_segments_go_on(tmp_path: Path) -> None:
     data = alphabet(tmp_path, batch_size=3, segment_length=5)
     batches = list(data.train_dataloader())
-    # 25 predictions in 3 tracks of 8, segments of 5 and 3; the last prediction is left over.
+    # 25 predictions in 3 tracks of 8, in segments of 5 and 3; the last prediction is not used.
     assert [letters(batch.tokens) for batch in batches] == [
         ["abcde", "ijklm", "qrstu"],
         ["fgh", "nop", "vwx"],
@@ -91,7 +91,7 @@ def test_processes_have_tracks_of_their_own_and_as_many_batches(tmp_path: Path) 
         batches = list(data.test_dataloader())
         counts.append(len(batches))
         tested += [b.targets[b.targets != IGNORED] for b in batches]
-    # Two processes with two tracks see what one with four does.
+    # Two processes with two tracks each read what one process with four tracks reads.
     assert [a + b for a, b in zip(*parts, strict=True)] == rows
     assert counts[0] == counts[1]
     assert sorted(torch.cat(tested).tolist()) == [ord(letter) for letter in TEXT[1:]]
@@ -158,7 +158,7 @@ def test_a_closed_vocabulary(tmp_path: Path) -> None:
         InputError, match=r"words\.txt is not in .*tokenizer's file to one with a word"
     ):
         closed(tmp_path, tokenizer).setup()
-    # A checkpoint has the words.
+    # The vocabulary is in the checkpoint.
     again = closed(tmp_path, tokenizer)
     again.load_metadata(data.metadata)
     again.setup()

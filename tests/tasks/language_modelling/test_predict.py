@@ -1,4 +1,4 @@
-"""A language model from training to writing, as a user does it."""
+"""A language model on the command line, from training to generation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Embedding and softmax, full and adaptive, tied and not."""
+"""The embedding and the softmax: full and adaptive, with tied and separate weights."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def test_losses_are_the_log_probabilities_of_a_distribution(
     zeros = expected.index_fill(0, torch.tensor([1, 5]), 0)
     torch.testing.assert_close(layers.losses(features, some), zeros)
     assert not layers.losses(features, torch.full_like(targets, -100)).any()
-    # One alone, of each cluster.
+    # One token of each cluster.
     for i in range(7):
         one = layers.losses(features[i : i + 1], targets[i : i + 1])
         torch.testing.assert_close(one, expected[i : i + 1])

@@ -1,4 +1,4 @@
-"""Token ids are right, built once, and whole or not there."""
+"""Token ids are correct and built only once, and their files are complete or missing."""
 
 import gzip
 import os
@@ -33,10 +33,10 @@ def build(
 
 def test_words(tmp_path: Path, cache: Path) -> None:
     built = build(tmp_path)
-    # By count, equals in alphabetical order; <unk> in the text is the unknown word.
+    # By frequency, then alphabetically; <unk> in the text is the unknown token.
     assert built.tokenizer.tokens == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
     assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
-    assert built.splits["val"].tolist() == [3, 1, 2]  # its last line ends, too
+    assert built.splits["val"].tolist() == [3, 1, 2]  # a missing line end is added
     assert built.unknown == {"train": 1, "val": 1}
     assert built.splits["train"].dtype == torch.uint8
 
@@ -58,7 +58,7 @@ def test_pieces_of_words(tmp_path: Path, cache: Path) -> None:
     built = build(tmp_path, text, SentencePiece(size=10, model="bpe"))
     assert list(built.tokenizer.tokens[:4]) == ["<pad>", "<unk>", "<eos>", "at"]
     texts = {name: built.tokenizer.decode(ids.tolist()) for name, ids in built.splits.items()}
-    # The last line ends; SentencePiece makes one unknown piece of unknown characters in a row.
+    # A missing line end is added; consecutive unknown characters are one unknown subword.
     assert texts == {"train": text, "val": "the <unk>\n"}
     assert built.unknown == {"train": 0, "val": 1}
 

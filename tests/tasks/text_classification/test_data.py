@@ -1,4 +1,4 @@
-"""The data module gives padded batches, and tells a task what it must know."""
+"""The data module returns padded batches, and the metadata that a task needs."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ from srulight.text.tokenizers import (
 
 
 class Fixed(SentenceCorpus):
-    """Sentences given by the test."""
+    """A corpus with the sentences of a test."""
 
     def __init__(
         self, *train: Example, test: list[Example] | None = None, raw: bool = False
@@ -55,7 +55,7 @@ def build(corpus: SentenceCorpus, **options: object) -> TextClassificationData:
 def test_batches_are_padded_on_the_right() -> None:
     data = build(Fixed(Example("b a a", 1), Example("", 0), Example("b c", 1)), batch_size=3)
     (batch,) = data.train_dataloader()
-    # Words by count: a 2, b 2, c 1 become 2, 3, 4; the empty sentence is one unknown word.
+    # By frequency, a (2), b (2) and c (1) get the ids 2, 3 and 4; an empty sentence becomes <unk>.
     rows = {
         (tuple(tokens), length, label)
         for tokens, length, label in zip(*(part.tolist() for part in batch), strict=True)
@@ -85,7 +85,7 @@ def test_metadata_is_plain_and_complete() -> None:
 
 
 def words(data: TextClassificationData) -> list[str]:
-    """Gives the vocabulary without the special tokens."""
+    """Returns the vocabulary without the special tokens."""
     return list(data.metadata["tokenizer"]["vocabulary"][2:])
 
 
@@ -168,7 +168,7 @@ def test_vectors_bring_the_words_of_other_splits_that_have_one(
     vectors = data.word_vectors
     assert vectors is not None
     assert vectors[[0, 2, 4]].tolist() == [[0, 0], [1, 2], [3, 4]]
-    # Of <pad>, <unk>, a, b the file has one.
+    # The file has one of <pad>, <unk>, a and b.
     assert "vectors.txt has vectors for 25.0% of the 4 words in the vocabulary" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Text is found, cut without cutting a character, and read piece by piece."""
+"""Text files are located, divided between characters, and read piece by piece."""
 
 from pathlib import Path
 

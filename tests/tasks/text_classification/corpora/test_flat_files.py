@@ -1,4 +1,4 @@
-"""Flat files read as labels and words, split the same way every time."""
+"""Flat files are read as labels and sentences, and are always split in the same way."""
 
 from pathlib import Path
 
@@ -43,11 +43,11 @@ def test_a_label_out_of_range_is_refused_with_its_place(label: str, tmp_path: Pa
 
 
 def test_a_wrong_encoding_is_refused_with_its_place_and_a_cure(tmp_path: Path) -> None:
-    (tmp_path / "train").write_bytes("0 ok\n1 caf\u00e9 noir\n".encode("latin-1"))
+    (tmp_path / "train").write_bytes("0 ok\n1 café noir\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"train:2: byte 0xe9 is not UTF-8.*encoding"):
         FlatFiles("train", LABELS, test="train").read(tmp_path)
     splits = FlatFiles("train", LABELS, test="train", encoding="latin-1").read(tmp_path)
-    assert splits.test[1].text == "caf\u00e9 noir"
+    assert splits.test[1].text == "café noir"
 
 
 def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:

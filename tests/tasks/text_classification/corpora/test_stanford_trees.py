@@ -1,4 +1,4 @@
-"""Trees give their phrases, and say where they are broken."""
+"""Trees are parsed into phrases, and errors name the line of a broken tree."""
 
 from pathlib import Path
 

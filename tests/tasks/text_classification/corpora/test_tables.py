@@ -1,4 +1,4 @@
-"""A user's own tables read by the names of their columns."""
+"""Tables are read by the names of their columns."""
 
 import re
 from pathlib import Path
