@@ -59,7 +59,7 @@ class Predictor(ABC):
 
 
 class LinePredictor(Predictor):
-    """Writes one line per input: the fields of the prediction and then the input, between tabs.
+    """Writes one line per input: the fields of the prediction and the input, separated by tabs.
 
     Args:
         batch_size: Number of lines per batch.

@@ -129,7 +129,7 @@ class AdaptiveSoftmax(TokenLayers):
         self.starts = [0, *cutoffs]
         self.mapping = _mapping(feature_size, embedding_size)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(embedding_size, vocabulary_size, [*cutoffs])
-        # With torch's initialization, the logits of frequent tokens would start too large.
+        # All clusters start at the scale that Softmax uses, unlike with torch's initialization.
         self.own: nn.ParameterList | None = None
         self.softmax.head.weight.data = _drawn(*self.softmax.head.weight.shape)
         for table, _ in self._clusters()[1:]:

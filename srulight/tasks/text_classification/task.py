@@ -106,7 +106,7 @@ class TextClassification(Task):
         classes = len(metadata["labels"])
         words = len(self.tokenizer.tokens)
         self.embedding = nn.Embedding(words, self.embedding_size, padding_idx=0)
-        # Words without a pretrained vector start as in Kim (2014).
+        # Embeddings without a pretrained vector start as in Kim (2014).
         nn.init.uniform_(self.embedding.weight, -0.25, 0.25)
         self.embedding.weight.data[0] = 0
         self.embedding.weight.requires_grad_(not self.freeze_embedding)

@@ -55,7 +55,7 @@ def from_settings(
     Raises:
         InputError: If they are not the settings of a tokenizer with these special tokens.
     """
-    # Imported here because both modules import torch.
+    # Imported late, because both modules import torch, which is slow.
     from srulight.runtime.fields import known
     from srulight.runtime.structure import require
 
