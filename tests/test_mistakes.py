@@ -53,7 +53,7 @@ class Wrong(Nameless):
         (["--model.dropout=1.5"], "dropout must be 0 to 1, got 1.5"),
         (
             ["--data.tokenizer=Words", "--data.tokenizer.split=spacy"],
-            "split=spacy needs something that is not installed",
+            "split=spacy needs a package that is not installed",
         ),
         ([f"--model.encoder={__name__}.Nameless"], "Nameless must set output_size, the number of"),
         (
@@ -79,13 +79,13 @@ def test_a_mistake_is_one_sentence(args: list[str], message: str) -> None:
 
 def test_data_of_another_task_are_refused() -> None:
     main(["fit", *QUICK])
-    with pytest.raises(SystemExit, match="a TextClassification needs labels of its data, which"):
+    with pytest.raises(SystemExit, match="TextClassification needs 'labels' in the metadata"):
         main(["fit", *QUICK, "--data=LanguageModellingData"])
-    with pytest.raises(SystemExit, match="the data, or the checkpoint, are of another task"):
+    with pytest.raises(SystemExit, match="use the data and the checkpoint of a language model"):
         main(["test", "--ckpt_path=best", "--data=LanguageModellingData"])
     small = ["--data.corpus.train_size=99", "--data.corpus.val_size=9", "--data.corpus.test_size=9"]
     language = [f"--config={CONFIGS / 'language_model.yaml'}", *SMALL]
-    with pytest.raises(SystemExit, match="the data, or the checkpoint, are of another task"):
+    with pytest.raises(SystemExit, match="use the data and the checkpoint of a language model"):
         main(["fit", *language, "--data=TextClassificationData", "--data.corpus=Grammar", *small])
 
 

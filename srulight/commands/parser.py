@@ -105,7 +105,7 @@ def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
         known = [option for option in _everywhere(options) if option not in ("-h", "--help")]
         none = f"{of} has no option" if of else "there is no option"
         return f"{none} --{match[2]}{_meant('--' + match[2], known)}"
-    for kind in (_missing, _wrong_type, _unknown_option, _unknown_class, _unknown_word):
+    for kind in (_missing, _no_class, _wrong_type, _unknown_option, _unknown_class, _unknown_word):
         if said := kind(message, key):
             return where + said
     causes = [line.strip(" -") for line in message.splitlines() if not _NOISE.match(line)]
@@ -129,6 +129,19 @@ def _missing(message: str, key: str) -> str | None:
     settings = " ".join(f"--{key}.{name}=..." for name in needs)
     name = (before + after)[0].rpartition(".")[2]
     return f"{name} needs {' and '.join(needs)}: add {settings}"
+
+
+def _no_class(message: str, key: str) -> str | None:
+    """Handles an option of a class where no class is set, such as --data.tokenizer.split."""
+    match = re.search(r"but ([\w.]+) is abstract\s.*?NestedArg\(key='(\w+)", message, re.DOTALL)
+    base = _class([match[1]]) if match else None
+    if match is None or base is None:
+        return None
+    classes = list(_subclasses(base))
+    fitting = [cls for cls in classes if match[2] in inspect.signature(cls).parameters]
+    names = sorted({cls.__name__ for cls in fitting or classes})
+    setting = names[0] if len(names) == 1 else f"CLASS, where CLASS is {' or '.join(names)}"
+    return f"expected a class before its option {match[2]!r}; add --{key}={setting}"
 
 
 def _wrong_type(message: str, _: str) -> str | None:

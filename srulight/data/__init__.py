@@ -1,4 +1,4 @@
-"""What every data module shares."""
+"""Base classes and tools of all data modules."""
 
 from srulight.data.base import TaskData
 

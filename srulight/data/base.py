@@ -1,4 +1,4 @@
-"""What every corpus and every data module promises."""
+"""Base classes of corpora, datasets and data modules."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -13,7 +13,7 @@ from srulight.data.samplers import BucketBatchSampler, SimilarLengthSampler
 from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
 
 IGNORED = -100
-"""Target that no prediction is asked for."""
+"""Target of steps without a prediction, such as padding; losses and metrics ignore it."""
 
 Split = Literal["train", "val", "test"]
 
@@ -22,75 +22,77 @@ _T = TypeVar("_T")
 
 
 class Corpus(ABC, Generic[_S]):
-    """Knows where the files of a corpus are and how they read.
+    """Reads a corpus from files, and may be able to download them.
 
-    A task has a subclass that says what its corpora hold.
+    Each task has a subclass that defines what ``read`` returns.
     """
 
     def fetch(self, root: Path) -> None:
-        """Downloads whatever of the corpus is not there yet, and checks it; nothing by default.
+        """Downloads and verifies the files that are missing. Does nothing by default.
 
         Args:
-            root: Folder of the files; made if missing.
+            root: Folder of the files; created if missing.
 
         Raises:
-            InputError: If something cannot be had this way.
+            InputError: If a file cannot be downloaded.
         """
 
     @abstractmethod
     def read(self, root: Path) -> _S:
-        """Reads the whole corpus, or finds what is read later where that may be large.
+        """Reads the corpus; a large corpus may only be located here, and read later.
 
         Args:
             root: Folder of the files.
 
         Raises:
-            InputError: If a file is missing or is not what it should be.
+            InputError: If a file is missing, or its contents are not as expected.
         """
 
 
 class BatchDataset(Dataset[_T]):
-    """Examples that are gathered a batch at a time.
+    """A dataset that returns whole batches.
 
     Attributes:
-        lengths: Steps in each example, (N,) int64, to batch those of similar length.
+        lengths: Number of steps of each example, (N,) int64, for batching by length.
     """
 
     lengths: Tensor
 
     def __len__(self) -> int:
-        """Counts the examples."""
+        """Returns the number of examples."""
         return len(self.lengths)
 
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> list[_T]:
-        """Makes a batch, the only item of the list.
+        """Makes one batch.
 
         Args:
-            indices: Examples of the batch. Without any, so that a process that has no examples at a
-                step goes along with the others, the batch changes neither losses nor metrics.
+            indices: Indices of the examples. For an empty list, the batch must change neither
+                losses nor metrics: a process without examples at a step still takes the step.
+
+        Returns:
+            A list that contains only the batch.
         """
 
 
 class TaskData(LightningDataModule, ABC):
-    """Data for a task, and what the task must know about them.
+    """Base class of data modules, which provide a task with batches and with metadata.
 
-    A run resumes with the batch after the last one if ``train_dataloader`` gives a
-    ``ResumableLoader``.
+    A run resumes in the middle of an epoch if ``train_dataloader`` returns a ``ResumableLoader``.
 
     Args:
-        corpus: Where the data come from.
-        root: Folder of the corpus's files.
-        download: Download the files that are missing, if the corpus knows where they are.
-        num_workers: Processes that prepare batches; 0 prepares them in the main one.
-        seed: Number that decides the order of the batches.
-        batch_size: Training examples per step and process.
-        eval_batch_size: Validation and test examples per step and process; ``batch_size`` if None.
+        corpus: Corpus that provides the data.
+        root: Folder that contains the files of the corpus.
+        download: Whether to download missing files, for corpora that support it.
+        num_workers: Number of processes that prepare batches; 0 prepares them in the main process.
+        seed: Seed for the order of the batches.
+        batch_size: Size of a training batch on each process, in the unit of the ``sampler``.
+        eval_batch_size: Size of a validation or test batch on each process; ``batch_size`` if None.
 
     Attributes:
-        datasets: The examples of each split, which ``setup`` reads.
-        sampler: What groups them into batches; sizes are counted as it counts.
-        examples: What the examples are called, in the plural.
+        datasets: Datasets by split; filled by ``setup``.
+        sampler: Class that groups examples into batches, and defines how their size is counted.
+        examples: Name of the examples in the plural, for messages.
     """
 
     sampler: ClassVar[type[SimilarLengthSampler]] = BucketBatchSampler
@@ -122,49 +124,49 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a task must know to read raw input as this module does: vocabulary, labels, ...
+        """What a task must know about its data, such as the vocabulary and the labels.
 
-        Plain data (numbers, strings, lists and dictionaries), known after ``setup``. It travels in
-        every checkpoint.
+        The metadata are plain data (numbers, strings, lists and dictionaries), and are available
+        after ``setup``. Every checkpoint contains them.
 
         Raises:
-            RuntimeError: Before ``setup``.
+            RuntimeError: If ``setup`` was not called.
         """
         if not self._metadata:
-            raise RuntimeError("call setup before asking for metadata")
+            raise RuntimeError("the data module is not set up; call setup() before metadata")
         return self._metadata
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
-        """Makes this module, before ``setup``, read as the one that a model was trained with.
+        """Makes this module encode the data as for a trained model. Call it before ``setup``.
 
         Args:
-            metadata: That module's ``metadata``.
+            metadata: Metadata of the trained model.
 
         Raises:
-            InputError: If a setting contradicts it.
+            InputError: If a setting contradicts the metadata.
         """
         self._metadata = metadata
 
     def loader(self, split: Split) -> ResumableLoader[Any]:
-        """Makes the loader of this process, which has its share of the batches.
+        """Makes the loader of this process, which loads this process's share of the batches.
 
         Args:
-            split: What it loads; only training batches are shuffled.
+            split: "train", "val" or "test". Only training batches are shuffled.
 
         Raises:
-            InputError: If the corpus has none of it.
-            RuntimeError: Before ``setup``.
+            InputError: If the corpus has no examples of this split.
+            RuntimeError: If ``setup`` was not called.
         """
         if not self.datasets:
-            raise RuntimeError("call setup before asking for batches")
+            raise RuntimeError("the data module is not set up; call setup() before loader()")
         if split not in self.datasets or not len(self.datasets[split]):
             raise InputError(
-                f"the corpus has no {split} {self.examples}: set --data.corpus.{split}"
+                f"the corpus has no {split} {self.examples}; set --data.corpus.{split}"
             )
         return self.sharded(self.datasets[split], split)
 
     def prepare(self) -> None:
-        """Makes what is kept in files; one process of a machine does, and the others find it."""
+        """Writes cached files. Only one process per machine calls it. Does nothing by default."""
 
     def prepare_data(self) -> None:
         if self.download:
@@ -182,16 +184,16 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def processes(self) -> tuple[int, int]:
-        """Rank of this process, and how many share the data."""
-        # Before a trainer takes this module there is one process.
+        """Rank of this process, and number of processes that share the data."""
+        # Without a trainer there is only one process.
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def sharded(self, dataset: BatchDataset[_T], split: Split) -> ResumableLoader[_T]:
-        """Makes a loader of batches of similar length, of which each process has its share.
+        """Makes a loader of this process's share of the batches, grouped by length.
 
         Args:
             dataset: The examples.
-            split: Which part of the corpus they are; only training batches are shuffled.
+            split: "train", "val" or "test". Only training batches are shuffled.
         """
         rank, world_size = self.processes
         batches = self.sampler(

@@ -1,7 +1,8 @@
-"""Files from the network: checked, and in place only when whole.
+"""Downloads that are verified, and that appear under their name only when they are complete.
 
-pooch would not do: it undoes a compression that the server declares, whereupon the checksums of
-archives are wrong, and under Python 3.11 archives write outside their folder through links.
+pooch is unsuitable. It decompresses a response whose compression the server declares, so that the
+checksums of archives are wrong. With Python 3.11, links in an archive can make it write outside its
+folder.
 """
 
 import hashlib
@@ -23,15 +24,15 @@ import rich.progress
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError
 
-_TIMEOUT = 30  # Seconds without an answer.
+_TIMEOUT = 30  # Seconds without a response.
 
 
 class Source(NamedTuple):
-    """Where a file comes from.
+    """A file to download.
 
     Attributes:
-        url: Its address.
-        sha256: Checksum of its bytes, in hexadecimal.
+        url: URL of the file.
+        sha256: SHA-256 checksum of the file in hexadecimal digits.
     """
 
     url: str
@@ -39,30 +40,30 @@ class Source(NamedTuple):
 
 
 def download(source: Source, target: Path) -> None:
-    """Downloads one file; the target appears only if the checksum is right.
+    """Downloads a file; the target appears only if the checksum is correct.
 
     Args:
-        source: Where the file comes from.
-        target: Where it goes; its folder is made if missing.
+        source: File to download.
+        target: Path to write to; its folder is created if missing.
 
     Raises:
-        InputError: If the network fails or the checksum is wrong.
+        InputError: If the download fails or the checksum is wrong.
     """
     with written(target) as part:
         try:
             _fetch(source.url, part)
         except (URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
             raise InputError(
-                f"{source.url} could not be downloaded ({e}); fetch it by hand, put it in "
-                f"{target.parent.absolute()} (unpacked, if it is an archive) and unset "
+                f"{source.url} cannot be downloaded ({e}); get it by hand, put it in "
+                f"{target.parent.absolute()} (unpacked if it is an archive) and remove "
                 "--data.download"
             ) from e
         with part.open("rb") as f:
             found = hashlib.file_digest(f, "sha256").hexdigest()
         if found != source.sha256:
             raise InputError(
-                f"{source.url} is not the file expected: sha256 {source.sha256} expected, got "
-                f"{found}; nothing was kept"
+                f"{source.url}: expected a file with SHA-256 {source.sha256}, got {found}; nothing "
+                "was saved; try again, or get the original file by hand"
             )
 
 
@@ -76,8 +77,8 @@ def _fetch(url: str, path: Path) -> None:
 
 @contextmanager
 def _archive(source: Source, folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Downloads an archive into a folder, and gives a place beside it too; both go afterwards."""
-    # Two runs that share a folder must not write into the same files.
+    """Provides an archive, and a path beside it to unpack to; deletes both at the end."""
+    # The process id keeps runs that share the folder from writing into the same files.
     archive = folder / f".{source.url.rsplit('/', 1)[-1]}.{os.getpid()}.part"
     unpacked = archive.with_suffix(".unpacked")
     try:
@@ -90,15 +91,16 @@ def _archive(source: Source, folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def download_zip(source: Source, members: Mapping[str, Path]) -> None:
-    """Downloads an archive and unpacks some of its files; the archive is not kept.
+    """Downloads a ZIP archive, unpacks some of its files, and deletes the archive.
+
+    The archive itself cannot determine where a file is written.
 
     Args:
-        source: Where the archive comes from.
-        members: Names inside the archive and the file each becomes. Where a file goes is ours to
-            say: nothing in the archive can write elsewhere.
+        source: Archive to download.
+        members: Path to write to, for each name in the archive.
 
     Raises:
-        InputError: If the network fails or the checksum is wrong.
+        InputError: If the download fails or the checksum is wrong.
     """
     folder = next(iter(members.values())).parent
     with _archive(source, folder) as (archive, _), zipfile.ZipFile(archive) as opened:
@@ -108,18 +110,18 @@ def download_zip(source: Source, members: Mapping[str, Path]) -> None:
 
 
 def download_tar(source: Source, member: str, folder: Path) -> None:
-    """Downloads an archive and unpacks one folder of it; the archive is not kept.
+    """Downloads a tar archive, unpacks one of its folders, and deletes the archive.
 
-    Nothing in the archive can write elsewhere or link to what is elsewhere.
+    The archive can neither write to another folder nor link to one.
 
     Args:
-        source: Where the archive comes from.
-        member: The folder inside the archive, which must not be there yet: it appears whole, or
-            not at all.
-        folder: What ``member`` lies in afterwards.
+        source: Archive to download.
+        member: Name of the folder in the archive. The folder must not exist yet; it appears
+            only when it is complete.
+        folder: Folder that will contain ``member``.
 
     Raises:
-        InputError: If the network fails, the checksum is wrong or the archive cannot be unpacked.
+        InputError: If the download fails, the checksum is wrong or the archive cannot be unpacked.
     """
     target = folder / member
     try:
@@ -130,7 +132,7 @@ def download_tar(source: Source, member: str, folder: Path) -> None:
             os.rename(unpacked / member, target)
     except (tarfile.TarError, OSError) as error:
         if target.is_dir():
-            return  # another process was faster
+            return  # another process was first
         raise InputError(
-            f"{source.url} could not be unpacked in {folder.absolute()}: {error}; nothing was kept"
+            f"{source.url} cannot be unpacked in {folder.absolute()}: {error}; nothing was saved"
         ) from error

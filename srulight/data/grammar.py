@@ -1,4 +1,4 @@
-"""A corpus made by a small grammar: sentiment that depends on the order of the words."""
+"""A small generative grammar of sentences whose sentiment depends on the word order."""
 
 import random
 from abc import ABC, abstractmethod
@@ -11,13 +11,14 @@ _BAD = ["dull", "clumsy", "tedious", "silly", "shallow", "lifeless", "stale", "a
 _SIGNS = dict.fromkeys(_GOOD, 1) | dict.fromkeys(_BAD, -1)
 
 _OWNERS = ["the", "this", "its"]
-_THINGS = ["plot", "script", "acting", "cast", "story", "dialogue", "music", "ending"]
+_THINGS = ["plot", "script", "acting", "cast", "story"]
+_THINGS += ["dialogue", "music", "ending"]  # codespell:ignore dialogue
 _VERBS = ["was", "seemed", "felt"]
 
-# How strongly each word makes a claim; a plain one has strength 2.
+# Strength of a claim with each degree word; 2 without any.
 _DEGREES = {"barely": 1, "a little": 1, "": 2, "very": 3, "extremely": 3}
 
-# Words before and after a claim inside another, and the sign they give it.
+# Words before and after a reported claim, and the sign that its own sign is multiplied by.
 _REPORTS = [
     ("critics who said that", "were wrong", -1),
     ("critics who said that", "were right", 1),
@@ -33,10 +34,10 @@ _CONTRASTS = [("although", ","), ("while", ","), ("", ", yet"), ("", ", but")]
 
 
 class Sentence(NamedTuple):
-    """A sentence, and whether it praises.
+    """A sentence and its sentiment.
 
     Attributes:
-        text: Its words with single spaces between them.
+        text: Words of the sentence, separated by single spaces.
         is_praise: Whether praise outweighs blame.
     """
 
@@ -45,12 +46,12 @@ class Sentence(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What a clause says.
+    """The words and the sentiment of a clause.
 
     Attributes:
-        text: Its words with single spaces between them.
+        text: Words of the clause, separated by single spaces.
         sign: 1 for praise, -1 for blame.
-        strength: How strong the praise or blame is, 1 to 3.
+        strength: Strength of the praise or blame, 1 to 3.
     """
 
     text: str
@@ -59,23 +60,23 @@ class Meaning(NamedTuple):
 
 
 class Clause(ABC):
-    """A clause whose adjectives are left open.
+    """A clause with open slots for adjectives.
 
-    Every rule of the grammar treats praise and blame alike: with each adjective exchanged for one
-    of the other sign, a clause means the opposite.
+    All rules of the grammar are symmetric in praise and blame: if each adjective is replaced by one
+    of the opposite sign, the clause has the opposite sign.
     """
 
     @property
     @abstractmethod
     def slots(self) -> int:
-        """Adjectives left open."""
+        """Number of adjectives that the clause needs."""
 
     @abstractmethod
     def say(self, adjectives: Iterator[str]) -> Meaning:
-        """Fills the clause in.
+        """Fills the slots.
 
         Args:
-            adjectives: Gives one word for each of the ``slots``, in the order of the text.
+            adjectives: One adjective for each of the ``slots``, in the order of the text.
         """
 
 
@@ -104,7 +105,7 @@ class Claim(Clause):
 
 @dataclass(frozen=True)
 class NotBut(Clause):
-    """``the plot was not X but Y`` or ``the plot was Y , not X``: Y holds."""
+    """``the plot was not X but Y`` or ``the plot was Y , not X``: Y determines the sign."""
 
     start: str
     not_first: bool
@@ -122,7 +123,7 @@ class NotBut(Clause):
 
 @dataclass(frozen=True)
 class Report(Clause):
-    """``critics who said that A were wrong``: upholds a claim (sign 1) or denies it (sign -1)."""
+    """``critics who said that A were wrong``: confirms (sign 1) or denies (sign -1) a claim."""
 
     before: str
     after: str
@@ -140,7 +141,7 @@ class Report(Clause):
 
 @dataclass(frozen=True)
 class Contrast(Clause):
-    """``although A , B``: the stronger claim decides; of two equal ones, the second."""
+    """``although A , B``: the stronger claim determines the sign; the second one if equal."""
 
     before: str
     between: str
@@ -184,7 +185,7 @@ def _contrast(rng: random.Random) -> Contrast:
 
 
 def _clause(rng: random.Random) -> Clause:
-    """Draws a clause: contrasts half of the time, and claims that others report, twice at most."""
+    """Draws a clause: half of them are contrasts, the others claims in up to two reports."""
     kind = rng.choice(["claim", "not but", "not but", "contrast", "contrast", "contrast"])
     if kind == "contrast":
         return _contrast(rng)
@@ -200,10 +201,11 @@ def _sentence(clause: Clause, adjectives: Sequence[str]) -> Sentence:
 
 
 def _group(rng: random.Random) -> list[Sentence]:
-    """Makes a sentence, and its mirrored twin where it has one.
+    """Makes a sentence, and its twin if it has one.
 
-    With two adjectives of opposite sign the twin has the two exchanged: the same words, and the
-    opposite label. One adjective alone, or two that agree, leave nothing to exchange.
+    If a sentence has two adjectives of opposite sign, its twin has them exchanged: the same words
+    and the opposite label. A sentence with one adjective, or with two of the same sign, has no
+    twin.
     """
     clause = _clause(rng)
     good, bad = rng.choice(_GOOD), rng.choice(_BAD)
@@ -215,13 +217,13 @@ def _group(rng: random.Random) -> list[Sentence]:
 
 
 class GrammarSizes(NamedTuple):
-    """How many sentences to make, and from which seed.
+    """The numbers of sentences to generate, and the seed.
 
     Attributes:
-        train: Training sentences.
-        val: Validation sentences.
-        test: Test sentences.
-        seed: Number that decides which sentences are made.
+        train: Number of training sentences.
+        val: Number of validation sentences.
+        test: Number of test sentences.
+        seed: Seed that determines which sentences are generated.
     """
 
     train: int
@@ -231,13 +233,13 @@ class GrammarSizes(NamedTuple):
 
 
 def draw(sizes: GrammarSizes) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
-    """Makes the sentences of a corpus; no two are equal.
+    """Generates the sentences of a corpus; all of them are distinct.
 
     Args:
-        sizes: How many; validation and test sentences do not depend on ``train``.
+        sizes: Numbers of sentences. The validation and test sentences do not depend on ``train``.
 
     Returns:
-        Those to train with, to choose a model by, and to report.
+        The training, validation and test sentences.
     """
     rng = random.Random(sizes.seed)
     seen: set[str] = set()

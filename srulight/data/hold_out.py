@@ -1,4 +1,4 @@
-"""A tenth of the examples held out, to choose a model by."""
+"""Holds out a validation set."""
 
 import random
 from collections.abc import Sequence
@@ -10,19 +10,22 @@ _T = TypeVar("_T")
 
 
 def hold_out(examples: Sequence[_T]) -> tuple[list[_T], list[_T]]:
-    """Takes a tenth of the examples away, always the same ones.
+    """Holds out a tenth of the examples, always the same ones.
 
     Args:
-        examples: Two examples or more.
+        examples: At least two examples.
 
     Returns:
-        The other nine tenths and the tenth, each in the order given.
+        The remaining examples and the held-out ones, both in their original order.
 
     Raises:
-        InputError: If there is only one example.
+        InputError: If there are fewer than two examples.
     """
     if len(examples) < 2:
-        raise InputError("a validation set cannot be held out of fewer than two examples")
+        raise InputError(
+            f"expected at least two training examples to hold out a validation set, got "
+            f"{len(examples)}; add examples"
+        )
     order = list(range(len(examples)))
     random.Random(1234).shuffle(order)
     held = set(order[: max(1, len(examples) // 10)])

@@ -1,4 +1,4 @@
-"""A loader that can begin in the middle, so that a resumed run goes on with the next batch."""
+"""A data loader that can start in the middle of an epoch, for runs that resume."""
 
 import signal
 import sys
@@ -11,40 +11,41 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 _T = TypeVar("_T")
 
-_PATIENCE = 30  # Seconds that a worker lives on after SIGTERM.
+_PATIENCE = 30  # Seconds that a worker keeps running after SIGTERM.
 
 
 class _Rest(Sampler[list[int]]):
-    """What is left of a pass over batches.
+    """The remaining batches of an epoch.
 
     Args:
-        batches: Index lists of a whole pass.
+        batches: Index lists of a whole epoch.
     """
 
     def __init__(self, batches: Sampler[list[int]]) -> None:
-        self.sampler = batches  # by this name Lightning finds it to set the epoch
+        self.sampler = batches  # Lightning looks for this name to set the epoch
         self.start = 0
 
     def __len__(self) -> int:
-        """Counts the batches of a whole pass, as Lightning does."""
+        """Returns the number of batches in a whole epoch, which Lightning expects."""
         return len(self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Gives the batches that are left."""
+        """Iterates over the remaining batches."""
         return islice(self.sampler, self.start, None)
 
 
 class ResumableLoader(DataLoader[_T]):
-    """Loads batches, and can begin in the middle of a pass.
+    """Loads batches, and can start in the middle of an epoch.
 
     Args:
-        dataset: Gives a whole batch for a list of indices, as the only item of a list.
-        batches: Index lists of a pass; must have a length.
-        num_workers: Processes that prepare batches; 0 prepares them in the main one.
-        seed: Of the generator that workers are seeded from.
+        dataset: Dataset that returns a list with only one item, a whole batch, for a list of
+            indices.
+        batches: Index lists of an epoch; must have a length.
+        num_workers: Number of processes that prepare batches; 0 prepares them in the main process.
+        seed: Seed of the generator that the workers are seeded from.
 
     Attributes:
-        start: Batches that the next pass leaves out; later ones leave out none.
+        start: Number of batches that the next epoch skips; later epochs skip none.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class ResumableLoader(DataLoader[_T]):
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             worker_init_fn=_outlast_signals if num_workers else None,
-            # Otherwise each pass draws from the global generator, and a resumed run differs.
+            # By default, each epoch draws from the global generator, which a resumed run would not.
             generator=torch.Generator().manual_seed(seed),
         )
 
@@ -76,26 +77,26 @@ class ResumableLoader(DataLoader[_T]):
         self._rest.start = start
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives nothing; by this method Lightning knows that a pass can be resumed."""
+        """Returns nothing; the method tells Lightning that the loader can resume an epoch."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Does nothing: the loops keep the place, and a task's training begins there."""
+        """Does nothing: Lightning's loops store the position, and ``start`` is set from them."""
 
     def __iter__(self) -> Any:  # noqa: ANN401
-        """Gives the batches that are left of this pass."""
+        """Iterates over the remaining batches of this epoch."""
         for batch in super().__iter__():
             self.start = 0
             yield batch
 
 
 def _outlast_signals(worker: int) -> None:
-    """Lets a worker live on when all processes are asked to stop, until the run has saved."""
+    """Keeps a worker alive when all processes are told to stop, until the run has saved."""
     for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if sys.platform != "win32":
-        # The run may also be gone, and this be the way to end what it left.
+        # The worker must still end if the main process is gone.
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
 
 

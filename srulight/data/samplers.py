@@ -1,4 +1,4 @@
-"""Batches of examples of similar length, in an order that can be repeated."""
+"""Samplers that group examples of similar length into batches, in a reproducible order."""
 
 import math
 from abc import abstractmethod
@@ -8,25 +8,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-# Large enough to find neighbours in length, small enough to mix the examples.
+# Large enough to find examples of similar length, small enough to shuffle well.
 _BATCHES_PER_POOL = 50
 
 
 class SimilarLengthSampler(Sampler[list[int]]):
     """Groups examples of similar length into batches, the same number of batches on every rank.
 
-    The order is a pure function of the seed, the epoch and the rank. Every example is used once an
-    epoch, on one rank; only where there are fewer examples than ranks do some ranks have an empty
-    batch. At each step all ranks together have the examples that one rank has whose batches are
-    ``world_size`` times as large.
+    The order depends only on the seed, the epoch and the rank. Each example is used exactly once
+    per epoch, on one rank. Some ranks have an empty batch only if there are fewer examples than
+    ranks. At each step, the ranks together have the same examples as a single rank whose batches
+    are ``world_size`` times as large.
 
     Args:
-        lengths: Steps in each example, (N,) int64, N at least 1.
-        size: Size of a batch, as the subclass counts.
-        shuffle: Mix examples and batches anew each epoch; otherwise batches go from short to long.
-        seed: Number that decides the order, 0 or more.
-        rank: Which of the processes this is.
-        world_size: Processes that share the examples.
+        lengths: Number of steps of each example, (N,) int64, with N at least 1.
+        size: Size of a batch on each rank; the subclass defines how it is counted.
+        shuffle: Whether to shuffle examples and batches in each epoch; otherwise the batches are in
+            order of increasing length.
+        seed: Seed for the order, at least 0.
+        rank: Rank of this process.
+        world_size: Number of processes that share the examples.
 
     Raises:
         ValueError: If there are no examples or ``size`` is below 1.
@@ -42,7 +43,7 @@ class SimilarLengthSampler(Sampler[list[int]]):
         world_size: int = 1,
     ) -> None:
         if len(lengths) < 1:
-            raise ValueError("lengths must hold at least one example, got none")
+            raise ValueError("lengths must have at least one element, got none")
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
         self.lengths = lengths
@@ -52,48 +53,51 @@ class SimilarLengthSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
-        self._batches = self._count()  # of each rank
+        self._batches = self._count()  # number of batches of each rank
 
     @abstractmethod
     def _count(self) -> int:
-        """Counts the batches of a rank."""
+        """Computes the number of batches of each rank."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next pass.
+        """Selects the order of an epoch.
 
         Args:
-            epoch: Number of the pass, from 0.
+            epoch: Number of the epoch, from 0.
         """
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Counts the batches of this rank."""
+        """Returns the number of batches of this rank."""
         return self._batches
 
     def _drawn(self) -> tuple[Tensor, Tensor]:
-        """Draws the order of the examples, (N,), and that of the batches of a rank."""
+        """Draws the order of the examples, (N,), and of the batches of each rank."""
         if not self.shuffle:
             return torch.arange(len(self.lengths)), torch.arange(self._batches)
-        # A stride that is prime keeps the seeds of nearby runs and epochs apart.
+        # The prime factor gives nearby seeds and epochs different generators.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator)
         return order, torch.randperm(self._batches, generator=generator)
 
     def _by_length(self, order: Tensor, pool: Tensor) -> Tensor:
-        """Sorts by pool, and by length within each."""
-        # By length first, then, stably, by pool.
+        """Sorts examples by pool, and by length within each pool."""
+        # A stable sort by pool keeps the order by length.
         by_length = self.lengths[order].argsort(stable=True)
         return order[by_length][pool[by_length].argsort(stable=True)]
 
 
 class BucketBatchSampler(SimilarLengthSampler):
-    """Batches of one size, give or take one example; ``size`` is the examples in one, at most."""
+    """Makes batches of equal size, up to one example.
+
+    ``size`` is the maximum number of examples in a batch.
+    """
 
     def _count(self) -> int:
         return math.ceil(len(self.lengths) / (self.size * self.world_size))
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Gives the indices of the examples of each batch of this rank; none for an empty one."""
+        """Iterates over this rank's batches as lists of indices, which may be empty."""
         order, steps = self._drawn()
         total = self._batches * self.world_size
         bounds = torch.arange(total + 1) * len(order) // total
@@ -101,7 +105,7 @@ class BucketBatchSampler(SimilarLengthSampler):
         if self.shuffle:
             pool = torch.arange(total) // (_BATCHES_PER_POOL * self.world_size)
             pool = pool.repeat_interleave(bounds.diff())
-        # The ranks take neighbours, which are of similar length, so that none waits for another.
+        # The ranks take adjacent batches of similar length, so that no rank waits for another.
         chosen = steps * self.world_size + self.rank
         indices = self._by_length(order, pool).tolist()
         for start, stop in zip(bounds[chosen].tolist(), bounds[chosen + 1].tolist(), strict=True):
@@ -109,22 +113,22 @@ class BucketBatchSampler(SimilarLengthSampler):
 
 
 class LengthBatchSampler(SimilarLengthSampler):
-    """Batches that are about equally long in all; ``size`` is the steps in one, about.
+    """Makes batches with about ``size`` steps each, counted over all of their examples.
 
-    On average at most so many, or as many as the longest example has; a batch exceeds it by one
-    example's length at most. All lengths must be positive.
+    The average is at most ``size``, or the length of the longest example if that is more. A batch
+    exceeds this value by at most the length of one example. All lengths must be positive.
     """
 
     def _count(self) -> int:
-        if int(self.lengths.min()) < 1:
-            raise ValueError("lengths must be positive, got one below 1")
+        if (shortest := int(self.lengths.min())) < 1:
+            raise ValueError(f"lengths must be at least 1, got {shortest}")
         total = int(self.lengths.sum())
-        # As long as the longest example at least: then some example ends in every stretch.
+        # With batches at least as long as the longest example, no batch is empty.
         wanted = math.ceil(total / (self.size * self.world_size))
         return max(1, min(wanted, total // int(self.lengths.max())))
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Gives the indices of the examples of each batch of this rank; none for an empty one."""
+        """Iterates over this rank's batches as lists of indices, which may be empty."""
         order, steps = self._drawn()
         pool = torch.zeros_like(order)
         if self.shuffle:
@@ -136,6 +140,6 @@ class LengthBatchSampler(SimilarLengthSampler):
             yield indices[start:stop][self.rank :: self.world_size]
 
     def _batch_of(self, order: Tensor) -> Tensor:
-        """Cuts the examples, one after the other, into stretches of one length; (N,)."""
+        """Assigns consecutive examples to batches of equal length in steps, (N,)."""
         ends = self.lengths[order].cumsum(0)
         return (ends * self._batches - 1) // ends[-1]

@@ -1,4 +1,4 @@
-"""Sequences with targets: one for each sequence, or one for each step."""
+"""Datasets of sequences with one target per sequence, or one per step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from srulight.layers.masking import valid_steps
 
 
 class SequenceBatch(NamedTuple):
-    """Padded sequences and their targets.
+    """A batch of padded sequences with targets.
 
     Attributes:
         inputs: Token ids, (B, T) int64, or features, (B, T, F); padded on the right with 0.
-        lengths: Real steps of each sequence, (B,) int64.
-        targets: One for each sequence, (B,), or for each step, (B, T) int64; -100 where there is
-            none.
+        lengths: Number of steps of each sequence without padding, (B,) int64.
+        targets: Targets of sequences, (B,) int64, or of steps, (B, T) int64; -100 where there is
+            no target.
     """
 
     inputs: Tensor
@@ -26,21 +26,21 @@ class SequenceBatch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How much there is in the batch, in its ``unit``."""
+        """Size of the batch in its ``unit``."""
         return len(self.lengths)
 
     @property
     def unit(self) -> str:
-        """What speed is counted in."""
+        """Unit in which the training speed is reported."""
         return "samples"
 
 
 class SequenceDataset(BatchDataset[SequenceBatch]):
-    """Sequences, kept in one tensor so that a batch is gathered at once.
+    """Sequences that are stored in one tensor, so that a batch is one indexing operation.
 
     Args:
-        inputs: Token ids of each sequence; or its features, (T, F).
-        targets: One number for each sequence, or one for each of its steps.
+        inputs: Token ids of each sequence, or its features, (T, F).
+        targets: One target per sequence, or one per step of each sequence.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SequenceDataset(BatchDataset[SequenceBatch]):
         self._targets = torch.tensor(flat, dtype=torch.long)
 
     def __getitems__(self, indices: list[int]) -> list[SequenceBatch]:
-        if not indices:  # one step without a target
+        if not indices:  # an empty batch becomes one step without a target
             nothing = torch.full((1, 1) if self._is_stepwise else (1,), IGNORED)
             one = torch.zeros(1, 1, *self._inputs.shape[1:], dtype=self._inputs.dtype)
             return [SequenceBatch(one, torch.tensor([1]), nothing)]
@@ -65,7 +65,7 @@ class SequenceDataset(BatchDataset[SequenceBatch]):
         lengths = self.lengths[chosen]
         valid = valid_steps(lengths, int(lengths.max()))
         places = self._starts[chosen].unsqueeze(-1) + torch.arange(valid.size(1))  # (B, T)
-        # The end of the last sequence may lie before the end of the padded row.
+        # The positions of the padding may lie beyond the end of the tensor.
         places.clamp_(max=len(self._inputs) - 1)
         inputs = self._inputs[places]
         inputs *= valid.view(*valid.shape, *[1] * (inputs.dim() - 2))

@@ -1,4 +1,4 @@
-"""Tasks a configuration can name: each class imported here is known by its bare name."""
+"""Tasks. A configuration can name each class that is imported here without its module."""
 
 from srulight.tasks.base import Task
 from srulight.tasks.language_modelling import LanguageModelling

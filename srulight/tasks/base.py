@@ -1,4 +1,4 @@
-"""What every task shares."""
+"""The base class of all tasks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -33,40 +33,43 @@ Stage = Literal["val", "test"]
 
 
 class Task(LightningModule, ABC):
-    """A model, its loss and its metrics.
+    """A model together with its loss and its metrics.
 
-    A task is built in two steps: its constructor keeps settings, and ``build_network`` makes the
-    modules once it is known what the data know (vocabulary, labels). That knowledge is plain data
-    and travels in every checkpoint, so that a checkpoint is all one needs to predict.
+    A task is built in two steps. The constructor only keeps the settings; ``build_network`` makes
+    the modules as soon as the metadata of the data (vocabulary, labels) are available. The metadata
+    are plain data and are part of every checkpoint, so a checkpoint is all you need to predict.
 
-    A subclass gives ``build_network``, ``loss`` (to train with), ``new_metrics`` and ``measure``
-    (to validate and test with) and ``predict``; what is the same for all of them is here.
+    A subclass implements ``build_network``, ``loss`` (for training), ``new_metrics`` and
+    ``measure`` (for validation and test) and ``predict``. This class implements the rest.
 
-    A task declares no ``__init__`` here: Lightning reloads a checkpoint through any base class
-    only while that base accepts every keyword.
+    This class must not declare ``__init__``: Lightning loads a checkpoint through a base class only
+    if that class accepts every keyword argument.
 
     Attributes:
-        metadata: What the data know; None until the modules are built.
-        train_loss: The mean of the losses of the pass so far, over all processes when computed.
-            Made by ``build``.
-        val_metrics: Metrics of the validation under way, ``loss`` and those of ``new_metrics``;
-            made by ``build``.
-        test_metrics: As well, of the test.
-        recurrent_state: What this process's training carries from each batch to the next: the
-            state after the last one; None for nothing. A checkpoint holds that of every process.
-        monitor: Metric that tells the best checkpoint, and whether to take its "max" or "min".
-        knows: Shape of ``metadata``, as for ``structure.require``, which that of a checkpoint is
-            checked against.
-        optimizer_factory: Builds the optimiser from the parameters; Adam with a learning rate of
+        metadata: What the task must know about its data, as the data module's ``metadata``; None
+            until the modules are built.
+        train_loss: Mean of the training losses since the epoch began; ``compute`` averages over all
+            processes. Made by ``build``.
+        val_metrics: Metrics of the current validation: ``loss`` and those of ``new_metrics``. Made
+            by ``build``.
+        test_metrics: The same metrics for the test. Made by ``build``.
+        recurrent_state: State that training carries from one batch to the next on this process, or
+            None. A checkpoint contains the state of every process.
+        monitor: Name of the metric that selects the best checkpoint, and "max" or "min".
+        knows: Structure that ``metadata`` must have, as ``structure.require`` takes it. The
+            metadata of a checkpoint are checked against it.
+        optimizer_factory: Builds the optimizer from the parameters; Adam with a learning rate of
             0.001 if None. Set by each task.
-        scheduler_factory: Builds the learning-rate schedule from the optimiser, stepped after
-            every batch (ReduceLROnPlateau: every epoch); None for a constant rate. Set by each
-            task.
-        resumed: Weights of the checkpoint that the task goes on from, which bound its size; None
-            for a new one.
-        compiled: Whether a trainer runs the task through ``torch.compile``. Set by tasks that can.
-        predictor: What the command ``predict`` does with the task.
-        generator: What the command ``generate`` does with it; None if the task does not generate.
+        scheduler_factory: Builds the learning-rate schedule from the optimizer. It is stepped after
+            every batch, ReduceLROnPlateau after every epoch. The learning rate is constant if None.
+            Set by each task.
+        resumed: Weights of the checkpoint that the task was loaded from, which limit the size of
+            the modules; None for a new task.
+        compiled: Whether a trainer runs the task through ``torch.compile``. Set by the tasks that
+            support it.
+        predictor: Class that implements the command ``predict`` for this task.
+        generator: Class that implements the command ``generate`` for this task; None if the task
+            does not generate text.
     """
 
     metadata: dict[str, Any] | None = None
@@ -86,67 +89,74 @@ class Task(LightningModule, ABC):
 
     @classmethod
     def load_from_checkpoint(cls, *args: object, **code: object) -> Self:
-        """Refuses: Lightning's own way runs what a file names.
+        """Always fails, because Lightning's implementation runs code that the file names.
 
         Raises:
-            TypeError: Always; ``srulight.load`` does the same safely.
+            TypeError: Always. Use ``srulight.load``, which is safe.
         """
-        raise TypeError("use srulight.load(path), which runs nothing that the file names")
+        raise TypeError(
+            "load_from_checkpoint runs code that the file names; use srulight.load(path), which "
+            "does not"
+        )
 
     @abstractmethod
     def build_network(self, metadata: dict[str, Any]) -> None:
         """Makes the modules.
 
         Args:
-            metadata: What the data module's ``metadata`` holds.
+            metadata: The ``metadata`` of the data module.
         """
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        """Computes what to train with.
+        """Computes the training loss of a batch.
 
         Args:
             batch: A training batch.
 
         Returns:
-            The sum of the losses of all examples (or tokens), and how many they are, int64.
+            The sum of the losses of all examples (or tokens), and their number, int64.
         """
 
     def new_metrics(self) -> dict[str, Metric]:
-        """Makes the metrics of a validation or test, besides the loss, by their names."""
+        """Makes the metrics of a validation or test, by name; the loss is always added."""
         return {}
 
     def measure(self, batch: Any, metrics: MetricCollection, stage: Stage) -> None:  # noqa: ANN401
         """Updates the metrics with a batch.
 
         Args:
-            batch: A batch of validation or test.
-            metrics: ``loss``, and what ``new_metrics`` made.
-            stage: Which of the two it is.
+            batch: A validation or test batch.
+            metrics: ``loss`` and the metrics from ``new_metrics``.
+            stage: "val" or "test".
         """
         total, count = self.loss(batch)
         metrics["loss"].update(total.double(), count)
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Adds to the values of a pass what follows from them, such as a perplexity.
+        """Adds values that are derived from the metrics of an epoch, such as a perplexity.
 
         Args:
             stage: "train", "val" or "test".
-            values: The values of the metrics, over all processes, by their names.
+            values: Values of the metrics by name, computed over all processes.
+
+        Returns:
+            All values to log, by name.
         """
         return values
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], batch_size: int = 64) -> list[Any]:
-        """Answers raw input.
+        """Predicts from raw input.
 
         Args:
-            inputs: Raw text, treated as the training data were; files of sound, or texts with a
-                question each, where the task is about such. A text or file alone is one input.
-            batch_size: Inputs at a time.
+            inputs: Raw texts, which are tokenized like the training data; for speech recognition
+                audio files, for question answering passages with a question each. A single text
+                or file may be given without a list.
+            batch_size: Number of inputs per batch.
 
         Returns:
-            A named tuple for each input, in order.
+            One named tuple per input, in order.
 
         Raises:
             InputError: If ``batch_size`` is below 1.
@@ -157,7 +167,7 @@ class Task(LightningModule, ABC):
         """Makes the network and the metrics.
 
         Args:
-            metadata: What the data module's ``metadata`` holds.
+            metadata: The ``metadata`` of the data module.
         """
         self.build_network(metadata)
         self.train_loss = MeanLoss()
@@ -196,18 +206,18 @@ class Task(LightningModule, ABC):
 
     def _log_epoch(self, stage: str, values: dict[str, Tensor]) -> None:
         found = {f"{stage}/{k}": v.float() for k, v in self.summarize(stage, values).items()}
-        # Already those of all processes.
+        # The metrics have combined the processes already; Lightning warns without sync_dist.
         self.log_dict(found, prog_bar=True, sync_dist=True)
 
     def begin_predicting(self, batch_size: int) -> dict[str, Any]:
-        """Gets ready to predict, and gives the metadata.
+        """Puts the task into evaluation mode, and returns the metadata.
 
         Args:
-            batch_size: Inputs at a time.
+            batch_size: Number of inputs per batch.
 
         Raises:
             InputError: If ``batch_size`` is below 1.
-            RuntimeError: If there is nothing to predict with yet.
+            RuntimeError: If the task was neither trained nor loaded from a checkpoint.
         """
         check_range(1, batch_size=batch_size)
         self.eval()
@@ -215,62 +225,85 @@ class Task(LightningModule, ABC):
 
     @staticmethod
     def as_texts(inputs: str | Sequence[str]) -> list[str]:
-        """Gives texts as they are predicted from: a text alone is one, and all are well formed.
+        """Returns the inputs of ``predict`` as a list of well-formed strings.
 
         Args:
-            inputs: A text, or texts.
+            inputs: One text, or several.
         """
         return list(map(well_formed, [inputs] if isinstance(inputs, str) else inputs))
 
     def check_trained(self) -> dict[str, Any]:
-        """Gives the metadata; raises RuntimeError if there is nothing to predict with yet."""
+        """Returns the metadata.
+
+        Raises:
+            RuntimeError: If the task was neither trained nor loaded from a checkpoint.
+        """
         if self.metadata is None:
-            raise RuntimeError("train the task, or load a checkpoint, before predicting")
+            raise RuntimeError(
+                "the task has no vocabulary yet; train it, or load a checkpoint with srulight.load"
+            )
         return self.metadata
 
     def check_metadata(self, metadata: dict[str, Any]) -> None:
-        """Raises InputError if metadata of a checkpoint are not what the task knows of its data."""
+        """Checks the metadata of a checkpoint, which are not trusted.
+
+        Args:
+            metadata: Metadata of the checkpoint.
+
+        Raises:
+            InputError: If they do not have the structure that the task needs.
+        """
         require(metadata, self.knows, METADATA)
 
     def load_pretrained_embeddings(self, data: LightningDataModule) -> None:
-        """Takes first weights from the data module, before training; for tasks that can."""
+        """Copies pretrained embeddings from the data module before training starts.
 
-    def check(self, data: LightningDataModule) -> None:
-        """Looks for what the task cannot use, before the first step; for tasks that can.
+        Does nothing by default.
 
         Args:
-            data: The data module; it is set up.
+            data: The data module, after ``setup``.
+        """
+
+    def check(self, data: LightningDataModule) -> None:
+        """Looks for data that the task cannot use, before the first step.
+
+        Does nothing by default.
+
+        Args:
+            data: The data module, after ``setup``.
 
         Raises:
-            InputError: If there is something.
+            InputError: If the task cannot use the data.
         """
 
     def mean_loss(self, total: Tensor, count: Tensor) -> Tensor:
-        """Gives the loss to train with, whichever share of the examples this process has.
+        """Scales the loss so that several processes train exactly as one would.
 
-        Processes average their gradients. That is the gradient of the mean over the examples of all
-        of them, as in one process, only if each divides by what all have: a process with fewer
-        examples than others, or none, would otherwise give each of its own more weight.
+        Processes average their gradients. The result equals the gradient of the mean loss over all
+        examples only if every process divides by the number of examples of all processes. Dividing
+        by its own number would give more weight to the examples of a process that has fewer.
 
         Args:
-            total: Sum of the losses of this process.
-            count: How many they are, int64.
+            total: Sum of the losses on this process.
+            count: Number of these losses, int64.
 
         Returns:
-            The mean loss, in one process; what averages to it, in several.
+            With one process, the mean loss; with several, a value whose average over the processes
+            is the mean loss.
         """
         trainer = trainer_of(self)
         processes = 1 if trainer is None else trainer.world_size
         if processes == 1:
             return total / count
-        everywhere = count.clone()  # the caller's own stays as it is
+        everywhere = count.clone()  # all_reduce works in place
         torch.distributed.all_reduce(everywhere)
         return total * processes / everywhere
 
     def compile_network(self) -> None:
-        """Puts a compiled function in the place of the one that takes the time; for tasks that can.
+        """Replaces the most expensive method by a compiled one. Does nothing by default.
 
-        A function, and not a module: names in checkpoints stay as they are.
+        A task compiles a method rather than a module, because compiling a module would change the
+        names of the weights in checkpoints.
         """
 
     def configure_model(self) -> None:
@@ -282,14 +315,17 @@ class Task(LightningModule, ABC):
             self._build_from_data(data)
         if data is not None:
             self.check(data)
-        # Without a trainer there is little to run, and compiling would take longer.
+        # Without a trainer the task only predicts, and compiling would take longer than that.
         if self.compiled:
             check_compiler(trainer.strategy.root_device)
             self.compile_network()
 
     def _build_from_data(self, data: LightningDataModule | None) -> None:
         if data is None:
-            raise InputError("a task learns its vocabulary from a data module: pass datamodule=...")
+            raise InputError(
+                "a new task needs a data module, which provides its vocabulary; pass "
+                "datamodule=... to the trainer"
+            )
         self._build(data.metadata)  # type: ignore[attr-defined]
         self.load_pretrained_embeddings(data)
 
@@ -297,7 +333,7 @@ class Task(LightningModule, ABC):
         try:
             with nullcontext() if self.resumed is None else bounded(self.resumed):
                 self.build(_Known(metadata, type(self).__name__))
-        except (ValueError, ArithmeticError) as error:  # a setting of the encoder's, say
+        except (ValueError, ArithmeticError) as error:  # from a setting of the encoder, for example
             raise InputError(str(error)) from error
         self.metadata = metadata
 
@@ -307,8 +343,8 @@ class Task(LightningModule, ABC):
             self._build(metadata)
         except (LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise InputError(
-                f"settings and {METADATA} in the checkpoint make no {type(self).__name__}: "
-                f"{type(error).__name__} {error}"
+                f"cannot build {type(self).__name__} from the settings and {METADATA} of the "
+                f"checkpoint: {type(error).__name__}: {error}"
             ) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -321,7 +357,7 @@ class Task(LightningModule, ABC):
         if self.metadata is None:
             self._build_from_file(checkpoint[METADATA])
         trainer = trainer_of(self)
-        # A strategy that shards weights loads them later, by names of its own.
+        # A strategy that shards weights loads them later, under names of its own.
         if trainer is None or not trainer.strategy.restore_checkpoint_after_setup:
             refuse_others(self.state_dict(), weights)
         if trainer is not None:
@@ -330,7 +366,7 @@ class Task(LightningModule, ABC):
     def on_train_start(self) -> None:
         begin_loader(self.trainer)
         if self._fresh_schedule is not None:
-            # torch puts whatever a checkpoint holds into it.
+            # torch copies the state from the checkpoint into the schedule without any check.
             for config in self.trainer.lr_scheduler_configs:
                 check_schedule(config.scheduler, self._fresh_schedule)
 
@@ -345,7 +381,7 @@ class Task(LightningModule, ABC):
 
 
 class _Known(dict[str, Any]):
-    """What data know, which says more than that a key is missing."""
+    """Metadata that explain which key is missing."""
 
     def __init__(self, metadata: dict[str, Any], task: str) -> None:
         super().__init__(metadata)
@@ -353,6 +389,6 @@ class _Known(dict[str, Any]):
 
     def __missing__(self, key: str) -> NoReturn:
         raise InputError(
-            f"a {self._task} needs {key} of its data, which know {', '.join(self) or 'nothing'}: "
-            "they are data of another task"
+            f"{self._task} needs {key!r} in the metadata of its data module, got "
+            f"{', '.join(self) or 'none'}; use the data module of this task"
         )

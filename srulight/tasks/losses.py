@@ -1,4 +1,4 @@
-"""Losses that several tasks share."""
+"""Loss functions that several tasks share."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,18 +7,19 @@ from srulight.data.base import IGNORED
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Sums the cross entropy over all examples, or over all steps.
+    """Sums the cross-entropy over all examples, or over all steps.
 
-    Computed in float32, or wider if the logits are.
+    The sum is computed in float32, or in the type of the logits if that is wider.
 
     Args:
-        logits: Unnormalised log-probabilities, (B, V) or (B, T, V).
-        targets: Classes, (B,) or (B, T) int64; -100 where there is none.
-        smoothing: Share of the probability that is spread over all classes, 0 to below 1.
+        logits: Unnormalized log-probabilities, (B, V) or (B, T, V).
+        targets: Indices of the target classes, (B,) or (B, T) int64; -100 where there is no target.
+        smoothing: Label smoothing: share of the probability that is spread evenly over all classes,
+            from 0 to below 1.
 
     Returns:
-        The sum in nats, and how many targets there are, int64. The number stays on the device: to
-        look at it would be to wait for a GPU.
+        The sum in nats, and the number of targets, int64. The number stays on the device, because
+        reading it would make the CPU wait for the GPU.
     """
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
     total = F.cross_entropy(

@@ -1,4 +1,4 @@
-"""Measures that torchmetrics does not have."""
+"""Metrics that torchmetrics lacks."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,11 @@ from torchmetrics import Metric
 
 
 class MeanLoss(Metric):
-    """The mean of the losses of many tokens, however they are batched.
+    """The mean loss over examples or tokens, independent of how they are batched.
 
-    torchmetrics' own mean looks at every value to find nan, for which a GPU must be waited for, and
-    drops the weights where it is told not to (1.9). Sums are in float64.
+    Sums are kept in float64. The ``MeanMetric`` of torchmetrics (1.9) is unsuitable: it checks
+    every value for nan, which makes the CPU wait for the GPU, and ignores the weights if this check
+    is off.
     """
 
     total: Tensor
@@ -24,13 +25,13 @@ class MeanLoss(Metric):
         """Adds the losses of a batch.
 
         Args:
-            total: Their sum.
-            count: How many they are, int64.
+            total: Sum of the losses.
+            count: Number of losses, int64.
         """
-        # Not in place: with a model in half precision the sum begins as a zero in half precision.
+        # Not in place: in a model of half precision, the initial zero has half precision, too.
         self.total = self.total + total.detach().double()
         self.count += count
 
     def compute(self) -> Tensor:
-        """Gives their mean, float64."""
+        """Returns the mean loss, float64."""
         return self.total / self.count

@@ -1,4 +1,4 @@
-"""The optimizer of a task, and its learning-rate schedule."""
+"""The optimizer and the learning-rate schedule of a task."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,18 +16,21 @@ from srulight.training.resume.restoring import check_optimizer
 def build_optimizer(
     parameters: Iterable[nn.Parameter], build: OptimizerCallable | None, clips: bool
 ) -> torch.optim.Optimizer:
-    """Builds an optimizer, which refuses a state that is not its own when a run is resumed.
+    """Builds an optimizer that checks the state it is given when a run resumes.
 
     Args:
-        parameters: What it trains; those that need no gradients are left out.
-        build: Builds it; Adam with a learning rate of 0.001 if None.
+        parameters: Parameters to train; those without gradients are left out.
+        build: Builds the optimizer from the parameters; Adam with a learning rate of 0.001 if None.
         clips: Whether gradients are clipped.
+
+    Raises:
+        InputError: If the optimizer rejects a setting.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     build = build or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True))
     try:
         optimizer = build(trained)
-    except (ValueError, RuntimeError) as error:  # torch raises both for settings
+    except (ValueError, RuntimeError) as error:  # torch raises either one for a wrong setting
         raise InputError(str(error)) from error
     optimizer.register_load_state_dict_pre_hook(check_optimizer)
     if clips:
@@ -38,17 +41,19 @@ def build_optimizer(
 def build_schedule(
     optimizer: torch.optim.Optimizer, build: LRSchedulerCallable
 ) -> tuple[OptimizerLRScheduler, dict[str, Any]]:
-    """Builds a schedule that is stepped after every batch; ReduceLROnPlateau after every epoch.
+    """Builds a learning-rate schedule.
+
+    The schedule is stepped after every batch, ReduceLROnPlateau after every epoch.
 
     Args:
-        optimizer: What it schedules.
-        build: Builds it.
+        optimizer: Optimizer whose learning rate is scheduled.
+        build: Builds the schedule from the optimizer.
 
     Returns:
-        What Lightning wants to know of both, and the state of the schedule, which is new.
+        The configuration of both for Lightning, and the initial state of the schedule.
 
     Raises:
-        InputError: If a setting cannot be used.
+        InputError: If the schedule rejects a setting.
     """
     try:
         scheduler = build(optimizer)
@@ -59,8 +64,8 @@ def build_schedule(
         config |= {"interval": "epoch", "monitor": scheduler.monitor, "strict": True}
     elif isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise InputError(
-            "torch's ReduceLROnPlateau does not say which metric it watches: use "
-            "lightning.pytorch.cli.ReduceLROnPlateau and its option monitor"
+            "torch's ReduceLROnPlateau does not say which metric it monitors; use "
+            "lightning.pytorch.cli.ReduceLROnPlateau and set its monitor"
         )
     whole: Any = {"optimizer": optimizer, "lr_scheduler": config}
     return whole, scheduler.state_dict()

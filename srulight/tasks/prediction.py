@@ -1,4 +1,4 @@
-"""How a task answers on the command line: its options, what it reads, what it writes."""
+"""The commands ``predict`` and ``generate`` of a task: options, input and output."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -21,52 +21,52 @@ _R = TypeVar("_R")
 
 
 class Predictor(ABC):
-    """What ``predict`` does with the checkpoint of a task.
+    """Implements the command ``predict`` for a task.
 
     A task names its subclass in ``Task.predictor``. The arguments of the subclass are the options
     of the command, and its docstring is their help.
 
     Attributes:
-        inputs: What ``--input`` takes, for the help.
+        inputs: Help text of the option ``--input``.
     """
 
     inputs: ClassVar[str]
 
     @abstractmethod
     def answers(self, task: Any, inputs: list[str]) -> Iterator[str]:  # noqa: ANN401
-        """Reads the inputs and answers them.
+        """Reads the inputs and predicts from them.
 
         Args:
             task: The task of the checkpoint.
-            inputs: What follows ``--input``; one ``-`` stands for standard input.
+            inputs: Values of ``--input``; a single ``-`` stands for standard input.
 
         Yields:
-            Text to write, line ends included.
+            Text to write, including line ends.
 
         Raises:
             InputError: If an input or an option cannot be used.
         """
 
     def run(self, task: Any, inputs: list[str], output: str) -> None:  # noqa: ANN401
-        """Writes the answers.
+        """Writes the predictions to a file or to standard output.
 
         Args:
             task: The task of the checkpoint.
-            inputs: What follows ``--input``.
+            inputs: Values of ``--input``.
             output: File to write; ``-`` for standard output.
         """
         write(self.answers(task, inputs), output)
 
 
 class LinePredictor(Predictor):
-    """Writes the fields of each line's answer, tabs between them, and the line behind.
+    """Writes one line per input: the fields of the prediction and the input, separated by tabs.
 
     Args:
-        batch_size: Lines at a time.
+        batch_size: Number of lines per batch.
     """
 
-    inputs = """file of lines, UTF-8; - for standard input; or a table (.tsv, .csv, .jsonl), of
-which the column is read that training read"""
+    inputs = """text file in UTF-8 with one input per line, - for standard input, or a table (.tsv,
+.csv, .jsonl) with the column that training read"""
 
     def __init__(self, batch_size: int = 64) -> None:
         check_range(1, batch_size=batch_size)
@@ -76,20 +76,21 @@ which the column is read that training read"""
         texts = read_lines(task, inputs)
         for piece in pieces(texts, self.batch_size * 16, "predicting"):
             for text, answer in zip(piece, task.predict(piece, self.batch_size), strict=True):
-                # In a table a text may have several lines.
+                # A cell of a table may contain several lines.
                 line = text.replace("\r\n", " ").replace("\n", " ")
                 yield "\t".join([*map(_shown, answer), line]) + "\n"
 
 
 class Generator(ABC):
-    """What ``generate`` does with the checkpoint of a task that writes text of its own accord.
+    """Implements the command ``generate`` for a task that generates text.
 
-    A task names its subclass in ``Task.generator``; the arguments are the options of the command.
+    A task names its subclass in ``Task.generator``. The arguments of the subclass are the options
+    of the command.
     """
 
     @abstractmethod
     def run(self, task: Any) -> None:  # noqa: ANN401
-        """Writes to standard output.
+        """Writes generated text to standard output.
 
         Args:
             task: The task of the checkpoint.
@@ -97,35 +98,35 @@ class Generator(ABC):
 
 
 def one_input(inputs: list[str], what: str) -> str:
-    """Gives the only input.
+    """Returns the only input.
 
     Args:
-        inputs: What follows ``--input``.
-        what: What it should be, for the error.
+        inputs: Values of ``--input``.
+        what: Description of the expected input, for the error.
 
     Raises:
-        InputError: If there are several.
+        InputError: If there is not exactly one.
     """
     if len(inputs) != 1:
-        raise InputError(f"expected one {what}, got {len(inputs)}")
+        raise InputError(f"--input: expected one {what}, got {len(inputs)}")
     return inputs[0]
 
 
 def read_lines(task: "Task", inputs: list[str]) -> list[str]:
-    """Reads the lines of the one input; of a table what is in the column that training read.
+    """Reads the texts of the only input: its lines, or one column if it is a table.
 
     Args:
-        task: The task of the checkpoint, which knows the column.
-        inputs: What follows ``--input``.
+        task: The task of the checkpoint, which knows the name of the column.
+        inputs: Values of ``--input``.
 
     Raises:
-        InputError: If the file cannot be read, or has no such column.
+        InputError: If the file cannot be read, or the column is missing.
     """
-    path = one_input(inputs, "file of lines")
+    path = one_input(inputs, "text file or table")
     if Path(path).suffix not in TABLES:
         return [line for _, line in lines(path)]
     column = task.check_trained().get("column") or "text"
-    remedy = "name it so, or give the lines alone in a file of another name, such as .txt"
+    remedy = "rename the column, or pass a .txt file with one text per line"
     faults = Faults()
     texts = [
         text_cell(row, column, f"{path}:{number}", remedy)
@@ -136,12 +137,13 @@ def read_lines(task: "Task", inputs: list[str]) -> list[str]:
 
 
 def pieces(items: Sequence[_T], size: int, doing: str) -> Iterator[Sequence[_T]]:
-    """Cuts a long input into pieces, and shows on standard error how far it is.
+    """Divides a long input into pieces, and shows a progress bar on standard error.
 
     Args:
         items: The whole input.
-        size: Items in a piece; several batches, so that they can be sorted by length.
-        doing: What is done meanwhile, for the progress bar.
+        size: Number of items per piece. A piece of several batches lets the caller batch items of
+            similar length.
+        doing: Label of the progress bar.
     """
     starts = range(0, len(items), size)
     for start in progress(starts, doing, len(starts)):
@@ -154,16 +156,16 @@ def by_length(
     batch_size: int,
     answer: Callable[[list[_T]], Iterable[_R]],
 ) -> list[_R]:
-    """Answers items in batches of similar length, which need less padding.
+    """Predicts in batches of similar length, which need less padding.
 
     Args:
-        items: What to answer.
-        length: Length of an item, in steps.
-        batch_size: Items in a batch.
-        answer: Answers a batch, in order.
+        items: Inputs to predict from.
+        length: Returns the length of an input in steps.
+        batch_size: Number of inputs per batch.
+        answer: Predicts from a batch, in order.
 
     Returns:
-        An answer for each item, in the order of ``items``.
+        One prediction per input, in the order of ``items``.
     """
     order = sorted(range(len(items)), key=lambda i: length(items[i]))
     found: dict[int, _R] = {}
@@ -174,13 +176,13 @@ def by_length(
 
 
 def write(texts: Iterable[str], output: str) -> None:
-    """Writes text as it comes; a file appears once it is whole.
+    """Writes text as it is produced; a file appears only when it is complete.
 
     Args:
         texts: Pieces of text.
         output: File to write; ``-`` for standard output.
     """
-    # A file's name may have what no text has.
+    # The name of an input file may contain bytes that are not valid UTF-8.
     texts = map(well_formed, texts)
     if output == "-":
         for text in texts:

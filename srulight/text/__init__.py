@@ -1,1 +1,1 @@
-"""Words, vocabularies and tokenizers."""
+"""Tokenizers and pretrained word vectors."""

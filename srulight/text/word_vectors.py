@@ -12,59 +12,59 @@ from torch import Tensor
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import raw_lines
 
-_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")  # what no line of text has
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")  # control characters that text does not contain
 
 
 @runtime_checkable
 class HasWordVectors(Protocol):
-    """A data module that may have pretrained word vectors."""
+    """A data module that can provide pretrained word vectors."""
 
     @property
     def word_vectors(self) -> Tensor | None:
-        """One row for each word of the vocabulary, (V, F) float32; None without any."""
+        """One row per word of the vocabulary, (V, F) float32, or None."""
 
 
 def pretrained_vectors(data: object, embedding_size: int) -> Tensor | None:
-    """Gives the word vectors of a data module.
+    """Returns the word vectors of a data module.
 
     Args:
-        data: A data module, of whatever kind.
-        embedding_size: Features that the model has for a word, F.
+        data: Any data module.
+        embedding_size: Number of features per word in the model, F.
 
     Returns:
-        The vectors, (V, F) float32; None if there are none.
+        The vectors, (V, F) float32; None if the data module has none.
 
     Raises:
-        InputError: If they have another number of features.
+        InputError: If the vectors have another number of features.
     """
     vectors = data.word_vectors if isinstance(data, HasWordVectors) else None
     if vectors is not None and vectors.size(1) != embedding_size:
         raise InputError(
-            f"the word vectors have {vectors.size(1)} features and embedding_size is "
-            f"{embedding_size}: set --model.embedding_size={vectors.size(1)}"
+            f"embedding_size must be {vectors.size(1)}, the number of features of the word "
+            f"vectors, got {embedding_size}; set --model.embedding_size={vectors.size(1)}"
         )
     return vectors
 
 
 def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
-    """Reads the vectors of some words from a file that may hold millions.
+    """Reads the vectors of some words from a file that may contain millions.
 
-    A row is a word and its numbers with single spaces between; a first line ``count dimension``
-    is optional. Without it the first row gives the dimension. A word may hold spaces itself, as
-    in ``glove.840B``. Of two rows for one word the first counts.
+    A row consists of a word and its numbers, separated by single spaces. The first line may be
+    ``count dimension``; without it, the first row determines the dimension. A word may contain
+    spaces, as in ``glove.840B``. If a word occurs twice, its first row is used.
 
     Args:
-        path: The file; plain, or compressed by gzip.
+        path: File of word vectors as text, which may be compressed by gzip.
         wanted: Words to look for.
 
     Returns:
-        The vectors found, (F,) float32 each.
+        The vectors that were found, (F,) float32, by word.
 
     Raises:
-        InputError: If the file is missing or binary, a row is short or long, or something is no
-            number.
+        InputError: If the file is missing or binary, or a row has the wrong number of fields or
+            something other than numbers.
     """
-    # Bytes all the way: most rows are skipped, and need not be decoded for that.
+    # Rows stay bytes, because most of them are skipped and need not be decoded.
     left = {word.encode() for word in wanted}
     found: dict[str, Tensor] = {}
     dimension = None
@@ -72,8 +72,8 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
         line = line.rstrip()
         if number < 3 and _BINARY.search(line):
             raise InputError(
-                f"{path}:{number}: expected vectors as text, got binary ones; save them as text, "
-                "as gensim's save_word2vec_format does"
+                f"{path}:{number}: expected word vectors as text, got binary data; convert the "
+                "file to text, for example with gensim's save_word2vec_format"
             )
         if dimension is None:
             dimension = line.count(b" ")
@@ -87,7 +87,7 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
             left.remove(word)
             found[word.decode()] = _numbers(values, f"{path}:{number}")
     if not dimension:
-        raise InputError(f"{path} holds no word vectors")
+        raise InputError(f"{path}: expected word vectors, got none")
     return found
 
 
@@ -99,7 +99,7 @@ def _dimension(header: bytes, place: str) -> int:
 
 
 def _split_odd(line: bytes, dimension: int, place: str) -> tuple[bytes, bytes]:
-    """Splits a row with too few or too many spaces: an error, or a word with spaces in it."""
+    """Splits a row with another number of spaces: an error, or a word that contains spaces."""
     fields = line.split(b" ")
     surplus = fields[1 : len(fields) - dimension]
     if len(fields) <= dimension or all(_is_number(field) for field in surplus):
@@ -128,16 +128,16 @@ def _numbers(values: bytes, place: str) -> Tensor:
 
 
 def vector_matrix(words: Sequence[str], found: Mapping[str, Tensor], seed: int) -> Tensor:
-    """Puts vectors in the order of a vocabulary.
+    """Arranges vectors in the order of a vocabulary.
 
     Args:
-        words: The vocabulary; the first is padding.
-        found: A vector, (F,), for one word or more.
-        seed: Number that decides the values of words without a vector.
+        words: The vocabulary; the first entry is padding.
+        found: Vectors, (F,), by word; at least one.
+        seed: Seed for the values of words without a vector.
 
     Returns:
-        One row a word, (V, F) float32: zeros for padding, uniform in -0.25 to 0.25 for a word
-        without a vector, which is about as spread out as published vectors are.
+        One row per word, (V, F) float32. The row of padding is zero. A word without a vector has
+        uniform values from -0.25 to 0.25, which have about the variance of published vectors.
     """
     dimension = len(next(iter(found.values())))
     generator = torch.Generator().manual_seed(seed)
@@ -152,30 +152,33 @@ def vector_matrix(words: Sequence[str], found: Mapping[str, Tensor], seed: int) 
 def vocabulary_with_vectors(
     words: list[str], others: set[str], path: Path, seed: int
 ) -> tuple[list[str], Tensor]:
-    """Reads the vectors of a vocabulary, which grows by the other words that have one.
+    """Reads the vectors of a vocabulary, and adds validation and test words that have a vector.
 
-    Those occur in validation or test alone. Their vectors come from the file as the others' do, and
-    no label is looked at; a model of pretrained words reads any word of the file.
+    Adding these words does not leak labels: their vectors come from the file, as for the training
+    words, and a model with pretrained vectors could use any word of the file.
 
     Args:
-        words: The vocabulary, made from the training data; the first word is padding.
-        others: Words of validation and test.
-        path: File of vectors.
-        seed: Number that decides the values of words without a vector.
+        words: Vocabulary of the training data; the first entry is padding.
+        others: Words of the validation and test data.
+        path: File of word vectors.
+        seed: Seed for the values of words without a vector.
 
     Returns:
-        The vocabulary, and its vectors, (V, F) float32.
+        The extended vocabulary, and its vectors, (V, F) float32.
 
     Raises:
-        InputError: If the file cannot be read, or has a vector for no word.
+        InputError: If the file cannot be read, or contains none of the words.
     """
     found = read_vectors(path, others.union(words))
     if not found:
-        raise InputError(f"{path} has a vector for no word of the corpus")
+        raise InputError(
+            f"{path}: expected vectors for words of the corpus, got none; check the language and "
+            "the letter case of the words"
+        )
     known = sum(word in found for word in words)
     rank_zero_info(
-        f"{path.name} has vectors for {known / len(words):.1%} of the vocabulary's {len(words)} "
-        "words"
+        f"{path.name} has vectors for {known / len(words):.1%} of the {len(words):,} words in the "
+        "vocabulary"
     )
     words = words + sorted((others & found.keys()).difference(words))
     return words, vector_matrix(words, found, seed)

@@ -18,6 +18,8 @@ CONFIG = "--config=configs/quickstart.yaml"
         ("--model.dropuot=0.1", "TextClassification has no option 'dropuot'; did you mean dropout"),
         ("--data.batch=3", "TextClassificationData has no option 'batch'; did you mean batch_size"),
         ("--data.tokenizer=Words --data.tokenizer.lower=true", "has no option 'lower'"),
+        ("--data.tokenizer.split=space", "data.tokenizer: expected a class before its option "
+         "'split'; add --data.tokenizer=Words\n"),
         ("--config=configs/translation.yaml --data.filters.max_len=3", "TranslationData has no "
          "option 'filters.max_len'; did you mean filters.max_length"),
         ("--data.bath_size=3", "TextClassificationData has no option 'bath_size'; did you mean "

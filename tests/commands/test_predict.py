@@ -107,7 +107,7 @@ def test_help_is_that_of_the_task_of_the_checkpoint(
     with pytest.raises(SystemExit, match="0"):
         main(["predict", f"--ckpt_path={checkpoint}", "--help"])
     text = capsys.readouterr().out
-    assert "Writes the fields of each line's answer" in text
+    assert "Writes one line per input" in text
     assert "--batch_size" in text
     assert "--beam_size" not in text
 

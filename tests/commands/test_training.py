@@ -138,7 +138,7 @@ def test_test_reads_with_the_vocabulary_of_training(tmp_path: Path) -> None:
     ]  # fmt: skip
     main(["test", *table])
     (tmp_path / "train.tsv").write_text("text\tlabel\nnew words\tbad\nonly\tpositive\n")
-    with pytest.raises(SystemExit, match="tells negative, positive apart, and the data bad, pos"):
+    with pytest.raises(SystemExit, match=r"the checkpoint \(negative, positive\), got bad, pos"):
         main(["test", *table])
 
 

@@ -1,4 +1,4 @@
-"""Downloads arrive whole and checked, or not at all."""
+"""Downloads are complete and verified, or leave nothing behind."""
 
 import functools
 import gzip
@@ -32,7 +32,7 @@ def source(path: Path) -> Source:
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """Lets no file grow beyond a size, which fails as a full disk does."""
+    """Limits the size of files, which has the effect of a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -46,7 +46,7 @@ def files(folder: Path) -> set[str]:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files; of those that gzip made it says so, as Apache can be set to."""
+    """Serves files, and declares .gz files as compressed content, as some servers do."""
 
     def end_headers(self) -> None:
         if self.path.endswith(".gz"):
@@ -98,7 +98,7 @@ def test_others_may_read_what_was_fetched_as_the_umask_says(tmp_path: Path) -> N
 
 
 def test_a_page_that_is_gone_is_one_sentence(tmp_path: Path, server: str) -> None:
-    with pytest.raises(InputError, match=r"/gone could not be downloaded \(HTTP Error 404"):
+    with pytest.raises(InputError, match=r"/gone cannot be downloaded \(HTTP Error 404"):
         download(Source(f"{server}/gone", ""), tmp_path / "target")
 
 
@@ -113,14 +113,14 @@ def test_a_file_arrives_under_its_name_alone(tmp_path: Path) -> None:
 def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path) -> None:
     origin = tmp_path / "origin"
     origin.write_text("changed")
-    with pytest.raises(InputError, match=r"sha256 0000 expected, got [0-9a-f]{64}"):
+    with pytest.raises(InputError, match=r"expected a file with SHA-256 0000, got [0-9a-f]{64}"):
         download(Source(origin.as_uri(), "0000"), tmp_path / "new" / "target")
     assert files(tmp_path / "new") == set()
 
 
 def test_no_network_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    # Port 9 of this machine: nothing listens there.
-    with pytest.raises(InputError, match=r"could not be downloaded .* by hand"):
+    # Nothing listens on port 9 of this machine.
+    with pytest.raises(InputError, match=r"cannot be downloaded .* by hand"):
         download(Source("http://127.0.0.1:9/x", ""), tmp_path / "target")
     assert files(tmp_path) == set()
 
@@ -137,7 +137,7 @@ def test_an_archive_gives_the_members_named_and_no_other(tmp_path: Path) -> None
 
 
 def pack(archive: Path, **links: str) -> Source:
-    """Makes an archive of ``in/dev/a``, ``in/other`` and links; ``to__b`` stands for ``to/b``."""
+    """Makes an archive of ``in/dev/a``, ``in/other`` and links; ``to__b`` means ``to/b``."""
     with tarfile.open(archive, "w:gz") as opened:
         for name, text in {"in/dev/a": b"yes", "in/other": b"no"}.items():
             info = tarfile.TarInfo(name)
@@ -165,9 +165,7 @@ def test_a_tar_archive_that_reaches_outside_is_refused_and_leaves_nothing_behind
     name: str, target: str, tmp_path: Path
 ) -> None:
     known = pack(tmp_path / "a.tar.gz", **{name: target})
-    with pytest.raises(
-        InputError, match=r"a.tar.gz could not be unpacked in .* (outside|absolute)"
-    ):
+    with pytest.raises(InputError, match=r"a.tar.gz cannot be unpacked in .* (outside|absolute)"):
         download_tar(known, "in/dev", tmp_path / "new")
     assert files(tmp_path / "new") == set()
     assert files(tmp_path) == {"a.tar.gz", "new"}
@@ -177,14 +175,14 @@ def test_a_file_of_an_archive_that_would_be_outside_is_refused(tmp_path: Path) -
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as opened:
         opened.addfile(tarfile.TarInfo("in/dev/a"))
         opened.addfile(tarfile.TarInfo("in/../../evil"))
-    with pytest.raises(InputError, match="could not be unpacked"):
+    with pytest.raises(InputError, match="cannot be unpacked"):
         download_tar(source(tmp_path / "a.tar.gz"), "in/dev", tmp_path / "new")
     assert files(tmp_path / "new") == set()
     assert files(tmp_path) == {"a.tar.gz", "new"}
 
 
 def test_a_tar_archive_without_the_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a.tar.gz could not be unpacked .*'.*/in/test'"):
+    with pytest.raises(InputError, match=r"a.tar.gz cannot be unpacked .*'.*/in/test'"):
         download_tar(pack(tmp_path / "a.tar.gz"), "in/test", tmp_path / "new")
     assert not (tmp_path / "new" / "in" / "test").exists()
 

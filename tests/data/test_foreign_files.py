@@ -1,4 +1,4 @@
-"""Files of others, whatever is in them, are read or refused in one sentence."""
+"""Files with arbitrary contents are read, or rejected with one sentence."""
 
 import random
 from collections.abc import Callable
@@ -94,5 +94,5 @@ def test_whatever_is_in_a_file_it_is_read_or_refused(name: str, tmp_path: Path) 
         except InputError as error:
             refused.append(str(error))
     assert len(refused) > 30
-    # Bad rows are told together, each in a line of its own.
+    # Wrong rows are reported together, one per line.
     assert all("\n" not in said or "rows are wrong:\n  " in said for said in refused)

@@ -1,4 +1,4 @@
-"""The embedded corpus says what its labels say, and only the order of words tells."""
+"""The labels of the embedded corpus are correct, and depend on the word order."""
 
 from collections import Counter
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_most_sentences_have_a_twin_with_the_same_words_and_the_other_label() ->
     for example in train:
         bag = frozenset(Counter(example.text.split()).items())
         bags.setdefault(bag, Counter())[example.label] += 1
-    # The best that any model without order can do is to guess each bag's commoner label.
+    # A model that ignores order can at best guess the more frequent label of each bag of words.
     best = sum(max(labels.values()) for labels in bags.values()) / len(train)
     assert best < 0.6
 

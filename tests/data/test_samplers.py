@@ -1,4 +1,4 @@
-"""Batches hold neighbours in length, every example once, in an order that repeats."""
+"""Batches contain examples of similar length, each once, in a reproducible order."""
 
 import pytest
 import torch
@@ -101,7 +101,7 @@ def test_of_more_ranks_than_examples_some_have_empty_batches(shuffle: bool) -> N
 
 
 def test_no_examples_and_empty_batches_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one example"):
+    with pytest.raises(ValueError, match="at least one element"):
         BucketBatchSampler(torch.tensor([]), 8, shuffle=True)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         BucketBatchSampler(LENGTHS, 0, shuffle=True)
@@ -120,7 +120,7 @@ def test_batches_of_one_length_use_every_example_once(shuffle: bool, world_size:
         ranks = [list(sampler) for sampler in samplers]
         used = sorted(i for batches in ranks for batch in batches for i in batch)
         assert used == list(range(1003))
-        # In every epoch and on every rank: ceil(total / 200 a rank).
+        # In every epoch and on every rank: ceil(total / 200 per rank).
         expected = -(-int(LENGTHS.sum()) // (200 * world_size))
         assert {len(batches) for batches in ranks} == {expected} == {len(samplers[0])}
         for step in zip(*ranks, strict=True):
@@ -141,10 +141,10 @@ def test_ranks_together_have_the_batches_of_one_rank(shuffle: bool, world_size: 
 
 
 def test_batches_of_one_length_worked_by_hand() -> None:
-    # 14 steps in two batches of 7, from short to long: 1 + 1 + 2, whose end is at 4, and 3, at 7.
+    # 14 steps in two batches of 7 by length: 1 + 1 + 2 ends at step 4, and + 3 at step 7.
     sampler = LengthBatchSampler(torch.tensor([3, 1, 7, 2, 1]), 7, shuffle=False)
     assert list(sampler) == [[1, 4, 3, 0], [2]]
-    # One example is longer than a batch: 8 steps are one batch, and not four of 2.
+    # One example is longer than a batch, so 8 steps are one batch instead of four of 2.
     assert list(LengthBatchSampler(torch.tensor([1, 6, 1]), 2, shuffle=False)) == [[0, 2, 1]]
 
 
@@ -161,7 +161,7 @@ def test_batches_of_one_length_hold_similar_lengths_in_an_order_of_their_own() -
 
 
 def test_examples_without_a_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="lengths must be positive"):
+    with pytest.raises(ValueError, match="lengths must be at least 1, got 0"):
         LengthBatchSampler(torch.tensor([2, 0]), 8, shuffle=True)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         LengthBatchSampler(LENGTHS, 0, shuffle=True)

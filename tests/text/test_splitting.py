@@ -1,4 +1,4 @@
-"""Raw text becomes the words that a reader expects."""
+"""Raw text is split into the words that a reader expects."""
 
 import random
 import unicodedata
@@ -29,7 +29,7 @@ def test_english_splits_punctuation_and_clitics(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("un cafe\u0301 noir", "un caf\u00e9 noir"),
+        ("un cafe\u0301 noir", "un café noir"),
         ("co\u00adop, me\u200craft", "co\u00adop , me\u200craft"),
         ("\u0643\u064e\u062a\u064e \u0639", "\u0643\u064e\u062a\u064e \u0639"),
         ("\u0938\u094d\u0924\u0947", "\u0938\u094d\u0924\u0947"),

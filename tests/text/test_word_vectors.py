@@ -1,4 +1,4 @@
-"""Word vectors are read from every usual layout, and only for the words asked for."""
+"""Word vectors are read from all common formats, only for the words that are needed."""
 
 import gzip
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(root: Path, text: str) -> Path:
     [
         "the 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",  # GloVe
         "3 2\nthe 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",  # word2vec, fastText
-        "3 2\r\nthe 1 2 \r\ncr\u00e8me -3 0.5 \r\nof 0 0 \r\n",  # with the spaces some leave
+        "3 2\r\nthe 1 2 \r\ncr\u00e8me -3 0.5 \r\nof 0 0 \r\n",  # trailing spaces
         "\ufeffthe 1 2\ncr\u00e8me -3 0.5\nof 0 0\n",
     ],
 )
@@ -64,7 +64,7 @@ def test_a_broken_row_is_refused_with_its_place(row: str, why: str, tmp_path: Pa
 def test_binary_vectors_are_told_from_text(header: bytes, tmp_path: Path) -> None:
     rows = b"".join(b"%s %s\n" % (w, torch.randn(50).numpy().tobytes()) for w in (b"the", b"of"))
     (tmp_path / "vectors.bin").write_bytes(header + rows)
-    with pytest.raises(InputError, match=r"vectors.bin:[12]: expected vectors as text, got binary"):
+    with pytest.raises(InputError, match=r"vectors.bin:[12]: expected word vectors as text, got"):
         read_vectors(tmp_path / "vectors.bin", ["the"])
 
 
@@ -89,7 +89,7 @@ def test_a_file_without_vectors_gives_none(text: str, tmp_path: Path) -> None:
     if text:
         assert read_vectors(path, ["a"]) == {}
     else:
-        with pytest.raises(InputError, match="holds no word vectors"):
+        with pytest.raises(InputError, match="expected word vectors, got none"):
             read_vectors(path, ["a"])
 
 

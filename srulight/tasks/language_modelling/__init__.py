@@ -1,4 +1,4 @@
-"""The next word, character, byte or piece of a word of a running text."""
+"""Language modeling: predicts the next word, character, byte or subword of running text."""
 
 from srulight.tasks.language_modelling.corpora import GrammarText, TextCorpus, TextFiles
 from srulight.tasks.language_modelling.data import EvaluationSettings, LanguageModellingData

@@ -1,4 +1,4 @@
-"""A batch of running text."""
+"""Batches of running text."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ class StreamBatch(NamedTuple):
 
     Attributes:
         tokens: Token ids, (B, T) int64.
-        targets: Token that follows each, (B, T) int64; -100 past the end of a track.
-        is_first: Whether the tracks begin here; otherwise they go on from the batch before.
+        targets: Ids of the tokens that follow, (B, T) int64; -100 past the end of a track.
+        is_first: Whether the tracks begin with this batch; otherwise they continue the previous
+            batch.
     """
 
     tokens: Tensor
@@ -20,10 +21,10 @@ class StreamBatch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How much there is in the batch, in its ``unit``."""
+        """Size of the batch in its ``unit``."""
         return self.tokens.numel()
 
     @property
     def unit(self) -> str:
-        """What speed is counted in."""
+        """Unit in which the training speed is reported."""
         return "tokens"

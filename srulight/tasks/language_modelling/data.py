@@ -1,4 +1,4 @@
-"""Running text, cut into tracks that are read side by side."""
+"""The data module of language modeling."""
 
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -21,14 +21,14 @@ from srulight.text.tokenizers import Tokenizer, Words
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How validation and test text is read.
+    """How to read the validation and test text.
 
     Args:
-        tracks: Tracks that the text is cut into, over all processes. Each begins without a memory
-            of what came before: 1 is exact, more are faster.
-        batch_size: Tracks at a time; changes no result.
-        segment_length: Tokens of each track at a time; changes no result of an encoder that
-            remembers as far back as this.
+        tracks: Number of contiguous parts (tracks) that the text is divided into, over all
+            processes. Each track starts with an empty state. 1 is exact; more tracks are faster.
+        batch_size: Maximum number of tracks per batch on each process; does not affect the result.
+        segment_length: Number of tokens per track in each batch; does not affect the result,
+            because the state of the encoder carries over to the next batch.
     """
 
     tracks: int = 1
@@ -40,24 +40,25 @@ class EvaluationSettings:
 
 
 class LanguageModellingData(TaskData):
-    """Running text, cut into tracks that are read side by side, segment after segment.
+    """Running text, divided into contiguous tracks that are read in parallel, by segments.
 
-    Its metadata: ``tokenizer`` (its settings).
+    The text is converted to token ids once. The ids are cached in files (in SRULIGHT_CACHE, or
+    ~/.cache/srulight) that are mapped into memory, so that the text may be larger than the memory.
 
-    The text is turned into token ids once; they are kept in files (in SRULIGHT_CACHE, or
-    ~/.cache/srulight) that are mapped into memory, so that a text may be larger than it.
+    The metadata contain ``tokenizer`` (settings of the tokenizer).
 
     Args:
-        corpus: Where the text lies; sentences of an embedded grammar, which need no files, if
-            None.
-        root: Folder of the corpus's files.
-        download: Download the files that are missing, if the corpus knows where they are.
-        tokenizer: What a token is: a word (``Words``), a character (``Characters``), a byte
-            (``Bytes``) or a piece of a word (``SentencePiece``); words between spaces, for text
-            that is split already, if None. A line end is a token.
-        batch_size: Tracks that the training text is cut into, for each process.
-        segment_length: Tokens of each track per step: gradients go back no further.
-        evaluation: How validation and test text is read.
+        corpus: Corpus that provides the text; if None, sentences of an embedded grammar, which need
+            no files.
+        root: Folder that contains the files of the corpus.
+        download: Whether to download missing files, for corpora that support it.
+        tokenizer: Splits text into words (``Words``), characters (``Characters``), bytes
+            (``Bytes``) or subwords (``SentencePiece``); words between spaces if None. The end of a
+            line is a token.
+        batch_size: Number of tracks of the training text on each process.
+        segment_length: Number of tokens per track in each batch. Gradients do not flow back beyond
+            a segment.
+        evaluation: How to read the validation and test text.
     """
 
     def __init__(
@@ -82,10 +83,10 @@ class LanguageModellingData(TaskData):
         trained, own = stored_tokenizer(metadata["tokenizer"]), self.tokenizer
         if type(trained) is not type(own):
             raise InputError(
-                f"the checkpoint is a model of {trained.unit}s, and --data.tokenizer is "
-                f"{type(own).__name__}"
+                f"--data.tokenizer must be {type(trained).__name__} as in the checkpoint, got "
+                f"{type(own).__name__}; remove the option"
             )
-        # The file need not be there any more: the checkpoint has the vocabulary.
+        # The file may have been deleted, because the checkpoint contains the vocabulary.
         if own.is_closed and (own.file is None or Path(own.file).expanduser().is_file()):
             _refuse_other(fit(own), trained)
         super().load_metadata(metadata)
@@ -95,10 +96,13 @@ class LanguageModellingData(TaskData):
             self._read()
 
     def setup(self, stage: str | None = None) -> None:
-        """Maps the token ids, once whatever the stages.
+        """Maps the token ids into memory; does nothing if that has been done already.
 
         Args:
             stage: Not used.
+
+        Raises:
+            InputError: If the text cannot be read.
         """
         if self._ids is not None:
             return
@@ -109,7 +113,7 @@ class LanguageModellingData(TaskData):
             unknown = self._ids.unknown[name]
             rank_zero_info(
                 f"{name}: {len(ids):,} {tokenizer.unit}s"
-                + (f", {unknown / len(ids):.2%} of them <unk>" if unknown else "")
+                + (f", {unknown / len(ids):.2%} out-of-vocabulary (<unk>)" if unknown else "")
             )
 
     def _read(self) -> TokenIds:
@@ -119,16 +123,16 @@ class LanguageModellingData(TaskData):
 
     def loader(self, split: Split) -> ResumableLoader[StreamBatch]:
         if self._ids is None:
-            raise RuntimeError("call setup before asking for batches")
+            raise RuntimeError("the data module is not set up; call setup() before loader()")
         if split not in self._ids.splits:
-            raise InputError(f"the corpus has no {split} text: set --data.corpus.{split} to a file")
+            raise InputError(f"the corpus has no {split} text; set --data.corpus.{split}=FILE")
         ids, units = self._ids.splits[split], f"{self._ids.tokenizer.unit}s"
         segments = (
             self._training_segments(ids, units)
             if split == "train"
             else self._evaluation_segments(ids, units, split)
         )
-        # Without workers: a batch is a few slices of what is mapped already.
+        # No workers, because a batch is only a few slices of mapped memory.
         return ResumableLoader(segments, BatchSampler(SequentialSampler(segments), 1, False))
 
     def _training_segments(self, ids: Tensor, units: str) -> Segments:
@@ -136,8 +140,8 @@ class LanguageModellingData(TaskData):
         tracks = even_tracks(len(ids), self.batch_size * world)
         if len(tracks[0]) < self.segment_length:
             raise InputError(
-                f"segment_length is {self.segment_length}, and each of {len(tracks)} tracks has "
-                f"{len(tracks[0])} of the {len(ids)} {units} to train on: lower "
+                f"segment_length must be at most {len(tracks[0])}, because the {len(ids)} training "
+                f"{units} are divided into {len(tracks)} tracks, got {self.segment_length}; lower "
                 "--data.segment_length or --data.batch_size"
             )
         own = tracks[rank * self.batch_size : (rank + 1) * self.batch_size]
@@ -147,28 +151,29 @@ class LanguageModellingData(TaskData):
         count, batch_size, segment_length = astuple(self.evaluation)
         if len(ids) <= count:
             raise InputError(
-                f"evaluation.tracks is {count}, and the {split} text has {len(ids)} {units}: it "
-                "needs more of them than tracks"
+                f"evaluation.tracks must be below {len(ids)}, the number of {units} in the {split} "
+                f"text, got {count}; lower --data.evaluation.tracks"
             )
         rank, world = self.processes
         tracks = all_tracks(len(ids), count)
         steps = max(map(len, tracks))
-        # Every process has the same number of batches: an empty track fills up.
+        # Empty tracks make the number of batches equal on all processes.
         tracks += [range(0)] * (-len(tracks) % world)
         return Segments(ids, tracks[rank::world], batch_size, segment_length, steps)
 
 
 def _refuse_other(own: Tokenizer, trained: Tokenizer) -> None:
-    """Raises InputError if a vocabulary that an option gives is not that of a checkpoint."""
+    """Raises InputError if the vocabulary from an option differs from that of the checkpoint."""
     if own.vocabulary == trained.vocabulary:
         return
     for i, (name, other) in enumerate(zip(own.tokens, trained.tokens, strict=False)):
         if name != other:
-            differs = f"{name!r} as token {i}, and the checkpoint {other!r}"
+            differs = f"{other!r} as token {i}, got {name!r}"
             break
     else:
-        differs = f"{len(own.tokens)} tokens, and the checkpoint {len(trained.tokens)}"
+        differs = f"{len(trained.tokens)} tokens, got {len(own.tokens)}"
+    option = "alphabet" if own.file is None else "file"
     raise InputError(
-        f"{own.file or '--data.tokenizer.alphabet'} is not the vocabulary that the checkpoint was "
-        f"trained with: it has {differs}"
+        f"{own.file or '--data.tokenizer.alphabet'}: expected the vocabulary of the checkpoint "
+        f"with {differs}; remove --data.tokenizer.{option}"
     )

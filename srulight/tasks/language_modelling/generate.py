@@ -1,4 +1,4 @@
-"""Writing on from a prompt, on the command line."""
+"""The command ``generate`` for language models."""
 
 import contextlib
 import sys
@@ -13,17 +13,20 @@ if TYPE_CHECKING:
 
 
 class TextGenerator(Generator):
-    """Writes text as it comes, the prompt first; Ctrl-C ends it.
+    """Writes the prompt and then the generated text as the model produces it.
+
+    Press Ctrl-C to stop.
 
     Args:
-        prompt: Text to go on from, in the form that the model was trained on; the start of a line
-            if empty.
-        length: Tokens to write: words, characters, bytes or pieces of words.
-        temperature: Divides log-probabilities: below 1 keeps to what is likely; 0 always takes the
-            likeliest.
-        top_k: Tokens to choose among, the likeliest; 0 for all.
-        top_p: Probability that the tokens to choose among have together, above 0 to 1.
-        seed: Number that decides what is drawn; another each time if not given.
+        prompt: Text to continue, in the same form as the training text (tokenization, letter
+            case). If it is empty, the model starts a new line.
+        length: Number of tokens to generate: words, characters, bytes or subwords.
+        temperature: Number that the log-probabilities are divided by. Values below 1 favor likely
+            tokens; 0 always takes the most likely one.
+        top_k: Number of most likely tokens to sample from; 0 for all.
+        top_p: Sample only from the most likely tokens that together have this probability; above 0,
+            at most 1.
+        seed: Seed of the random numbers; if not given, each call generates another text.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class TextGenerator(Generator):
         self.sampler = Sampler(temperature, top_k, top_p, seed)
 
     def run(self, task: "LanguageModelling") -> None:
-        # Before the prompt is shown: a number may be out of range.
+        # Called before the prompt is written, because it checks the arguments.
         pieces = task.generate(self.prompt, self.length, self.sampler)
         sys.stdout.write(well_formed(self.prompt))
         with contextlib.suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Drawing the next token."""
+"""Sampling of the next token."""
 
 import torch
 from torch import Tensor
@@ -7,15 +7,15 @@ from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
 
 
 class Sampler:
-    """Draws token ids from log-probabilities.
+    """Samples token ids from log-probabilities.
 
     Args:
-        temperature: Divides log-probabilities: below 1 keeps to what is likely; 0 always takes the
-            likeliest.
-        top_k: Tokens to choose among, the likeliest; 0 for all.
-        top_p: Probability, above 0 to 1, that the tokens to choose among have together; the
-            likeliest are taken until they have it (Holtzman et al. 2020, arXiv 1904.09751).
-        seed: Number that decides what is drawn; drawn itself if None.
+        temperature: Number that the log-probabilities are divided by. Values below 1 favor likely
+            tokens; 0 always takes the most likely one.
+        top_k: Number of most likely tokens to sample from; 0 for all.
+        top_p: Nucleus sampling: sample only from the most likely tokens that together have this
+            probability (Holtzman et al. 2020, arXiv 1904.09751); above 0, at most 1.
+        seed: Seed of the random numbers; a random seed if None.
 
     Raises:
         InputError: If a number is out of range.
@@ -42,21 +42,21 @@ class Sampler:
             self.generator.manual_seed(seed)
 
     def __call__(self, log_probabilities: Tensor) -> int:
-        """Draws one token.
+        """Samples one token id.
 
         Args:
-            log_probabilities: Of every token in nats, (V,).
+            log_probabilities: Log-probability of every token in nats, (V,).
         """
-        # On the host, so that a seed draws the same tokens for every device.
+        # On the CPU, so that a seed gives the same tokens for every device.
         scores = log_probabilities.float().cpu()
         if self.temperature == 0:
             return int(scores.argmax())
         scores = scores / self.temperature
-        # Sorting a large vocabulary for nothing would take longer than the model.
+        # Sorting a large vocabulary takes longer than the model, so it is avoided if possible.
         if self.top_k or self.top_p < 1:
             scores, ids = scores.topk(min(self.top_k or len(scores), len(scores)))
             probabilities = scores.softmax(0)
-            # A token stays if those before it do not have the probability yet: the first always.
+            # Keeps a token if those before it have less than top_p; the first is always kept.
             probabilities[probabilities.cumsum(0) - probabilities >= self.top_p] = 0
             return int(ids[probabilities.multinomial(1, generator=self.generator)])
         return int(scores.softmax(0).multinomial(1, generator=self.generator))

@@ -1,4 +1,4 @@
-"""A stream of tokens cut into tracks, and tracks into segments."""
+"""Division of a token stream into tracks, and of tracks into segments."""
 
 import math
 from collections.abc import Sequence
@@ -13,39 +13,40 @@ from srulight.tasks.language_modelling.batch import StreamBatch
 
 
 def even_tracks(size: int, count: int) -> list[range]:
-    """Cuts a stream into tracks of the same number of places; what is left over is not used.
+    """Divides a stream into tracks of equal length; the remainder is not used.
 
-    Place i is where token i + 1 is to be predicted: a stream of N tokens has N - 1 places.
+    A track is a range of positions. At position i, the model predicts token i + 1, so a stream of N
+    tokens has N - 1 positions.
 
     Args:
-        size: Tokens of the stream, N, at least 1.
-        count: Tracks to make.
+        size: Number of tokens in the stream, N, at least 1.
+        count: Number of tracks.
     """
     steps = (size - 1) // count
     return [range(i * steps, (i + 1) * steps) for i in range(count)]
 
 
 def all_tracks(size: int, count: int) -> list[range]:
-    """Cuts a stream into tracks that use every place; some have one place more than others.
+    """Divides a stream into tracks that use every position; their lengths differ by at most one.
 
     Args:
-        size: Tokens of the stream, N, more than ``count``.
-        count: Tracks to make.
+        size: Number of tokens in the stream, N, more than ``count``.
+        count: Number of tracks.
     """
     bounds = [i * (size - 1) // count for i in range(count + 1)]
     return [range(*pair) for pair in pairwise(bounds)]
 
 
 class Segments(Dataset[StreamBatch]):
-    """Tracks of a stream, some at a time, from their beginning to their end, segment by segment.
+    """Reads tracks of a stream segment by segment, ``batch_size`` tracks in parallel.
 
     Args:
-        ids: Tokens of the stream, (N,), any type of integer.
-        tracks: Places that each track reads, all of about the same number; place i predicts token
-            i + 1.
-        batch_size: Tracks at a time.
-        segment_length: Steps of a segment; the last one of a track may be shorter.
-        steps: Steps of the longest track, of these or of another process.
+        ids: Token ids of the stream, (N,), any type of integer.
+        tracks: Positions of each track, all of about the same number. At position i, the model
+            predicts token i + 1.
+        batch_size: Number of tracks per batch.
+        segment_length: Number of steps per segment; the last segment of a track may be shorter.
+        steps: Number of steps of the longest track on any process.
     """
 
     def __init__(
@@ -64,11 +65,11 @@ class Segments(Dataset[StreamBatch]):
         self._segments = math.ceil(steps / segment_length)
 
     def __len__(self) -> int:
-        """Counts the batches of a pass."""
+        """Returns the number of batches in an epoch."""
         return self._segments * math.ceil(len(self.tracks) / self.batch_size)
 
     def __getitems__(self, indices: list[int]) -> list[StreamBatch]:
-        """Makes whole batches: segment after segment of some tracks, then of the next."""
+        """Makes batches: all segments of the first tracks, then those of the next tracks."""
         return [self._batch(i) for i in indices]
 
     def _batch(self, index: int) -> StreamBatch:

@@ -1,4 +1,4 @@
-"""A vocabulary's embedding and softmax, which may share their weights."""
+"""Embedding and softmax layers over a vocabulary, with tied or separate weights."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,37 +13,38 @@ from srulight.data.base import IGNORED
 
 
 class TokenLayers(nn.Module, ABC):
-    """Where tokens become features, and features the probabilities of the next token."""
+    """The first and the last layer of a language model: embedding and softmax."""
 
     @abstractmethod
     def embed(self, tokens: Tensor) -> Tensor:
-        """Looks tokens up.
+        """Looks up the embeddings of tokens.
 
         Args:
             tokens: Token ids, (...) int64.
 
         Returns:
-            Their features, (..., E).
+            Embeddings, (..., E).
         """
 
     @abstractmethod
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Measures how surprising tokens are.
+        """Computes the loss of each target.
 
         Args:
-            features: What is known before each, (N, H).
-            targets: Token ids, (N,) int64; -100 for none.
+            features: Output of the encoder at the previous step, (N, H).
+            targets: Token ids, (N,) int64; -100 where there is no target.
 
         Returns:
-            Negative log-probability of each target in nats, 0 for none, (N,) float32 or wider.
+            Negative log-probabilities of the targets in nats, (N,) float32 or wider; 0 where there
+            is no target.
         """
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """Scores every token.
+        """Computes the log-probabilities of all tokens.
 
         Args:
-            features: What is known before each, (N, H).
+            features: Output of the encoder at the previous step, (N, H).
 
         Returns:
             Log-probabilities in nats, (N, V).
@@ -54,11 +55,11 @@ class Softmax(TokenLayers):
     """One embedding and one softmax over the whole vocabulary.
 
     Args:
-        vocabulary_size: Tokens, V.
-        embedding_size: Features of a token, E.
-        feature_size: Features that the softmax sees, H.
-        tied: Whether both have the same weights (Press and Wolf 2017, arXiv 1608.05859); features
-            are mapped to E if H differs.
+        vocabulary_size: Number of tokens in the vocabulary, V.
+        embedding_size: Number of features per token, E.
+        feature_size: Number of features that the encoder outputs, H.
+        tied: Whether the embedding and the softmax share their weights (Press and Wolf 2017,
+            arXiv 1608.05859). If so, and H differs from E, a linear map from H to E comes first.
     """
 
     def __init__(
@@ -87,22 +88,22 @@ class Softmax(TokenLayers):
 
 
 class AdaptiveSoftmax(TokenLayers):
-    """Rare tokens have fewer features, and are looked at only where one of them may come.
+    """An adaptive softmax, in which clusters of rarer tokens have fewer features.
 
-    Grave et al. (2017), arXiv 1609.04309, for the softmax; Baevski and Auli (2019),
-    arXiv 1809.10853, for the embedding, which has the same weights if tied.
+    The softmax is that of Grave et al. (2017), arXiv 1609.04309; the embedding is that of Baevski
+    and Auli (2019), arXiv 1809.10853.
 
     Args:
-        vocabulary_size: Tokens, V, the most frequent first.
-        embedding_size: Features of a frequent token, E; each further cluster has a quarter of those
-            of the one before.
-        feature_size: Features that the softmax sees, H; mapped to E if H differs.
-        tied: Whether embedding and softmax have the same weights.
-        cutoffs: Ids at which the clusters of rarer tokens begin, going up.
+        vocabulary_size: Number of tokens in the vocabulary, V; the most frequent tokens come first.
+        embedding_size: Number of features of the most frequent tokens, E. Each further cluster has
+            a quarter of the features of the previous one.
+        feature_size: Number of features that the encoder outputs, H; mapped to E if it differs.
+        tied: Whether the embedding and the softmax share their weights.
+        cutoffs: Ids of the first token of each cluster of rarer tokens, in increasing order.
 
     Raises:
-        ValueError: If ``cutoffs`` do not go up from 1 to below ``vocabulary_size``, or are so many
-            that a cluster would have no features.
+        ValueError: If ``cutoffs`` do not increase from at least 1 to below ``vocabulary_size``, or
+            if there are so many that a cluster would have no features.
     """
 
     def __init__(
@@ -117,18 +118,18 @@ class AdaptiveSoftmax(TokenLayers):
         ends = [*cutoffs, vocabulary_size]
         if not cutoffs or ends[0] < 1 or any(a >= b for a, b in pairwise(ends)):
             raise ValueError(
-                f"cutoffs must go up from 1 to below the vocabulary's {vocabulary_size} tokens, "
-                f"got {list(cutoffs)}"
+                "cutoffs must increase from at least 1 to below the size of the vocabulary "
+                f"({vocabulary_size}), got {list(cutoffs)}"
             )
         if embedding_size < 4 ** len(cutoffs):
             raise ValueError(
-                f"{len(cutoffs)} cutoffs need an embedding_size of at least {4 ** len(cutoffs)}, "
+                f"embedding_size must be at least {4 ** len(cutoffs)} with {len(cutoffs)} cutoffs, "
                 f"got {embedding_size}"
             )
         self.starts = [0, *cutoffs]
         self.mapping = _mapping(feature_size, embedding_size)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(embedding_size, vocabulary_size, [*cutoffs])
-        # torch's default would have the scores of frequent tokens start far apart.
+        # All clusters start at the scale that Softmax uses, unlike with torch's initialization.
         self.own: nn.ParameterList | None = None
         self.softmax.head.weight.data = _drawn(*self.softmax.head.weight.shape)
         for table, _ in self._clusters()[1:]:
@@ -139,7 +140,7 @@ class AdaptiveSoftmax(TokenLayers):
             self.own = nn.ParameterList([*tables, *maps])
 
     def _clusters(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Gives each cluster's table, (tokens, features), and map to E, (features, E)."""
+        """Returns the embeddings of each cluster, and the matrix that maps them to E features."""
         if self.own is not None:
             tables, maps = [*self.own][: len(self.starts)], [*self.own][len(self.starts) :]
             return list(zip(tables, [None, *maps], strict=True))
@@ -158,11 +159,11 @@ class AdaptiveSoftmax(TokenLayers):
         assert features is not None
         return features
 
-    # How many targets lie in a cluster differs from batch to batch, and may be none: a compiler
-    # would begin anew again and again.
+    # Not compiled: the number of targets per cluster changes with every batch and may be zero, so
+    # the compiler would recompile again and again.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
-        # torch's module mixes dtypes under autocast, and log-probabilities need float32.
+        # torch's module mixes dtypes under autocast, but log-probabilities need float32.
         real = targets != IGNORED
         with torch.autocast(features.device.type, enabled=False):
             found = -self.softmax(self._mapped(features[real]), targets[real]).output
@@ -177,7 +178,7 @@ class AdaptiveSoftmax(TokenLayers):
 
 
 def _drawn(rows: int, features: int) -> Tensor:
-    """Draws rows whose features have variance 1 / ``features``."""
+    """Draws uniform weights with variance 1 / ``features``."""
     bound = math.sqrt(3 / features)
     return torch.empty(rows, features).uniform_(-bound, bound)
 

@@ -1,4 +1,4 @@
-"""The next token of a running text."""
+"""The language model."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,16 +26,16 @@ from srulight.tasks.language_modelling.token_ids import stored_tokenizer
 from srulight.tasks.prediction import by_length
 from srulight.text.tokenizers import PAD, SETTINGS
 
-# What a loss is reported as in the field, by what a token is; perplexity for any other.
+# Names of losses in bits, by unit of the tokenizer; the loss of other units becomes a perplexity.
 _IN_BITS = {"character": "bits_per_char", "byte": "bits_per_byte"}
 
 
 class Score(NamedTuple):
-    """How well a language model knows a line.
+    """The score of a line.
 
     Attributes:
-        perplexity: Of its tokens, the end of the line among them; at least 1.
-        tokens: How many these are.
+        perplexity: Perplexity of the tokens, including the end of the line; at least 1.
+        tokens: Number of tokens, including the end of the line.
     """
 
     perplexity: float
@@ -43,29 +43,31 @@ class Score(NamedTuple):
 
 
 class LanguageModelling(Task):
-    """Reads running text token by token, and predicts the next.
+    """Predicts the next token of running text.
 
-    The text comes in segments. The encoder's state goes on from each segment to the next, and
-    gradients do not (truncated back-propagation through time).
+    Training reads the text in segments and uses truncated backpropagation through time: the state
+    of the encoder carries over from one segment to the next, but gradients do not.
 
     Args:
-        embedding_size: Features of a token, E.
-        tied: Whether the embedding and the softmax have the same weights.
-        cutoffs: Token ids at which clusters of rarer tokens begin, going up, for an adaptive
-            softmax over a large vocabulary; each cluster has a quarter of the features of the one
-            before. One full softmax if None.
-        dropout: Probability of zeroing a feature of a token, and of the encoder's output, while
-            training, 0 to 1. Encoders have dropouts of their own.
-        encoder: Builds the encoder for ``embedding_size`` features; SRU with 2 layers of 256 units
-            if None.
-        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
-            if None.
-        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
-            Noam, Cosine, Warmup, Decay or torch's (lightning.pytorch.cli.ReduceLROnPlateau: every
-            epoch); a constant rate if None.
-        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
-            compiler. The first steps take 30 seconds in all, and a few where the same was compiled
-            before. An LSTM or GRU, or an adaptive softmax, is not compiled, what surrounds it is.
+        embedding_size: Number of features per token, E.
+        tied: Whether the embedding and the softmax share their weights.
+        cutoffs: Ids of the first token of each cluster of rarer tokens, in increasing order, for an
+            adaptive softmax over a large vocabulary. Each cluster has a quarter of the features of
+            the previous one. If None, the model has one full softmax.
+        dropout: Probability of zeroing a feature of the embeddings and of the encoder's output
+            during training, 0 to 1. Encoders have their own dropout.
+        encoder: Builds the encoder for ``embedding_size`` input features; an SRU with 2 layers of
+            256 units if None. It must not be bidirectional.
+        optimizer: Builds the optimizer from the parameters; Adam with a learning rate of 0.001 if
+            None.
+        scheduler: Builds the learning-rate schedule from the optimizer: Noam, Cosine, Warmup, Decay
+            or one of torch's. It is stepped after every batch
+            (lightning.pytorch.cli.ReduceLROnPlateau: after every epoch). The learning rate is
+            constant if None.
+        compile: Whether to run training and evaluation through ``torch.compile``, which needs a C++
+            compiler on a CPU. Compilation takes about 30 seconds during the first steps, or a few
+            seconds if torch has cached the result. LSTM and GRU encoders and the adaptive softmax
+            are not compiled, only the layers around them.
     """
 
     monitor = ("val/loss", "min")
@@ -101,7 +103,7 @@ class LanguageModelling(Task):
         self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
         if self.encoder.bidirectional:
             raise InputError(
-                "a language model must not read what it predicts: set "
+                "the encoder of a language model must not be bidirectional; set "
                 "--model.encoder.bidirectional=false"
             )
         vocabulary_size = len(self.tokenizer.tokens)
@@ -114,14 +116,15 @@ class LanguageModelling(Task):
         self._losses = compile_function(self._losses)  # type: ignore[method-assign]
 
     def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores what may come after each token.
+        """Computes the log-probabilities of the next token at each step.
 
         Args:
             tokens: Token ids, (B, T) int64.
-            state: What the previous call returned; None at the start of a text.
+            state: State that the previous call returned; None at the start of a text.
 
         Returns:
-            Log-probabilities of the next token, (B, T, V), and the state after the last one.
+            Log-probabilities of the next token in nats, (B, T, V), and the state after the last
+            step.
         """
         features, state = self._encode(tokens, state)
         return self.token_layers(features.flatten(0, 1)).unflatten(0, tokens.shape), state
@@ -135,23 +138,24 @@ class LanguageModelling(Task):
     def _losses(
         self, tokens: Tensor, targets: Tensor, state: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives the loss of each token in float32 or wider, their number, and the state."""
+        """Returns the loss of each target (float32 or wider), their number, and the state."""
         features, state = self._encode(tokens, state)
         losses = self.token_layers.losses(features.flatten(0, 1), targets.flatten())
-        # The number stays where it is: to look at it would be to wait for a GPU.
+        # The number stays on the device, because reading it would make the CPU wait for the GPU.
         return losses, (targets != IGNORED).sum(), state.detach()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if self.recurrent_state is not None and self.recurrent_state.dim() != 3:
             raise InputError(
-                f"the state of the text must be (L, B, S), got {tuple(self.recurrent_state.shape)}"
+                "recurrent_state in the checkpoint must have the shape (L, B, S), got "
+                f"{tuple(self.recurrent_state.shape)}"
             )
 
     def loss(self, batch: StreamBatch) -> tuple[Tensor, Tensor]:
         before = None if batch.is_first else self.recurrent_state
         if before is not None:
-            # Resumed with another number of tracks: no track goes on where one was.
+            # A run that resumes with another number of tracks starts with empty states.
             before = before.to(self.device) if before.size(1) == len(batch.tokens) else None
         losses, count, self.recurrent_state = self._losses(batch.tokens, batch.targets, before)
         return losses.sum(), count
@@ -185,15 +189,15 @@ class LanguageModelling(Task):
     def generate(
         self, prompt: str = "", length: int = 200, sampler: Sampler | None = None
     ) -> Iterator[str]:
-        """Writes on, one token at a time; every token takes the same time.
+        """Continues a text token by token; the time per token is constant.
 
         Args:
-            prompt: Text to go on from; the start of a line if empty.
-            length: Tokens to write.
-            sampler: Draws them; each as often as the model says if None.
+            prompt: Text to continue; if it is empty, the model starts a new line.
+            length: Number of tokens to generate.
+            sampler: Samples the tokens; from the unchanged distribution of the model if None.
 
         Yields:
-            Text, as it comes.
+            Pieces of the generated text, without the prompt.
 
         Raises:
             InputError: If a number is out of range.

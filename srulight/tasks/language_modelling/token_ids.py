@@ -1,4 +1,4 @@
-"""Texts as token ids in files: built once, then mapped into memory and never read as a whole."""
+"""Token ids of a corpus in cached files, which are mapped into memory instead of being read."""
 
 import hashlib
 import json
@@ -25,55 +25,57 @@ from srulight.text.tokenizers import (
     from_settings,
 )
 
-_VERSION = 3  # Of the files below; raised when what they hold changes.
+_VERSION = 3  # Version of the cached files; raise it when their content changes.
 _ABOUT = "about.json"
 
 
 def specials_of(kind: str) -> tuple[str, ...]:
-    """Gives the special tokens of a vocabulary; bytes are their own ids, and none is unknown.
+    """Returns the special tokens of a vocabulary.
+
+    ``Bytes`` has none: its ids are the values of the bytes, none of which is unknown.
 
     Args:
-        kind: Class of the tokenizer.
+        kind: Name of the tokenizer's class.
     """
     return () if kind == Bytes.__name__ else PAD_UNKNOWN
 
 
 def fit(tokenizer: Tokenizer, texts: Iterable[str] = ()) -> Tokenizer:
-    """Gives a copy of a tokenizer that has a vocabulary, in which line ends are tokens.
+    """Returns a copy of a tokenizer with a vocabulary in which the end of a line is a token.
 
     Args:
-        tokenizer: The options.
-        texts: Training texts; not read where an option gives the vocabulary.
+        tokenizer: Tokenizer with its options.
+        texts: Training texts; not read if an option determines the vocabulary.
     """
     return tokenizer.fit(texts, specials_of(type(tokenizer).__name__), lines=True)
 
 
 def stored_tokenizer(settings: dict[str, Any]) -> Tokenizer:
-    """Makes the tokenizer of a checkpoint again.
+    """Restores the tokenizer of a checkpoint.
 
     Args:
-        settings: Its settings, which are not trusted.
+        settings: Settings of the tokenizer, which are not trusted.
 
     Raises:
-        InputError: If they are not those of a language model.
+        InputError: If they are not the settings of a language model's tokenizer.
     """
     tokenizer = from_settings(settings, specials_of(str(settings.get("kind"))))
     if not tokenizer.lines:
         raise InputError(
-            "tokenizer.lines must be true, as for every language model, got false: the data, or "
-            "the checkpoint, are of another task"
+            "tokenizer.lines must be true for a language model, got false; use the data and the "
+            "checkpoint of a language model"
         )
     return tokenizer
 
 
 class TokenIds(NamedTuple):
-    """A corpus as token ids.
+    """The token ids of a corpus.
 
     Attributes:
-        splits: Ids of "train", "val" and, where there is one, "test"; each (N,), mapped from a
-            file in the smallest type that holds them.
-        tokenizer: What made them; it has the vocabulary.
-        unknown: How many ids of each split stand for tokens outside the vocabulary.
+        splits: Ids of "train", "val" and, if the corpus has it, "test". Each is mapped from a
+            file, (N,), in the smallest integer type that can hold the ids.
+        tokenizer: Tokenizer with the vocabulary of the ids.
+        unknown: Number of out-of-vocabulary tokens in each split.
     """
 
     splits: dict[str, Tensor]
@@ -82,18 +84,18 @@ class TokenIds(NamedTuple):
 
 
 def token_ids(spans: Spans, tokenizer: Tokenizer) -> TokenIds:
-    """Gives a corpus as token ids; builds their files first, if they are not in the cache.
+    """Returns the token ids of a corpus, and builds their files if the cache lacks them.
 
     Args:
-        spans: Where the text lies.
-        tokenizer: Makes tokens of it; if it has no vocabulary, it gets that of the training text.
+        spans: Parts of files that contain the text.
+        tokenizer: Tokenizer; if it has no vocabulary yet, it learns one from the training text.
 
     Raises:
-        InputError: If the text is not UTF-8, or the files cannot be written.
+        InputError: If the text is not valid UTF-8, or the files cannot be written.
     """
     parts = {name: span for name, span in spans._asdict().items() if span is not None}
     if isinstance(tokenizer, Bytes):
-        # A text is its own ids.
+        # The bytes of the text are the ids.
         bytes_of = {name: _map(s.path, s.stop, torch.uint8)[s.start :] for name, s in parts.items()}
         return TokenIds(bytes_of, fit(tokenizer), dict.fromkeys(parts, 0))
     if tokenizer.is_closed:
@@ -119,7 +121,7 @@ def _dtype(vocabulary_size: int) -> torch.dtype:
 
 
 def _key(parts: dict[str, Span], tokenizer: Tokenizer) -> str:
-    """Names a build by all that goes into it."""
+    """Returns a name for the cached files that depends on everything that determines them."""
     digest = hashlib.sha256(json.dumps([_VERSION, tokenizer.recipe, list(parts)]).encode())
     for span in parts.values():
         content = hashlib.sha256()
@@ -150,21 +152,21 @@ def _build(parts: dict[str, Span], tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def _texts(span: Span, ends: bool, description: str, progress: Progress) -> Iterator[str]:
-    """Decodes a span piece by piece; if ``ends``, its last line ends, too."""
+    """Decodes a span piece by piece; with ``ends``, adds a missing line end at its end."""
     text = "\n"
     task = progress.add_task(description, total=span.stop - span.start)
     place = span.start
     for block in span.blocks():
         if place == 0 and block.startswith(GZIP):
-            raise InputError(f"{span.path} is compressed by gzip: unpack it")
+            raise InputError(f"{span.path}: expected plain text, got a gzip file; decompress it")
         try:
             text = block.decode("utf-8")
         except UnicodeDecodeError as error:
             with span.path.open("rb") as file:
                 line = file.read(place + error.start).count(b"\n") + 1
             raise InputError(
-                f"{span.path}:{line}: byte {block[error.start]:#04x} is not UTF-8; save the file "
-                "as UTF-8, or read it with --data.tokenizer=Bytes"
+                f"{span.path}:{line}: expected UTF-8, got the byte {block[error.start]:#04x}; save "
+                "the file as UTF-8, or set --data.tokenizer=Bytes"
             ) from error
         if place == 0:
             text = text.removeprefix("\ufeff")  # a byte order mark

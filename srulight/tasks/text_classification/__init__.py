@@ -1,4 +1,4 @@
-"""One class for a whole sentence."""
+"""Text classification: one label per sentence."""
 
 from srulight.tasks.text_classification.corpora import (
     FlatFiles,

@@ -1,4 +1,4 @@
-"""Sentences with one label each."""
+"""The data module of text classification."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -13,7 +13,7 @@ from srulight.data.sequences import SequenceDataset
 from srulight.runtime.errors import InputError, check_range
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus
 from srulight.tasks.text_classification.corpora.grammar import Grammar
-from srulight.tasks.text_classification.sentence_counts import check_classes, counts
+from srulight.tasks.text_classification.sentence_counts import check_classes, statistics
 from srulight.text.tokenizers import PAD_UNKNOWN, UNKNOWN_ID, Tokenizer, Words, from_settings
 from srulight.text.word_vectors import vocabulary_with_vectors
 
@@ -21,25 +21,26 @@ from srulight.text.word_vectors import vocabulary_with_vectors
 class TextClassificationData(TaskData):
     """Sentences with one label each, in batches of similar length.
 
-    Its metadata: ``tokenizer`` (its settings), ``labels`` (names of the classes, in order),
-    ``max_length`` and ``column`` (of tables; None without).
+    The metadata contain ``tokenizer`` (settings of the tokenizer), ``labels`` (names of the
+    classes, in order), ``max_length`` and ``column`` (name of the text column of tables, or None).
 
     Args:
-        corpus: Where the sentences come from; the embedded ``Grammar``, which needs no files, if
-            None.
-        root: Folder of the corpus's files.
-        download: Download the files that are missing, if the corpus knows where they are.
-        batch_size: Training sentences per step and process, at most.
-        eval_batch_size: Validation and test sentences per step and process, at most.
-        tokenizer: What a token is: a word (``Words``), a character (``Characters``), a piece of a
-            word (``SentencePiece``) or a byte (``Bytes``); lower-cased English words if None. The
-            words of trees stay as they are.
-        max_length: Tokens kept of a longer sentence, from its beginning.
-        vectors: File of pretrained word vectors as text (GloVe, word2vec, fastText), for tokens
-            that are words.
-        num_workers: Processes that prepare batches; 0 prepares them in the main one, which is
-            fast enough for sentences.
-        seed: Number that decides the order of the batches and the vectors of unknown words.
+        corpus: Corpus that provides the sentences and their labels; if None, the embedded
+            ``Grammar``, which needs no files.
+        root: Folder that contains the files of the corpus.
+        download: Whether to download missing files, for corpora that support it.
+        batch_size: Maximum number of training sentences per batch on each process.
+        eval_batch_size: Maximum number of validation or test sentences per batch on each process.
+        tokenizer: Splits text into words (``Words``), characters (``Characters``), subwords
+            (``SentencePiece``) or bytes (``Bytes``); lowercase English words if None. ``Words``
+            splits text that a corpus provides as separate words, such as trees, only at spaces.
+        max_length: Maximum number of tokens per sentence; the rest of a longer sentence is cut off.
+        vectors: Text file of pretrained word vectors in the format of GloVe, word2vec or fastText.
+            Requires the tokenizer ``Words``.
+        num_workers: Number of processes that prepare batches. 0 prepares them in the main process,
+            which is fast enough for sentences.
+        seed: Seed for the order of the batches, and for the vectors of words that the file of
+            vectors lacks.
     """
 
     examples = "sentences"
@@ -64,8 +65,8 @@ class TextClassificationData(TaskData):
         self.tokenizer: Tokenizer = tokenizer or Words(lowercase=True)
         if vectors is not None and not isinstance(self.tokenizer, Words):
             raise InputError(
-                "vectors are those of words, and the tokenizer is "
-                f"{type(self.tokenizer).__name__}: set --data.tokenizer=Words, or leave out "
+                "--data.vectors needs the tokenizer Words, got "
+                f"{type(self.tokenizer).__name__}; set --data.tokenizer=Words, or remove "
                 "--data.vectors"
             )
         self.max_length = max_length
@@ -78,18 +79,22 @@ class TextClassificationData(TaskData):
 
     @property
     def word_vectors(self) -> Tensor | None:
-        """Pretrained vectors, (V, F) float32, one row a word; None without ``vectors``.
+        """Pretrained vectors, (V, F) float32, one row per word; None without ``vectors``.
 
-        Known after ``setup``.
+        Available after ``setup``.
         """
         return self._word_vectors
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the corpus, once whatever the stages.
+        """Reads and encodes the corpus; does nothing if that has been done already.
+
+        All splits are read at any stage, because a vocabulary with vectors depends on all of them.
 
         Args:
-            stage: "fit" says what there is to train on. All splits are read whatever it is: a
-                vocabulary with vectors depends on them all.
+            stage: "fit" also logs statistics of the data.
+
+        Raises:
+            InputError: If the corpus cannot be read, or does not match the checkpoint.
         """
         if self.datasets:
             return
@@ -97,8 +102,8 @@ class TextClassificationData(TaskData):
         given = self._metadata
         if given and splits.labels != given["labels"]:
             raise InputError(
-                f"the checkpoint tells {', '.join(given['labels'])} apart, and the data "
-                f"{', '.join(splits.labels)}"
+                f"the labels must be those of the checkpoint ({', '.join(given['labels'])}), got "
+                f"{', '.join(splits.labels)}; use data with the same labels, or train a new model"
             )
         if stage == "fit":
             check_classes(splits)
@@ -107,8 +112,8 @@ class TextClassificationData(TaskData):
         for name, split in examples.items():
             self.datasets[name] = SequenceDataset(encoded[name], [e.label for e in split])
         if stage == "fit":
-            for said in counts(splits, encoded):
-                rank_zero_info(said)
+            for line in statistics(splits, encoded, tokenizer.unit):
+                rank_zero_info(line)
         self._metadata = {
             "tokenizer": tokenizer.settings,
             "labels": splits.labels,
@@ -119,15 +124,15 @@ class TextClassificationData(TaskData):
     def _encode(
         self, examples: dict[str, list[Example]], is_tokenized: bool
     ) -> tuple[Tokenizer, dict[str, list[list[int]]]]:
-        """Gives the tokenizer, fitted, and the token ids of all sentences."""
+        """Returns the fitted tokenizer, and the token ids of all sentences."""
         tokenizer = self.tokenizer
         if self._metadata:
             tokenizer = from_settings(self._metadata["tokenizer"], PAD_UNKNOWN)
         texts: dict[str, list[Any]] = {
             name: [example.text for example in split] for name, split in examples.items()
         }
-        if isinstance(tokenizer, Words):  # split once, to count and to look up
-            # Prediction will split raw text; the words of a corpus that is split are its own.
+        if isinstance(tokenizer, Words):  # splits only once, for the vocabulary and the ids
+            # The tokenizer of the checkpoint still splits raw text, for prediction.
             reader = Words("space", lowercase=tokenizer.lowercase) if is_tokenized else tokenizer
             texts = {name: list(map(reader.tokenize, split)) for name, split in texts.items()}
             self._cut(chain.from_iterable(texts.values()))
@@ -147,9 +152,11 @@ class TextClassificationData(TaskData):
         }
 
     def _cut(self, sentences: Iterable[list[Any]]) -> None:
-        """Shortens in place what is longer than ``max_length``, and says how many were."""
+        """Shortens longer sentences to ``max_length`` in place, and logs their number."""
         too_long = [sentence for sentence in sentences if len(sentence) > self.max_length]
         for sentence in too_long:
             del sentence[self.max_length :]
         if too_long:
-            rank_zero_info(f"{len(too_long)} sentences were cut to {self.max_length} tokens")
+            rank_zero_info(
+                f"cut {len(too_long):,} sentences to {self.max_length} tokens (--data.max_length)"
+            )

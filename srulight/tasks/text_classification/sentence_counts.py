@@ -1,4 +1,4 @@
-"""What there is to know of labelled sentences before training on them."""
+"""Checks and statistics of labeled sentences before training."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,29 +11,36 @@ _SHOWN = 6
 
 
 def check_classes(splits: Splits) -> None:
-    """Refuses sentences that there is nothing to learn from.
+    """Checks that there is something to learn.
 
     Args:
         splits: The corpus.
 
     Raises:
-        InputError: If the training sentences, if they are several, are all of one class.
+        InputError: If there are several training sentences, and all have the same label.
     """
     found = {example.label for example in splits.train}
     if len(found) == 1 < len(splits.train):
         raise InputError(
-            f"all {len(splits.train)} training sentences have the label "
-            f"{splits.labels[found.pop()]!r}; expected two labels or more to tell apart"
+            f"expected training sentences with at least two labels, got "
+            f"{splits.labels[found.pop()]!r} for all {len(splits.train)}; add sentences with "
+            "another label"
         )
 
 
-def counts(splits: Splits, encoded: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[str]:
-    """Says in a line for each split what it holds, and what may be a mistake.
+def statistics(
+    splits: Splits, encoded: Mapping[str, Sequence[Sequence[int]]], unit: str
+) -> Iterator[str]:
+    """Describes each split in one line, and points out labels that look like a mistake.
 
     Args:
         splits: The corpus.
-        encoded: Word indices of the sentences of ``train``, ``val`` and ``test``; an empty one is
-            one unknown word.
+        encoded: Token ids of the sentences of ``train``, ``val`` and ``test``; an empty sentence
+            has the one id ``UNKNOWN_ID``.
+        unit: Name of a token in the singular, such as "word".
+
+    Yields:
+        Lines to log.
     """
     examples = {"train": splits.train, "val": splits.val, "test": splits.test}
     known = {index for sentence in encoded["train"] for index in sentence}
@@ -43,17 +50,17 @@ def counts(splits: Splits, encoded: Mapping[str, Sequence[Sequence[int]]]) -> It
         indices = [index for sentence in sentences for index in sentence]
         unknown = sum(index == UNKNOWN_ID for index in indices) / len(indices)
         empty = sum(not example.text.strip() for example in examples[name])
-        said = f"{name}: {len(sentences):,} sentences"
+        line = f"{name}: {len(sentences):,} sentences"
         if empty:
-            said += f", {empty:,} of them empty (read as an unknown word)"
+            line += f" ({empty:,} of them empty, read as one out-of-vocabulary {unit})"
         if name == "train":
-            said += f", {len(known):,} different words"
+            line += f", {len(known):,} distinct {unit}s"
         shares = _shares([example.label for example in examples[name]], splits.labels)
-        yield f"{said}, {unknown:.1%} of the words unknown; classes: {shares}"
+        yield f"{line}, {unknown:.1%} out-of-vocabulary {unit}s; classes: {shares}"
     if fraction := next((label for label in splits.labels if _is_fraction(label)), None):
         yield (
-            f"labels such as {fraction} are numbers: each of the {len(splits.labels)} is a class, "
-            "no nearer to one than to another"
+            f"labels such as {fraction} are numbers, but each of the {len(splits.labels)} labels "
+            "becomes a class of its own; round them if you want fewer classes"
         )
 
 
@@ -66,6 +73,6 @@ def _shares(classes: Sequence[int], labels: Sequence[str]) -> str:
 
 def _is_fraction(label: str) -> bool:
     try:
-        return float(label) % 1 > 0  # false for what is not finite
+        return float(label) % 1 > 0  # False for nan and inf
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""One label for a whole sentence."""
+"""The model of text classification."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -29,11 +29,11 @@ Pooling = Literal["auto", "last", "mean", "max"]
 
 
 class Prediction(NamedTuple):
-    """What a classifier makes of a sentence.
+    """The prediction for a sentence.
 
     Attributes:
         label: Name of the most probable class.
-        probability: Its probability, 0 to 1.
+        probability: Probability of this class, 0 to 1.
     """
 
     label: str
@@ -41,28 +41,33 @@ class Prediction(NamedTuple):
 
 
 class TextClassification(Task):
-    """Embeds the words, encodes them, pools them into one vector, and picks a class.
+    """Classifies sentences.
+
+    The model embeds the tokens, encodes them, pools the encoder's output into one vector per
+    sentence, and predicts a class from it.
 
     Args:
-        embedding_size: Features per word, F.
-        freeze_embedding: Whether word vectors stay as they start: random, or pretrained if the
-            data have ``vectors``.
-        dropout: Probability of zeroing a feature of a word vector, and of the sentence vector,
-            while training, 0 to 1.
-        word_dropout: Probability of reading a word as unknown while training, 0 to 1; it also
-            teaches the model what to make of unknown words.
-        pooling: How steps become one vector: "last" takes the step at which each direction has
-            read the whole sentence, "mean" and "max" go over all steps, "auto" is "last" for
-            recurrent encoders and "max" for others.
-        encoder: Builds the encoder for ``embedding_size`` features; SRU with 2 layers of 128 units
-            and dropout 0.5 if None.
-        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
-            if None.
-        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch
-            (lightning.pytorch.cli.ReduceLROnPlateau: every epoch); a constant rate if None.
-        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
-            compiler. The first steps take 15 seconds in all, and a few where the same was compiled
-            before. An LSTM or GRU is not compiled, what surrounds it is.
+        embedding_size: Number of features per token, F.
+        freeze_embedding: Whether to keep the embeddings at their initial values, which are
+            pretrained if the data module has ``vectors``, and random otherwise.
+        dropout: Probability of zeroing a feature of the embeddings and of the sentence vector
+            during training, 0 to 1.
+        word_dropout: Probability of replacing a token by the unknown token during training, 0 to 1.
+            This also trains the embedding of out-of-vocabulary tokens.
+        pooling: How to pool the encoder's output: "last" takes the last step of each direction,
+            "mean" and "max" reduce over all steps, and "auto" means "last" for recurrent encoders
+            and "max" for all others.
+        encoder: Builds the encoder for ``embedding_size`` input features; an SRU with 2 layers of
+            128 units and a dropout of 0.5 if None.
+        optimizer: Builds the optimizer from the parameters; Adam with a learning rate of 0.001 if
+            None.
+        scheduler: Builds the learning-rate schedule from the optimizer. It is stepped after every
+            batch (lightning.pytorch.cli.ReduceLROnPlateau: after every epoch). The learning rate is
+            constant if None.
+        compile: Whether to run training and evaluation through ``torch.compile``, which needs a C++
+            compiler on a CPU. Compilation takes about 15 seconds during the first steps, or a few
+            seconds if torch has cached the result. LSTM and GRU encoders are not compiled, only
+            the layers around them.
     """
 
     monitor = ("val/accuracy", "max")
@@ -101,7 +106,7 @@ class TextClassification(Task):
         classes = len(metadata["labels"])
         words = len(self.tokenizer.tokens)
         self.embedding = nn.Embedding(words, self.embedding_size, padding_idx=0)
-        # Unknown words start as Kim (2014) has it, whether or not others are pretrained.
+        # Embeddings without a pretrained vector start as in Kim (2014).
         nn.init.uniform_(self.embedding.weight, -0.25, 0.25)
         self.embedding.weight.data[0] = 0
         self.embedding.weight.requires_grad_(not self.freeze_embedding)
@@ -117,14 +122,14 @@ class TextClassification(Task):
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Scores sentences.
+        """Computes the logits of the classes.
 
         Args:
-            tokens: Word indices, (B, T) int64.
-            lengths: Real words per sentence, (B,) int64.
+            tokens: Token ids, (B, T) int64.
+            lengths: Number of tokens of each sentence without padding, (B,) int64.
 
         Returns:
-            Unnormalised log-probabilities, (B, classes).
+            Unnormalized log-probabilities, (B, classes).
         """
         if self.training and self.word_dropout > 0:
             dropped = torch.rand_like(tokens, dtype=torch.float) < self.word_dropout
@@ -147,7 +152,7 @@ class TextClassification(Task):
         return cross_entropy(self(batch.inputs, batch.lengths), batch.targets)
 
     def new_metrics(self) -> dict[str, Metric]:
-        # No check of each value: classes come out of the data, which checked them.
+        # The data module has checked the classes; torchmetrics would check every batch.
         accuracy = MulticlassAccuracy(
             self.head.out_features, average="micro", ignore_index=IGNORED, validate_args=False
         )

@@ -1,4 +1,4 @@
-"""Text as tokens, and back: words, characters, bytes or pieces of words."""
+"""Tokenizers, which convert text to tokens and back: words, characters, bytes or subwords."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,23 +39,23 @@ __all__ = [
 ]
 
 SETTINGS = {"kind": str, "*": object}
-"""Shape of a tokenizer's settings, as for ``structure.require``; ``from_settings`` sees to more."""
+"""Structure of a tokenizer's settings for ``structure.require``; ``from_settings`` checks more."""
 
 
 def from_settings(
     settings: dict[str, Any], specials: Sequence[str], where: str = "tokenizer"
 ) -> Tokenizer:
-    """Makes the tokenizer that has these ``settings``, which are not trusted.
+    """Restores a tokenizer from its ``settings``, which are not trusted.
 
     Args:
-        settings: Plain data.
-        specials: Names of the special tokens that it must have.
-        where: What an error calls the settings.
+        settings: Settings of the tokenizer as plain data.
+        specials: Names of the special tokens that the tokenizer must have.
+        where: Name of the settings in errors.
 
     Raises:
-        InputError: If they are not those of a tokenizer with these special tokens.
+        InputError: If they are not the settings of a tokenizer with these special tokens.
     """
-    # Both import torch.
+    # Imported late, because both modules import torch, which is slow.
     from srulight.runtime.fields import known
     from srulight.runtime.structure import require
 
@@ -63,7 +63,7 @@ def from_settings(
     kind = known(settings["kind"], (Tokenizer,))
     if kind is None or not issubclass(kind, Tokenizer):
         raise InputError(
-            f"{where}.kind must be a tokenizer that is known here, such as Words, got "
+            f"{where}.kind must be the name of a tokenizer, such as 'Words', got "
             f"{settings['kind']!r:.60}"
         )
     learned = {"specials": [str], "lines": bool, "vocabulary": kind.shape}

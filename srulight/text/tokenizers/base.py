@@ -1,4 +1,4 @@
-"""What every tokenizer does: from text to token ids, and back."""
+"""The base class of all tokenizers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,39 +9,40 @@ from typing import Any, ClassVar, Self
 from srulight.runtime.errors import InputError
 
 PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
-"""Special tokens: padding, whatever is not in the vocabulary, begin and end of a sentence."""
+"""Special tokens: padding, out-of-vocabulary token, beginning and end of a sentence."""
 
 PAD_UNKNOWN = (PAD, UNKNOWN)
-"""Special tokens of a model that reads text, the first two of every vocabulary that has both."""
+"""Special tokens of models that read text: the first two tokens of their vocabulary."""
 
 UNKNOWN_ID = 1
-"""Id of ``<unk>`` behind ``<pad>``."""
+"""Id of ``<unk>`` in vocabularies that start with ``PAD_UNKNOWN``."""
 
 BLANK = "<blank>"
-"""Special token: nothing new at this step (CTC)."""
+"""Special token: the blank of CTC."""
 
 END_OF_LINE = "<eos>"
-"""Token that ends a line, of tokenizers whose other tokens are parts of a line."""
+"""Token for the end of a line, in tokenizers that split lines into words or subwords."""
 
 
 class Tokenizer(ABC):
-    """Turns text into token ids, and back.
+    """Converts text to token ids, and token ids to text.
 
-    A constructor takes options; ``fit`` gives a copy that also has a vocabulary. Special tokens
-    are the first of it, and no text makes them: a text that spells one out is text.
+    The constructor takes options; ``fit`` returns a copy with a vocabulary. The special tokens are
+    the first tokens of the vocabulary. Text never produces them: ``encode`` treats a text that
+    contains their names like any other text.
 
     Attributes:
         tokens: Names of the tokens, by id; empty before ``fit``.
         specials: Names of the special tokens; their ids are 0, 1 and so on.
-        unknown: Id of ``<unk>``; None if ``encode`` refuses what is not in the vocabulary.
-        lines: Whether texts have several lines, whose ends are tokens.
-        line_end: Id of the token that ends a line; None without.
-        lowercase: Whether text is turned into lower case.
-        file: File that the vocabulary comes from, in place of texts; None without.
-        vocabulary: Plain data that tell the tokens; ``with_vocabulary`` takes them.
-        options: Shapes of the options that ``settings`` has, as for ``structure.require``.
-        shape: Shape of ``vocabulary``.
-        unit: What a token is called, such as "word".
+        unknown: Id of ``<unk>``; None if ``encode`` raises an error for out-of-vocabulary tokens.
+        lines: Whether texts may have several lines; if so, the end of a line is a token.
+        line_end: Id of the token for the end of a line, or None.
+        lowercase: Whether text is converted to lowercase.
+        file: File that contains the vocabulary, or None if ``fit`` learns it from texts.
+        vocabulary: The vocabulary as plain data, which ``with_vocabulary`` accepts.
+        options: Structure of the options in ``settings``, as ``structure.require`` takes it.
+        shape: Structure of ``vocabulary``, as ``structure.require`` takes it.
+        unit: Name of a token in the singular, such as "word".
     """
 
     tokens: Sequence[str] = ()
@@ -58,7 +59,7 @@ class Tokenizer(ABC):
 
     @property
     def is_closed(self) -> bool:
-        """Whether an option gives the vocabulary, so that ``fit`` reads no texts."""
+        """Whether an option determines the vocabulary, so that ``fit`` reads no texts."""
         return self.file is not None
 
     @abstractmethod
@@ -66,16 +67,16 @@ class Tokenizer(ABC):
         """Learns the vocabulary.
 
         Args:
-            texts: Training texts; not read where an option gives the vocabulary.
-            specials: Names of the special tokens. Without ``<unk>``, ``encode`` refuses what is
-                not in the vocabulary.
-            lines: Whether texts have several lines, whose ends are tokens.
+            texts: Training texts; not read if an option determines the vocabulary.
+            specials: Names of the special tokens. Without ``<unk>``, ``encode`` raises an error for
+                out-of-vocabulary tokens.
+            lines: Whether texts may have several lines; if so, the end of a line is a token.
 
         Returns:
             A copy with the vocabulary.
 
         Raises:
-            InputError: If the texts have nothing to learn from, or too little.
+            InputError: If the texts are empty or too short to learn a vocabulary from.
         """
 
     @abstractmethod
@@ -85,54 +86,60 @@ class Tokenizer(ABC):
         specials: Sequence[str],
         lines: bool = False,
     ) -> Self:
-        """Gives a copy with a vocabulary that is known already.
+        """Returns a copy with a given vocabulary.
 
         Args:
-            vocabulary: Names of the tokens, by id; special tokens come first, and a line's end
-                last, if they are missing. The file of a SentencePiece model, in base64. None for
-                bytes.
+            vocabulary: Names of the tokens, by id. If they are missing, special tokens are added at
+                the beginning, and the end of a line at the end. For SentencePiece, the file of the
+                model in base64; for bytes, None.
             specials: Names of the special tokens.
-            lines: Whether texts have several lines, whose ends are tokens.
+            lines: Whether texts may have several lines; if so, the end of a line is a token.
 
         Raises:
-            InputError: If it is no such model, or has other special tokens.
+            InputError: If the vocabulary is not valid, or has other special tokens.
         """
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Gives the ids of a text's tokens.
+        """Returns the token ids of a text.
+
+        Args:
+            text: Any text.
 
         Raises:
-            InputError: If one is not in the vocabulary, and there is no ``<unk>``.
+            InputError: If a token is not in the vocabulary, and there is no ``<unk>``.
         """
 
     @abstractmethod
     def tokenize(self, text: str) -> list[str]:
-        """Gives the names of a text's tokens; what is unknown stands as it does in the text."""
+        """Splits a text into the names of its tokens; unknown tokens appear as in the text."""
 
     @abstractmethod
     def join(self, tokens: Sequence[str]) -> str:
-        """Makes text, as people write it.
+        """Joins tokens into text.
 
         Args:
-            tokens: Names of tokens; others, as ``tokenize`` gives them, are written as they are.
+            tokens: Names of tokens. Unknown tokens, as ``tokenize`` returns them, are kept.
         """
 
     def text_of(self, token: int) -> str:
-        """Gives the text of a token by itself; a space in front means that it begins a word."""
+        """Returns the text of a single token; a leading space means that it starts a word."""
         return self.decode([token])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Makes text of token ids; special tokens other than ``<unk>`` are left out."""
+        """Converts token ids to text; omits special tokens other than ``<unk>``."""
         tokens, first, unknown = self.tokens, len(self.specials), self.unknown
         return self.join([tokens[i] for i in ids if i >= first or i == unknown])
 
     def decode_stream(self, ids: Iterable[int], before: int | None = None) -> Iterator[str]:
-        """Gives text piece by piece, as ids come; by default line by line.
+        """Converts token ids to text as they arrive; by default line by line.
 
         Args:
             ids: Token ids.
-            before: Id of the token before the first; None at the beginning of a text.
+            before: Id of the token before the first one; None at the beginning of a text.
+
+        Yields:
+            Pieces of text.
         """
         space = "" if before in (None, self.line_end) else " "
         line: list[int] = []
@@ -145,44 +152,50 @@ class Tokenizer(ABC):
             yield space + text
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Finds where in the text its tokens stand: begin and end of each, in characters.
+        """Locates the tokens in a text.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            Start and end of each token, in characters.
 
         Raises:
-            InputError: If this tokenizer cannot tell.
+            InputError: If this tokenizer cannot locate its tokens.
         """
         raise InputError(
-            f"{type(self).__name__} do not tell where in the text tokens stand: use Characters, or "
-            "Words with split=english, characters or space"
+            f"the tokenizer must locate its tokens in the text, which {type(self).__name__} cannot "
+            "do; use Characters, or Words with split=english, characters or space"
         )
 
     def plain(self, text: str) -> str:
-        """Writes a line as ``join`` would, in its own case and characters: to compare with."""
+        """Writes a line as ``join`` would, without changing its letter case, for references."""
         return text
 
     def in_language(self, language: str) -> Self:
-        """Gives a copy with the rules of a language (ISO 639-1), if no option has chosen one.
+        """Returns a copy with the rules of a language, unless an option selects a language.
 
         Args:
-            language: Such as ``de``.
+            language: Language code (ISO 639-1), such as ``de``.
         """
         return self
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain data that ``from_settings`` makes the same from."""
+        """Plain data from which ``from_settings`` restores this tokenizer."""
         names = (*self.options, "specials", "lines", "vocabulary")
         return {"kind": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Plain data that tell what ``fit`` makes of given texts: all options, and ``settings``."""
+        """Plain data that determine the result of ``fit`` on a text: all options and settings."""
         names = signature(type(self)).parameters
         return {**{name: getattr(self, name) for name in names}, **self.settings}
 
     def _copy(
         self, tokens: Sequence[str], specials: Sequence[str], lines: bool, line_end: str
     ) -> Self:
-        """Gives a copy with tokens, special ones first, and the name of a line's end."""
+        """Returns a copy with tokens, special ones first, and a name for the end of a line."""
         made = copy(self)
         made.tokens, made.specials, made.lines = tokens, list(specials), lines
         made.unknown = specials.index(UNKNOWN) if UNKNOWN in specials else None
@@ -191,7 +204,7 @@ class Tokenizer(ABC):
 
 
 def by_line(tokens: Iterable[str]) -> list[list[str]]:
-    """Splits names of tokens where a line ends."""
+    """Groups the names of tokens into lines."""
     lines: list[list[str]] = [[]]
     for name in tokens:
         if name == END_OF_LINE:

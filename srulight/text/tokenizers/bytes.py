@@ -1,4 +1,4 @@
-"""Bytes as tokens."""
+"""A tokenizer with bytes as tokens."""
 
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,12 +7,15 @@ from typing import Self
 from srulight.runtime.files import well_formed
 from srulight.text.tokenizers.base import Tokenizer
 
-_NAMES = [f"<0x{value:02X}>" for value in range(256)]  # as SentencePiece writes them
+_NAMES = [f"<0x{value:02X}>" for value in range(256)]  # the notation of SentencePiece
 _VALUES = {name: value for value, name in enumerate(_NAMES)}
 
 
 class Bytes(Tokenizer):
-    """The bytes of UTF-8: 256 tokens that need no training, behind the special ones."""
+    """Splits text into the bytes of its UTF-8 encoding.
+
+    The vocabulary consists of the special tokens and the 256 bytes, and needs no training.
+    """
 
     unit = "byte"
 
@@ -40,7 +43,7 @@ class Bytes(Tokenizer):
         return "".join(self.decode_stream(ids))
 
     def decode_stream(self, ids: Iterable[int], before: int | None = None) -> Iterator[str]:
-        # A character can take several bytes; half of one is no text yet.
+        # A character may have several bytes, which are decoded when the last one arrives.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         first = len(self.specials)
         for i in ids:

@@ -1,4 +1,4 @@
-"""Characters as tokens."""
+"""A tokenizer with characters as tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,13 +9,15 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Characters(LookupTokenizer):
-    """Unicode characters, white space among them.
+    """Splits text into Unicode characters, including white space.
 
     Args:
-        alphabet: Characters of the vocabulary; those of the training texts if None.
-        lowercase: Turn text into lower case.
-        min_count: Times that a character must occur in training to be in the vocabulary.
-        max_size: Most characters of the vocabulary, special tokens not counted; no limit if None.
+        alphabet: All characters of the vocabulary; those of the training text if None.
+        lowercase: Whether to convert text to lowercase.
+        min_count: Minimum number of occurrences in the training text for a character to be in the
+            vocabulary.
+        max_size: Maximum number of characters in the vocabulary, without the special tokens; no
+            limit if None.
     """
 
     options = {"lowercase": bool}  # noqa: RUF012
@@ -49,5 +51,5 @@ class Characters(LookupTokenizer):
         return filter(None, map(self.text_of, ids))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        # In lower case, some characters are two.
+        # The lowercase form of some characters has two.
         return [(i, i + 1) for i, sign in enumerate(text) for _ in self._parts(sign)]

@@ -1,4 +1,4 @@
-"""Tokenizers whose tokens are looked up in a list."""
+"""Tokenizers with a list of tokens as vocabulary."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -11,16 +11,17 @@ from srulight.text.tokenizers.base import UNKNOWN, Tokenizer
 
 
 class LookupTokenizer(Tokenizer):
-    """Tokens that are parts of the text, and looked up in a list.
+    """A tokenizer that splits text into parts, and looks up their ids in a list.
 
     Args:
-        lowercase: Turn text into lower case.
-        min_count: Times that a token must occur in training to be in the vocabulary.
-        max_size: Most tokens of the vocabulary, special ones not counted; no limit if None.
+        lowercase: Whether to convert text to lowercase.
+        min_count: Minimum number of occurrences in the training text for a token to be in the
+            vocabulary.
+        max_size: Maximum size of the vocabulary without the special tokens; no limit if None.
     """
 
     shape = [str]  # noqa: RUF012
-    _end: ClassVar[str]  # what a line's end is called
+    _end: ClassVar[str]  # name of the token for the end of a line
 
     def __init__(self, lowercase: bool, min_count: int, max_size: int | None) -> None:
         check_range(1, min_count=min_count, max_size=max_size)
@@ -31,23 +32,23 @@ class LookupTokenizer(Tokenizer):
 
     @abstractmethod
     def _parts(self, text: str) -> Iterable[str]:
-        """Splits a text."""
+        """Splits a text into the names of its tokens."""
 
     def _given(self) -> Iterable[str] | None:
-        """Gives the vocabulary that an option has; None without."""
+        """Returns the vocabulary if an option determines it; None otherwise."""
         return None
 
     def tokenize(self, text: str) -> list[str]:
         return list(self._parts(text))
 
     def encode(self, text: str | Sequence[str]) -> list[int]:
-        """Gives the ids of a text's tokens.
+        """Returns the token ids of a text.
 
         Args:
-            text: A text; or a list of tokens, to look up as they are.
+            text: A text, or a list of tokens, which are not split.
 
         Raises:
-            InputError: If one is not in the vocabulary, and there is no ``<unk>``.
+            InputError: If a token is not in the vocabulary, and there is no ``<unk>``.
         """
         parts = self._parts(text) if isinstance(text, str) else text
         return list(map(self._ids.__getitem__, parts))
@@ -55,20 +56,20 @@ class LookupTokenizer(Tokenizer):
     def fit(
         self, texts: Iterable[str | Sequence[str]], specials: Sequence[str], *, lines: bool = False
     ) -> Self:
-        """Takes the frequent tokens, or those that an option gives.
+        """Builds the vocabulary from the most frequent tokens, or from an option.
 
         Args:
-            texts: Training texts, or lists of tokens to count as they are; not read where an
-                option gives the vocabulary.
-            specials: Names of the special tokens. Without ``<unk>``, ``encode`` refuses what is
-                not in the vocabulary, and tokens are in alphabetical order.
-            lines: Whether texts have several lines, whose ends are tokens.
+            texts: Training texts, or lists of tokens, which are not split. They are not read if an
+                option determines the vocabulary.
+            specials: Names of the special tokens. Without ``<unk>``, ``encode`` raises an error for
+                out-of-vocabulary tokens, and the tokens are in alphabetical order.
+            lines: Whether texts may have several lines; if so, the end of a line is a token.
 
         Returns:
             A copy with the vocabulary.
 
         Raises:
-            InputError: If no token is left.
+            InputError: If the vocabulary would be empty.
         """
         tokens = self._given()
         if tokens is None:
@@ -80,23 +81,26 @@ class LookupTokenizer(Tokenizer):
         return self.with_vocabulary(tokens, specials, lines)
 
     def rank(self, counts: Counter[str], specials: Sequence[str]) -> list[str]:
-        """Gives the frequent tokens, the most frequent first and equals in alphabetical order.
+        """Sorts tokens by decreasing frequency, and those of equal frequency alphabetically.
 
         Args:
-            counts: How often each occurs.
-            specials: Names of the special tokens, which are none of them.
+            counts: Number of occurrences of each token.
+            specials: Names of the special tokens, which are left out.
+
+        Returns:
+            Tokens with at least ``min_count`` occurrences, at most ``max_size``.
 
         Raises:
-            InputError: If no token occurs as often as ``min_count`` says.
+            InputError: If no token occurs at least ``min_count`` times.
         """
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         left = [name for name, n in ranked if n >= self.min_count and name not in specials]
         if not set(left) - {self._end}:
             if not counts.keys() - {self._end, *specials}:
-                raise InputError(f"the training text has no {self.unit}s")
+                raise InputError(f"expected {self.unit}s in the training text, got none")
             raise InputError(
-                f"no {self.unit} of the training text occurs {self.min_count} times: lower "
-                "min_count"
+                f"no {self.unit} occurs min_count={self.min_count} times in the training text; "
+                "lower min_count"
             )
         return left[: self.max_size]
 
@@ -113,7 +117,7 @@ class LookupTokenizer(Tokenizer):
 
 
 class _Ids(dict[str, int]):
-    """Ids of tokens, one for all that are unknown or an error."""
+    """Ids of tokens; a missing token has the id of ``<unk>``, or raises an error without it."""
 
     def __init__(
         self, ids: dict[str, int] | None = None, unknown: int | None = None, unit: str = ""

@@ -1,4 +1,4 @@
-"""Pieces of words as tokens."""
+"""A tokenizer with subwords as tokens."""
 
 import base64
 import io
@@ -16,34 +16,35 @@ from srulight.text.tokenizers.base import BEGIN, END, END_OF_LINE, PAD, UNKNOWN,
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
-_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what SentencePiece writes for one
-_MOST_LINES = 1_000_000  # to learn pieces from, so that memory and time do not grow
-# Special tokens that SentencePiece has settings for.
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece represents a space by this character
+_MOST_LINES = 1_000_000  # to train on, which limits memory and time
+# Special tokens for which SentencePiece has settings.
 _SETTINGS = {PAD: "pad_id", UNKNOWN: "unk_id", BEGIN: "bos_id", END: "eos_id"}
-# What SentencePiece says of a vocabulary that the text is too short or too varied for.
+# Errors of SentencePiece for a vocabulary that is too large or too small for the text.
 _TOO_HIGH = re.compile(r"Vocabulary size too high .* <= (\d+)")
 _TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
 class SentencePiece(Tokenizer):
-    """Pieces of words, as SentencePiece finds them (Kudo and Richardson 2018, arXiv 1808.06226).
+    """Splits text into subwords with SentencePiece (Kudo and Richardson 2018, arXiv 1808.06226).
 
-    They are learned from a million lines drawn from all, if there are more.
+    The subwords are learned from the training text, or from a random sample of a million lines if
+    it has more.
 
     Args:
-        size: Tokens to make, special ones among them.
-        model: How they are found: the likeliest ("unigram"; Kudo 2018, arXiv 1804.10959), or by
-            joining frequent pairs ("bpe"; Sennrich et al. 2016, arXiv 1508.07909).
-        normalization: How characters are made uniform first: "nmt_nfkc" and "nfkc" make two letters
-            of a ligature, for one; "identity" leaves them as they are.
-        lowercase: Turn text into lower case.
-        file: File of a trained model, in place of one made from the training texts. Its first
-            tokens must be the special ones of the task; an error tells how to train it so.
+        size: Size of the vocabulary, including the special tokens.
+        model: Subword model: "unigram" for a unigram language model (Kudo 2018, arXiv 1804.10959),
+            or "bpe" for byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909).
+        normalization: Unicode normalization of the text: "nmt_nfkc" and "nfkc" replace, for
+            example, a ligature by its letters; "identity" does not change the text.
+        lowercase: Whether to convert text to lowercase.
+        file: Trained SentencePiece model to use instead of training one. Its first tokens must be
+            the special tokens of the task; the error message says how to train such a model.
     """
 
     options = {"lowercase": bool}  # noqa: RUF012
     shape = str
-    unit = "piece"
+    unit = "subword"
 
     def __init__(
         self,
@@ -99,10 +100,12 @@ class SentencePiece(Tokenizer):
         ids, others = _first(specials, lines)
         if self.size <= len(specials) + lines:
             least = len(specials) + lines + 1
-            raise InputError(f"a vocabulary needs at least {least} pieces, got size={self.size}")
+            raise InputError(
+                f"size must be at least {least}, one more than the special tokens, got {self.size}"
+            )
         if lines:
             texts = (line for text in texts for line in text.split("\n"))
-        # Read before, since SentencePiece would make its own error of one in a file.
+        # Read before training, because SentencePiece would hide errors in the files.
         sample = [self._prepared(text) for text in _sample(texts, _MOST_LINES)]
         trained = io.BytesIO()
         try:
@@ -111,7 +114,7 @@ class SentencePiece(Tokenizer):
                 model_type=self.model, normalization_rule_name=self.normalization,
                 character_coverage=1.0, minloglevel=2, unk_surface=UNKNOWN,
                 control_symbols=others,
-                # One thread: otherwise the pieces depend on the machine.
+                # With more threads, the result would depend on the machine.
                 num_threads=1, **ids,
             )  # fmt: skip
         except (RuntimeError, ValueError) as error:
@@ -119,8 +122,8 @@ class SentencePiece(Tokenizer):
         return self.with_vocabulary(base64.b64encode(trained.getvalue()).decode(), specials, lines)
 
     def _prepared(self, text: str) -> str:
-        text = well_formed(text)  # SentencePiece refuses half a character
-        # Not by SentencePiece's own rules for this, which also make "ss" of "ß".
+        text = well_formed(text)  # SentencePiece rejects lone surrogates
+        # Not by SentencePiece's rules for lowercase, which also replace "ß" by "ss".
         return text.lower() if self.lowercase else text
 
     def encode(self, text: str) -> list[int]:
@@ -144,14 +147,14 @@ class SentencePiece(Tokenizer):
 
     def join(self, tokens: Sequence[str]) -> str:
         decode, lines = self._processor.decode, by_line(tokens) if self.lines else [list(tokens)]
-        # SentencePiece leaves pieces that it does not know as they are, the sign for a space, too.
+        # SentencePiece does not replace the character for a space in unknown subwords.
         return "\n".join(" ".join(decode(line).replace(_SPACE, " ").split()) for line in lines)
 
     def text_of(self, token: int) -> str:
         return self.tokens[token].replace(_SPACE, " ")
 
     def decode_stream(self, ids: Iterable[int], before: int | None = None) -> Iterator[str]:
-        # Word by word, since pieces may be bytes of a character.
+        # Word by word, because a subword may be a single byte of a character.
         space = "" if before in (None, self.line_end) else " "
         word: list[int] = []
         for i in chain(ids, [None]):
@@ -170,11 +173,11 @@ class SentencePiece(Tokenizer):
 
 
 def _first(specials: Sequence[str], lines: bool) -> tuple[dict[str, Any], list[str]]:
-    """Gives SentencePiece's settings for special tokens, and those that it has none for."""
+    """Returns SentencePiece's settings for special tokens, and the tokens without a setting."""
     names = [*specials, END_OF_LINE] if lines else list(specials)
     ids = {flag: names.index(name) if name in names else -1 for name, flag in _SETTINGS.items()}
     if UNKNOWN not in names:
-        # SentencePiece must have one: the first, which `encode` refuses.
+        # SentencePiece requires an unknown token. It is the first, which `encode` rejects.
         ids["unk_id"] = 0
     return ids, [name for i, name in enumerate(names) if i not in ids.values()]
 
@@ -184,7 +187,7 @@ def _check_first(processor: "SentencePieceProcessor", specials: Sequence[str], l
     names = [*specials, END_OF_LINE] if lines else list(specials)
     found = {flag: getattr(processor, flag)() for flag in ids}
     places = [processor.piece_to_id(name) for name in others]
-    # A symbol that is no control symbol could come from a text.
+    # A text could produce a symbol that is not a control symbol.
     is_control = all(map(processor.is_control, places))
     if found != ids or places != [names.index(name) for name in others] or not is_control:
         flags = [f"--{flag}={i}" for flag, i in ids.items()]
@@ -196,7 +199,7 @@ def _check_first(processor: "SentencePieceProcessor", specials: Sequence[str], l
 
 
 def _sample(lines: Iterable[str], size: int) -> list[str]:
-    """Draws as many lines, each as likely, in one pass (Vitter 1985, algorithm R)."""
+    """Draws a uniform sample of lines in one pass (Vitter 1985, algorithm R)."""
     generator = random.Random(0)
     drawn: list[str] = []
     for count, line in enumerate(lines):
@@ -209,9 +212,12 @@ def _sample(lines: Iterable[str], size: int) -> list[str]:
 
 def _complaint(size: int, texts: list[str], reason: str) -> str:
     if not any(text.strip() for text in texts):
-        return "there is no text to make pieces of"
+        return "expected subwords in the training text, got none"
     if found := _TOO_HIGH.search(reason):
-        reason = f"it has enough for {found[1]}; choose that or fewer, or give more text"
-    elif found := _TOO_LOW.search(reason):
-        reason = f"its characters alone need {found[1]}; choose that or more"
-    return f"{size} pieces cannot be made of this text: {reason}"
+        return f"size must be at most {found[1]} for this text, got {size}; lower size, or add text"
+    if found := _TOO_LOW.search(reason):
+        return (
+            f"size must be at least {found[1]}, because of the number of distinct characters in "
+            f"this text, got {size}; raise size"
+        )
+    return f"cannot learn {size} subwords from this text: {reason}"

@@ -1,4 +1,4 @@
-"""From text to words, by rules, and where in the text they stand."""
+"""Rules that split text into words and locate the words in the text."""
 
 import contextlib
 import importlib
@@ -16,24 +16,24 @@ Splitting = Literal[
     "english", "characters", "space", "moses", "basic_english", "spacy", "toktok", "revtok",
     "subword",
 ]  # fmt: skip
-"""Ways to split text into words; those from ``basic_english`` on are torchtext's."""
+"""Ways to split text into words; ``basic_english`` and those after it are torchtext's."""
 
 # The conventions of the Penn Treebank, which most English corpora and word vectors follow. The
-# first alternative that fits wins, so the special cases come before words and words before the
-# rest. Text that is already split this way must come out unchanged: a clitic, an escape (\/) or a
-# bracket's name (-lrb-) that stands alone is a token.
+# first alternative that matches wins, so special cases come before words, and words before the
+# rest. Text that is already split in this way must not change: a clitic, an escape (\/) or the name
+# of a bracket (-lrb-) that stands alone is a token.
 _ENGLISH = re.compile(
     r"""
       n't(?!\w) | '(?:s|re|ve|ll|d|m)(?!\w)           # clitics: is|n't, it|'s
-    | -[lr]rb-                                        # a bracket, spelt out
-    | \.{2,} | -{2,} | `` | '' | [?!]{2,} | (?:\\\*)+ # marks that stand together
-    | (?:mr|mrs|ms|dr|st|jr|vs|etc|bros|inc|co|sept)\.   # abbreviations keep their dot
-    | (?:[^\W\d_]\.){2,} | (?<!\S)[b-hj-z]\.          # and so do initials: e.t.
-    | '\d\ds?(?!\w) | '(?:em|n'|n|til|cause)(?!\w)     # years and words cut short: '70s, 'em
+    | -[lr]rb-                                        # a bracket, spelled out
+    | \.{2,} | -{2,} | `` | '' | [?!]{2,} | (?:\\\*)+ # repeated punctuation
+    | (?:mr|mrs|ms|dr|st|jr|vs|etc|bros|inc|co|sept)\.   # abbreviations keep their period
+    | (?:[^\W\d_]\.){2,} | (?<!\S)[b-hj-z]\.          # initials, too: e.t.
+    | '\d\ds?(?!\w) | '(?:em|n'|n|til|cause)(?!\w)     # elisions: '70s, 'em
     | \d+(?:[.,:]\d+)+(?![\w/\\-])                    # numbers: 2,500
     | can(?=not\b) | \w+?(?=n't(?!\w))                # can|not, is|n't
     | \w+(?:&\w+)*(?:(?:-(?!-)|\\?/|\.(?=\w)|'(?!(?:s|re|ve|ll|d|m)(?!\w))(?=\w))\w+)*
-    | \\?/ | \S                                       # any other sign stands alone
+    | \\?/ | \S                                       # any other character
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -47,7 +47,7 @@ def _characters(signs: str) -> Iterator[tuple[int, int]]:
     return ((i, i + 1) for i, sign in enumerate(signs) if not sign.isspace())
 
 
-# Those that know where words stand; they are given text with one sign for each character.
+# Ways that can locate words; they receive text with one code point per character.
 _PLACING: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
     "english": _english,
     "characters": _characters,
@@ -55,29 +55,28 @@ _PLACING: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
 
 
 def word_spans(text: str, split: str) -> Iterator[tuple[int, int]]:
-    """Finds the words of a text.
+    """Locates the words of a text.
 
-    Accents and other marks, signs that are not seen but shape what is, and the letters of a Korean
-    syllable are never parted from what they belong to.
+    A combining mark, a format character or a conjoining jamo of a Korean syllable is never
+    separated from the character before it.
 
     Args:
         text: Any text.
-        split: What words are: ``english``, ``characters`` (each one for itself), or ``space``.
+        split: How to split: ``english``, ``characters`` (every character is a word) or ``space``.
 
     Yields:
-        Where each word begins and ends, in characters. ``normalize(text[begin:end])`` is the word;
-        at ``space`` it is that part as it stands.
+        Start and end of each word, in characters. The word is ``normalize(text[start:end])``, or
+        ``text[start:end]`` for ``space``.
 
     Raises:
-        InputError: If another way to split is given.
+        InputError: If the way to split cannot locate words.
     """
     if split == "space":
         yield from (match.span() for match in re.finditer(r"\S+", text))
         return
     if split not in _PLACING:
         raise InputError(
-            f"split={split} does not tell where in the text words stand: use english, characters "
-            "or space"
+            f"split must be english, characters or space to locate words in the text, got {split!r}"
         )
     if text.isascii():
         yield from _PLACING[split](text)
@@ -90,7 +89,7 @@ def word_spans(text: str, split: str) -> Iterator[tuple[int, int]]:
 
 
 def normalize(text: str) -> str:
-    """Writes a text in one way: NFC, and the typographic apostrophe as the plain one."""
+    """Normalizes a text to NFC, with plain instead of typographic apostrophes."""
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", text).replace("\u2019", "'")
@@ -98,8 +97,8 @@ def normalize(text: str) -> str:
 
 @cache
 def _marked() -> re.Pattern[str]:
-    """Finds a character with all that belongs to it; what follows white space stands alone."""
-    # Beyond these planes there are none. A zero-width space parts words.
+    """Matches a character with its combining marks; after white space, a mark stands alone."""
+    # Other planes have no marks. A zero-width space separates words.
     codes = (*range(0x20000), *range(0xE0000, 0xE1000))
     marks = [chr(i) for i in codes if _belongs(chr(i)) and i != 0x200B]
     return re.compile(f"[\\s\u200b]|[^\\s\u200b][{re.escape(''.join(marks))}]*")
@@ -107,22 +106,22 @@ def _marked() -> re.Pattern[str]:
 
 def _belongs(sign: str) -> bool:
     category = unicodedata.category(sign)
-    # Vowels and last consonants of Korean syllables in parts, which are letters to Unicode.
+    # Unicode categorizes the conjoining vowels and final consonants of Korean as letters.
     return category[0] == "M" or category == "Cf" or "\u1160" <= sign <= "\u11ff"
 
 
 def splitter(split: str, language: str) -> Callable[[str], list[str]]:
-    """Finds a function that splits text into words.
+    """Returns a function that splits text into words.
 
     Args:
         split: One of ``Splitting``.
-        language: Whose rules Moses follows (ISO 639-1).
+        language: Language of the rules of Moses (ISO 639-1).
 
     Returns:
-        The function; it keeps upper and lower case unless the way itself does not.
+        The function. It preserves the letter case, except for some tokenizers of torchtext.
 
     Raises:
-        InputError: If there is no such way, or the package it needs is missing.
+        InputError: If ``split`` is unknown, or a package that it needs is not installed.
     """
     if split in _PLACING:
         return partial(_split, split=split)
@@ -132,23 +131,23 @@ def splitter(split: str, language: str) -> Callable[[str], list[str]]:
         return partial(moses().MosesTokenizer(language).tokenize, escape=False)
     if split not in get_args(Splitting):
         known = ", ".join(get_args(Splitting))
-        raise InputError(f"split must be one of {known}; got {split!r}")
+        raise InputError(f"split must be one of {known}, got {split!r}")
     from torchtext.data.utils import get_tokenizer
 
     try:
-        # torchtext prints its advice before it raises; ours is in the error.
+        # torchtext prints advice before it raises; the error below has better advice.
         with contextlib.redirect_stdout(io.StringIO()):
             return get_tokenizer(split)
     except (ImportError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"split={split} needs something that is not installed ({reason}); install it or use "
+            f"split={split} needs a package that is not installed ({reason}); install it, or set "
             "split=english"
         ) from error
 
 
 def moses() -> ModuleType:
-    """Imports the rules of Moses (Koehn et al. 2007, ACL, demo session).
+    """Imports the implementation of the Moses rules (Koehn et al. 2007, ACL, demo session).
 
     Raises:
         InputError: If sacremoses is not installed.
@@ -156,7 +155,10 @@ def moses() -> ModuleType:
     try:
         return importlib.import_module("sacremoses")
     except ImportError as error:
-        raise InputError('Moses needs sacremoses: pip install "srulight[translation]"') from error
+        raise InputError(
+            "split=moses and detokenize=true need sacremoses, which is not installed; run pip "
+            'install "srulight[translation]"'
+        ) from error
 
 
 def _split(text: str, split: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Words as tokens."""
+"""A tokenizer with words as tokens."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
@@ -13,27 +13,29 @@ from srulight.text.tokenizers.splitting import Splitting, moses, splitter, word_
 
 
 class Words(LookupTokenizer):
-    """Words and punctuation marks.
+    """Splits text into words and punctuation marks.
 
     Args:
-        split: How text is split: ``english`` (punctuation and clitics apart, as in the Penn
-            Treebank), ``characters`` (each one a word, for scripts without spaces), ``space`` (at
-            white space, for text that is split already), ``moses`` (the rules of Moses, which also
-            put words together again), or a tokenizer of torchtext: ``basic_english``, ``spacy``,
-            ``toktok``, ``revtok``, ``subword``.
-        language: Whose rules Moses follows (ISO 639-1), such as ``de``; that of the data if None,
-            or English where the data do not say.
-        lowercase: Turn words into lower case.
-        detokenize: Put words that are split already together by the rules of Moses, whose escapes,
-            like ``&apos;``, are resolved; there are spaces between words otherwise.
-        min_count: Times that a word must occur in training to be in the vocabulary.
-        max_size: Most words of the vocabulary, special tokens not counted; no limit if None.
-        file: File of the vocabulary, UTF-8, one word a line, frequent ones first; in place of one
-            made from the training texts.
+        split: How to split text: ``english`` (separates punctuation and clitics as in the Penn
+            Treebank), ``characters`` (every character is a word, for scripts without spaces),
+            ``space`` (at white space, for text that is already split), ``moses`` (the rules of
+            Moses, which also join words), or a tokenizer of torchtext: ``basic_english``,
+            ``spacy``, ``toktok``, ``revtok`` or ``subword``.
+        language: Language of the rules of Moses (ISO 639-1), such as ``de``. If None, the language
+            of the data, or English if the data do not define it.
+        lowercase: Whether to convert words to lowercase.
+        detokenize: Whether to join words by the rules of Moses, which also replace escapes such as
+            ``&apos;``, instead of by spaces. Only for ``split=space``.
+        min_count: Minimum number of occurrences in the training text for a word to be in the
+            vocabulary.
+        max_size: Maximum number of words in the vocabulary, without the special tokens; no limit if
+            None.
+        file: Vocabulary file in UTF-8 with one word per line, the most frequent first. If None, the
+            vocabulary is built from the training text.
 
     Raises:
         InputError: If a number is out of range, a package is not installed, or ``detokenize`` is
-            set for text that is not split already.
+            set without ``split=space``.
     """
 
     options = {  # noqa: RUF012
@@ -55,7 +57,8 @@ class Words(LookupTokenizer):
         super().__init__(lowercase, min_count, max_size)
         if detokenize and split != "space":
             raise InputError(
-                f"detokenize is for text that is split already (split=space), and split is {split}"
+                f"split must be 'space' if detokenize is true, got {split!r}; set split=space, or "
+                "remove detokenize"
             )
         self.split: str = split
         self.language = language
@@ -95,7 +98,7 @@ class Words(LookupTokenizer):
     def _line(self, text: str) -> list[str]:
         if not self.lowercase:
             return self._words(text)
-        if self.split == "moses":  # whose rules look at the case
+        if self.split == "moses":  # its rules depend on the letter case
             return [word.lower() for word in self._words(text)]
         return self._words(text.lower())
 
@@ -106,7 +109,7 @@ class Words(LookupTokenizer):
         return " " + self.tokens[token]
 
     def decode_stream(self, ids: Iterable[int], before: int | None = None) -> Iterator[str]:
-        if self._has_rules:  # which need a whole line
+        if self._has_rules:  # they need a whole line
             yield from super().decode_stream(ids, before)
             return
         is_first = before in (None, self.line_end)
@@ -126,9 +129,9 @@ class Words(LookupTokenizer):
 
 
 def _read(path: Path) -> Iterator[str]:
-    """Gives the words of a file, one a line."""
-    for number, line in lines_of(path, "give the tokenizer a file with one word a line"):
+    """Reads the words of a file with one word per line."""
+    for number, line in lines_of(path, "set the tokenizer's file to one with a word per line"):
         words = line.split()
         if len(words) > 1:
-            raise InputError(f"{path}:{number}: expected one word a line, got {line.strip()!r}")
+            raise InputError(f"{path}:{number}: expected one word per line, got {line.strip()!r}")
         yield from words

@@ -1,4 +1,4 @@
-"""Running text comes in tracks and segments, and every token counts."""
+"""Running text is read in tracks and segments, without losing a token."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,7 @@ from srulight.tasks.language_modelling import (
 )
 from srulight.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
 
-TEXT = "".join(chr(ord("a") + i) for i in range(26))  # token i is the letter i, as a byte
+TEXT = "".join(chr(ord("a") + i) for i in range(26))  # token i is the ith letter, as a byte
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def letters(ids: Tensor) -> list[str]:
 def test_tracks_are_contiguous_and_segments_go_on(tmp_path: Path) -> None:
     data = alphabet(tmp_path, batch_size=3, segment_length=5)
     batches = list(data.train_dataloader())
-    # 25 predictions in 3 tracks of 8, segments of 5 and 3; the last prediction is left over.
+    # 25 predictions in 3 tracks of 8, in segments of 5 and 3; the last prediction is not used.
     assert [letters(batch.tokens) for batch in batches] == [
         ["abcde", "ijklm", "qrstu"],
         ["fgh", "nop", "vwx"],
@@ -91,7 +91,7 @@ def test_processes_have_tracks_of_their_own_and_as_many_batches(tmp_path: Path) 
         batches = list(data.test_dataloader())
         counts.append(len(batches))
         tested += [b.targets[b.targets != IGNORED] for b in batches]
-    # Two processes with two tracks see what one with four does.
+    # Two processes with two tracks each read what one process with four tracks reads.
     assert [a + b for a, b in zip(*parts, strict=True)] == rows
     assert counts[0] == counts[1]
     assert sorted(torch.cat(tested).tolist()) == [ord(letter) for letter in TEXT[1:]]
@@ -149,14 +149,16 @@ def test_a_closed_vocabulary(tmp_path: Path) -> None:
     (batch,) = data.val_dataloader()
     assert batch.tokens.tolist() == [[1, 3, 2]]
     data.load_metadata(with_words(data.metadata, "c", "b", "<eos>"))
-    with pytest.raises(InputError, match=r"words\.txt is not the vocabulary .*'c' as token 2.*'z'"):
+    with pytest.raises(InputError, match=r"words\.txt: expected .*'z' as token 2, got 'c'"):
         data.load_metadata(with_words(data.metadata, "z", "b", "<eos>"))
-    with pytest.raises(InputError, match="it has 5 tokens, and the checkpoint 6"):
+    with pytest.raises(InputError, match="with 6 tokens, got 5"):
         data.load_metadata(with_words(data.metadata, "c", "b", "<eos>", "z"))
     (tmp_path / "words.txt").unlink()
-    with pytest.raises(InputError, match=r"words\.txt is not in .*tokenizer a file with one word"):
+    with pytest.raises(
+        InputError, match=r"words\.txt is not in .*tokenizer's file to one with a word"
+    ):
         closed(tmp_path, tokenizer).setup()
-    # A checkpoint has the words.
+    # The vocabulary is in the checkpoint.
     again = closed(tmp_path, tokenizer)
     again.load_metadata(data.metadata)
     again.setup()
@@ -168,16 +170,16 @@ def test_a_closed_alphabet_may_have_a_space(tmp_path: Path) -> None:
     data = closed(tmp_path, Characters("b a"))
     data.setup()
     assert vocabulary(data) == ["<pad>", "<unk>", "b", " ", "a", "\n"]
-    with pytest.raises(InputError, match=r"alphabet is not the vocabulary .*'a' as token 2.*'b'"):
+    with pytest.raises(InputError, match=r"alphabet: expected .*'b' as token 2, got 'a'"):
         closed(tmp_path, Characters("ab ")).load_metadata(data.metadata)
     (tmp_path / "words.txt").write_text("the\ncat 12\n")
-    with pytest.raises(InputError, match=r"words\.txt:2: expected one word a line, got 'cat 12'"):
+    with pytest.raises(InputError, match=r"words\.txt:2: expected one word per line, got 'cat 12'"):
         closed(tmp_path, Words(file=str(tmp_path / "words.txt"))).setup()
 
 
 def test_the_tokenizer_of_another_task_is_refused(tmp_path: Path) -> None:
     words = Words("space").fit(["a"], ("<pad>", "<unk>"))
-    with pytest.raises(InputError, match=r"lines must be true, .* of another task"):
+    with pytest.raises(InputError, match=r"lines must be true .* checkpoint of a language model"):
         LanguageModellingData().load_metadata({"tokenizer": words.settings})
 
 
@@ -210,7 +212,7 @@ def test_the_embedded_text_needs_no_files(tmp_path: Path) -> None:
     data = LanguageModellingData(GrammarText(20, 5, 5), str(tmp_path), batch_size=2)
     data.prepare_data()
     data.setup()
-    assert "dialogue" in vocabulary(data)
+    assert "dialogue" in vocabulary(data)  # codespell:ignore dialogue
     assert next(iter(data.train_dataloader())).tokens.shape == (2, 35)
     assert not list(tmp_path.iterdir())
 
@@ -224,13 +226,15 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
     refused(tmp_path, "segment_length must be at least 1, got 0", segment_length=0)
     refused(
         tmp_path,
-        "segment_length is 9, and each of 3 tracks has 8 of the 26 bytes to train on",
+        "segment_length must be at most 8, because the 26 training bytes are divided into 3 tracks",
         segment_length=9, batch_size=3,
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"evaluation\.tracks is 26, and the val text has 26 by"):
+    with pytest.raises(
+        InputError, match=r"evaluation\.tracks must be below 26, .* bytes in the val text, got 26"
+    ):
         alphabet(tmp_path, evaluation=EvaluationSettings(26)).val_dataloader()
     (tmp_path / "empty.txt").write_text("")
-    with pytest.raises(InputError, match=r"empty\.txt is empty"):
+    with pytest.raises(InputError, match=r"empty\.txt: expected text, got an empty file"):
         LanguageModellingData(TextFiles("empty.txt", "train.txt"), str(tmp_path)).setup()
     with pytest.raises(InputError, match=r"none\.txt is not in"):
         LanguageModellingData(TextFiles("none.txt", "train.txt"), str(tmp_path)).setup()
@@ -238,5 +242,7 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
     data.setup()
     with pytest.raises(InputError, match="the corpus has no test text"):
         data.test_dataloader()
-    with pytest.raises(InputError, match=r"is a model of words, and --data\.tokenizer is Bytes"):
+    with pytest.raises(
+        InputError, match=r"--data\.tokenizer must be Words as in the checkpoint, got By"
+    ):
         alphabet(tmp_path).load_metadata({**data.metadata})

@@ -1,4 +1,4 @@
-"""A language model from training to writing, as a user does it."""
+"""A language model on the command line, from training to generation."""
 
 from pathlib import Path
 
@@ -57,15 +57,18 @@ def test_measures_and_scores_from_the_checkpoint_alone(
     ("args", "message"),
     [
         (["generate", "--top_p=2"], "top_p must be above 0 and at most 1, got 2.0"),
-        (["test", "--data.tokenizer=Bytes"], "the checkpoint is a model of words, and --data.tok"),
+        (["test", "--data.tokenizer=Bytes"], "--data.tokenizer must be Words as in the checkpoint"),
         (
             ["test", "--data.tokenizer=Words", "--data.tokenizer.file={words}"],
-            "is not the vocabulary that the checkpoint was",
+            "expected the vocabulary of the checkpoint",
         ),
-        (["fit", "--model.encoder.bidirectional=true"], "must not read what it predicts"),
-        (["fit", "--model.cutoffs=[9,5]"], "cutoffs must go up"),
+        (["fit", "--model.encoder.bidirectional=true"], "must not be bidirectional"),
+        (["fit", "--model.cutoffs=[9,5]"], "cutoffs must increase"),
         (["test", "--data.evaluation.tracks=0"], "tracks must be at least 1, got 0"),
-        (["fit", "--data.segment_length=10000"], "segment_length is 10000, and each of 16 tracks"),
+        (
+            ["fit", "--data.segment_length=10000"],
+            "segment_length must be at most 5708, because the",
+        ),
     ],
 )
 def test_one_sentence_for_what_is_wrong(
@@ -88,7 +91,7 @@ def test_help_shows_the_options_of_writing(run: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit, match="0"):
         main(["generate", f"--ckpt_path={run}", "--help"])
     text = capsys.readouterr().out
-    assert "Writes text as it comes, the prompt first" in text
+    assert "Writes the prompt and then the generated text" in text
     assert "--top_p" in text
 
 

@@ -1,4 +1,4 @@
-"""Tokens are drawn as often as they should be."""
+"""Tokens are sampled with the expected frequencies."""
 
 import math
 
@@ -22,14 +22,14 @@ def frequencies(**options: float) -> list[float]:
     [
         ({}, [0.1, 0.4, 0.2, 0.3]),
         ({"temperature": 0}, [0, 1, 0, 0]),
-        # Squares over their sum, 0.3.
+        # Squares of the probabilities, divided by their sum, 0.3.
         ({"temperature": 0.5}, [0.01 / 0.3, 0.16 / 0.3, 0.04 / 0.3, 0.09 / 0.3]),
         ({"top_k": 2}, [0, 4 / 7, 0, 3 / 7]),
         ({"top_k": 9}, [0.1, 0.4, 0.2, 0.3]),
         ({"top_p": 0.65}, [0, 4 / 7, 0, 3 / 7]),
         ({"top_p": 0.75}, [0, 4 / 9, 2 / 9, 3 / 9]),
         ({"top_p": 0.01}, [0, 1, 0, 0]),
-        ({"top_k": 3, "top_p": 0.7}, [0, 4 / 7, 0, 3 / 7]),  # 4/9 and 3/9 make 0.78
+        ({"top_k": 3, "top_p": 0.7}, [0, 4 / 7, 0, 3 / 7]),  # 4/9 + 3/9 = 0.78
     ],
 )
 def test_frequencies(options: dict[str, float], expected: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""The language model's promises."""
+"""Tests of the language model."""
 
 import math
 from functools import partial
@@ -66,12 +66,12 @@ def trainer(folder: Path, **options: Any) -> Trainer:  # noqa: ANN401
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
-    # The kernels have nothing to do with these tests, and would be built anew for each.
+    # These tests do not depend on the kernels, which would be built again for each of them.
     monkeypatch.setenv("SRULIGHT_EXTENSION", "off")
 
 
 def by_hand(task: LanguageModelling, ids: Tensor) -> Tensor:
-    """Loss of each token but the first, one step at a time, by another way through the model."""
+    """Computes the loss of each token but the first step by step, through ``forward``."""
     state, losses = None, []
     with torch.no_grad():
         for now, then in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
@@ -148,7 +148,7 @@ def test_figures_do_not_depend_on_how_the_text_is_batched(
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     assert found[2] == pytest.approx(found[3], abs=1e-6)
     assert found[2] == pytest.approx(found[4], abs=1e-6)
-    # One track is the whole text, read token by token.
+    # A single track contains the whole text, as if read token by token.
     data.setup()
     assert data._ids is not None
     assert task is not None
@@ -163,7 +163,7 @@ def test_figures_do_not_depend_on_how_the_text_is_batched(
 
 
 def fit(folder: Path, resume: int | None = None, **options: Any) -> Tensor:  # noqa: ANN401
-    """Trains 3 epochs, saving every step; or goes on from one of these."""
+    """Trains for 3 epochs and saves every step, or resumes from one of these checkpoints."""
     torch.manual_seed(3)
     task = LanguageModelling(
         embedding_size=6, dropout=0.3, encoder=partial(SRU, hidden_size=6, dropout=0.3),
@@ -182,7 +182,7 @@ def fit(folder: Path, resume: int | None = None, **options: Any) -> Tensor:  # n
     return torch.cat([p.detach().flatten() for p in task.parameters()])
 
 
-# 7 times 17 words in 2 tracks of 59 places: 11 segments of 5 and one of 4.
+# 7 * 17 words in 2 tracks of 59 positions: 11 segments of 5 and one of 4.
 STEPS = 12
 
 
@@ -207,7 +207,7 @@ def test_learns_a_text(tmp_path: Path, make_encoder: RecurrentFactory) -> None:
     data = text(tmp_path, tokenizer=Characters(), batch_size=1, segment_length=20)
     runner = trainer(tmp_path, max_epochs=12, gradient_clip_val=1.0)
     runner.fit(task, data)
-    # The text repeats itself every 49 characters, and validation text is the same again.
+    # The text repeats every 49 characters, and the validation text is the same.
     assert runner.callback_metrics["val/bits_per_char"] < 0.5
 
 
@@ -268,7 +268,7 @@ def test_a_checkpoint_is_all_one_needs(tmp_path: Path) -> None:
 
 
 def test_refuses_to_read_backwards() -> None:
-    with pytest.raises(InputError, match="must not read what it predicts"):
+    with pytest.raises(InputError, match="must not be bidirectional"):
         make(encoder=partial(SRU, bidirectional=True))
 
 

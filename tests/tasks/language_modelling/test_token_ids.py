@@ -1,4 +1,4 @@
-"""Token ids are right, built once, and whole or not there."""
+"""Token ids are correct and built only once, and their files are complete or missing."""
 
 import gzip
 import os
@@ -33,10 +33,10 @@ def build(
 
 def test_words(tmp_path: Path, cache: Path) -> None:
     built = build(tmp_path)
-    # By count, equals in alphabetical order; <unk> in the text is the unknown word.
+    # By frequency, then alphabetically; <unk> in the text is the unknown token.
     assert built.tokenizer.tokens == ["<pad>", "<unk>", "<eos>", "the", "cat", "hat"]
     assert built.splits["train"].tolist() == [3, 4, 2, 3, 5, 1, 2]
-    assert built.splits["val"].tolist() == [3, 1, 2]  # its last line ends, too
+    assert built.splits["val"].tolist() == [3, 1, 2]  # a missing line end is added
     assert built.unknown == {"train": 1, "val": 1}
     assert built.splits["train"].dtype == torch.uint8
 
@@ -58,7 +58,7 @@ def test_pieces_of_words(tmp_path: Path, cache: Path) -> None:
     built = build(tmp_path, text, SentencePiece(size=10, model="bpe"))
     assert list(built.tokenizer.tokens[:4]) == ["<pad>", "<unk>", "<eos>", "at"]
     texts = {name: built.tokenizer.decode(ids.tolist()) for name, ids in built.splits.items()}
-    # The last line ends; SentencePiece makes one unknown piece of unknown characters in a row.
+    # A missing line end is added; consecutive unknown characters are one unknown subword.
     assert texts == {"train": text, "val": "the <unk>\n"}
     assert built.unknown == {"train": 0, "val": 1}
 
@@ -75,7 +75,7 @@ def test_a_byte_order_mark_is_no_character(tmp_path: Path, cache: Path) -> None:
 
 
 def test_compressed_text_is_told_from_text(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"train.txt is compressed by gzip: unpack it"):
+    with pytest.raises(InputError, match=r"train.txt: expected plain text, got a gzip file"):
         build(tmp_path, gzip.compress(b"the cat"))
 
 
@@ -144,8 +144,10 @@ def test_damaged_ids_are_made_again(tmp_path: Path, cache: Path, name: str, left
 
 
 def test_says_what_is_wrong(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"train\.txt:2: byte 0xff is not UTF-8.*tokenizer=Bytes"):
+    with pytest.raises(
+        InputError, match=r"train\.txt:2: expected UTF-8, got the byte 0xff.*tokenizer=Bytes"
+    ):
         build(tmp_path, b"fine\nbad \xff\n")
-    with pytest.raises(InputError, match="the training text has no words"):
+    with pytest.raises(InputError, match="expected words in the training text, got none"):
         build(tmp_path, "\n \n")
     assert not [path for path in cache.iterdir() if path.suffix != ".lock"]

@@ -44,7 +44,7 @@ def test_the_settings_of_the_paper() -> None:
         (["--model.layers.question=0"], "layers.question must be at least 1, got 0"),
         (
             ["--data.tokenizer.split=basic_english"],
-            "split=basic_english does not tell where in the text",
+            "locate words in the text, got 'basic_english'",
         ),
     ],
 )

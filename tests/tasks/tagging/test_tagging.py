@@ -1,4 +1,4 @@
-"""A sixth task, written from docs/how_to/add_a_task.md alone, is a full member."""
+"""A sixth task, taken from docs/how_to/add_a_task.md alone, works like the built-in tasks."""
 
 import os
 import re
@@ -17,7 +17,7 @@ QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=
 
 
 def blocks() -> dict[str, str]:
-    """Gives the files of the page, by their names."""
+    """Returns the files of the page, by name."""
     found = re.findall(r"```\w+\n# (\S+/\S+|pyproject\.toml)\n(.*?)```", PAGE, re.DOTALL)
     return dict(found)
 
@@ -34,7 +34,7 @@ def write(folder: Path) -> None:
 
 
 def run(*args: str, path: Path, cwd: Path) -> str:
-    """Runs the command line with a folder before everything else on Python's path."""
+    """Runs the command line with a folder first on Python's path."""
     environment = {"SRULIGHT_EXTENSION": "off", **os.environ, "PYTHONPATH": f"{path}:{ROOT}"}
     done = subprocess.run(
         [sys.executable, "-m", "srulight", *args], cwd=cwd, env=environment, capture_output=True,
@@ -46,7 +46,7 @@ def run(*args: str, path: Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of srulight that has the task as a folder, and one more export line."""
+    """Copies srulight, and adds the folder of the task and one line that imports it."""
     root = tmp_path_factory.mktemp("tree")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "srulight", root / "srulight", ignore=ignored)
@@ -60,7 +60,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the task as a package that is installed, beside srulight."""
+    """Creates a folder with the task as an installed package next to srulight."""
     site = tmp_path_factory.mktemp("site")
     write(site)
     info = site / "tagging-1.0.dist-info"
@@ -78,7 +78,7 @@ def test_it_is_short_and_the_page_has_all_of_it() -> None:
 
 
 def test_imports_are_held_to_the_rule_of_all_tasks(tree: Path) -> None:
-    # Where no settings of pytest bring this srulight before that of the tree.
+    # Outside the tree, whose pytest settings would put its own srulight first.
     shutil.copy(ROOT / "tests" / "test_imports.py", tree)
 
     def check() -> subprocess.CompletedProcess[str]:

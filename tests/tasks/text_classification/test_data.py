@@ -1,4 +1,4 @@
-"""The data module gives padded batches, and tells a task what it must know."""
+"""The data module returns padded batches, and the metadata that a task needs."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ from srulight.text.tokenizers import (
 
 
 class Fixed(SentenceCorpus):
-    """Sentences given by the test."""
+    """A corpus with the sentences of a test."""
 
     def __init__(
         self, *train: Example, test: list[Example] | None = None, raw: bool = False
@@ -55,7 +55,7 @@ def build(corpus: SentenceCorpus, **options: object) -> TextClassificationData:
 def test_batches_are_padded_on_the_right() -> None:
     data = build(Fixed(Example("b a a", 1), Example("", 0), Example("b c", 1)), batch_size=3)
     (batch,) = data.train_dataloader()
-    # Words by count: a 2, b 2, c 1 become 2, 3, 4; the empty sentence is one unknown word.
+    # By frequency, a (2), b (2) and c (1) get the ids 2, 3 and 4; an empty sentence becomes <unk>.
     rows = {
         (tuple(tokens), length, label)
         for tokens, length, label in zip(*(part.tolist() for part in batch), strict=True)
@@ -85,7 +85,7 @@ def test_metadata_is_plain_and_complete() -> None:
 
 
 def words(data: TextClassificationData) -> list[str]:
-    """Gives the vocabulary without the special tokens."""
+    """Returns the vocabulary without the special tokens."""
     return list(data.metadata["tokenizer"]["vocabulary"][2:])
 
 
@@ -122,14 +122,14 @@ def test_other_tokens_than_words_are_read_and_cut(
 
 
 def test_vectors_need_words(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="vectors are those of words, and the tokenizer is Char"):
+    with pytest.raises(InputError, match="vectors needs the tokenizer Words, got Characters; set"):
         TextClassificationData(tokenizer=Characters(), vectors=str(tmp_path))
 
 
 def test_long_sentences_are_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         data = build(Fixed(Example("a b c", 1), Example("a b", 0)), max_length=2)
-    assert "1 sentences were cut to 2 tokens" in caplog.text
+    assert "cut 1 sentences to 2 tokens" in caplog.text
     assert words(data) == ["a", "b"]
     assert [int(batch.lengths.max()) for batch in data.train_dataloader()] == [2]
 
@@ -153,7 +153,7 @@ def test_files_are_fetched_only_when_asked_to() -> None:
 
 def test_a_corpus_without_test_sentences_says_so() -> None:
     data = build(Fixed(Example("a", 1)))
-    with pytest.raises(InputError, match=r"no test sentences: set --data.corpus.test"):
+    with pytest.raises(InputError, match=r"no test sentences; set --data.corpus.test"):
         data.test_dataloader()
 
 
@@ -168,14 +168,14 @@ def test_vectors_bring_the_words_of_other_splits_that_have_one(
     vectors = data.word_vectors
     assert vectors is not None
     assert vectors[[0, 2, 4]].tolist() == [[0, 0], [1, 2], [3, 4]]
-    # Of <pad>, <unk>, a, b the file has one.
-    assert "vectors.txt has vectors for 25.0% of the vocabulary's 4 words" in caplog.text
+    # The file has one of <pad>, <unk>, a and b.
+    assert "vectors.txt has vectors for 25.0% of the 4 words in the vocabulary" in caplog.text
 
 
 def test_vectors_of_other_words_only_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
     path.write_text("q 1 2\n")
-    with pytest.raises(InputError, match="a vector for no word of the corpus"):
+    with pytest.raises(InputError, match="expected vectors for words of the corpus, got none"):
         build(Fixed(Example("a b", 1)), vectors=str(path))
 
 

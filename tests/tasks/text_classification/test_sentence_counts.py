@@ -1,4 +1,4 @@
-"""What is said of labelled sentences before training on them."""
+"""Checks and statistics of labeled sentences before training."""
 
 from pathlib import Path
 
@@ -25,9 +25,9 @@ def test_counts_sentences_words_classes_and_what_is_unknown_or_empty(
 ) -> None:
     train = "so so\tbad\nso dull\tbad\nfine\tgood\n\tbad\n"
     assert said(tmp_path, caplog, train=train, val="so what\tgood\n") == [
-        "train: 4 sentences, 1 of them empty (read as an unknown word), 4 different words, 16.7% "
-        "of the words unknown; classes: bad 75.0%, good 25.0%",
-        "val: 1 sentences, 50.0% of the words unknown; classes: good 100.0%",
+        "train: 4 sentences (1 of them empty, read as one out-of-vocabulary word), 4 distinct "
+        "words, 16.7% out-of-vocabulary words; classes: bad 75.0%, good 25.0%",
+        "val: 1 sentences, 50.0% out-of-vocabulary words; classes: good 100.0%",
     ]
 
 
@@ -43,7 +43,7 @@ def test_many_classes_are_not_listed_and_numbers_are_pointed_out(
     rows = [f"so\t0.{n}\n" for n in range(11, 31)]
     first, _, last = said(tmp_path, caplog, train="".join(rows))
     assert first.endswith(" and 12 more")
-    assert last.startswith("labels such as 0.11 are numbers: each of the 20 is a class, no nearer")
+    assert last.startswith("labels such as 0.11 are numbers, but each of the 20 labels becomes")
 
 
 @pytest.mark.parametrize("labels", [("1", "2"), ("nan", "inf"), ("good", "1e5")])
@@ -55,5 +55,5 @@ def test_names_and_whole_numbers_are_names(
 
 
 def test_one_class_is_nothing_to_learn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(InputError, match="all 2 training sentences have the label 'good'"):
+    with pytest.raises(InputError, match="at least two labels, got 'good' for all 2"):
         said(tmp_path, caplog, train="so\tgood\nno\tgood\n", val="so\tgood\n")

@@ -1,4 +1,4 @@
-"""The classifier's promises."""
+"""Tests of the text classifier."""
 
 from functools import partial
 from pathlib import Path
@@ -133,7 +133,7 @@ def test_pretrained_vectors_start_the_embedding(tmp_path: Path) -> None:
     row = task.embedding.weight[data.metadata["tokenizer"]["vocabulary"].index("plot")]
     assert row.tolist() == [4, 5, 6]
     other = TextClassification(embedding_size=5)
-    with pytest.raises(InputError, match=r"3 features and embedding_size is 5: set --model\.embed"):
+    with pytest.raises(InputError, match=r"embedding_size must be 3, .* got 5; set --model\.embed"):
         trainer(tmp_path, max_epochs=1).fit(other, data)
 
 
@@ -169,7 +169,7 @@ def test_predicts_in_the_order_given_whatever_the_batches() -> None:
 
 def test_reads_raw_text_as_training_did() -> None:
     task = make()
-    # Lower case, four words at most, and an unknown word for one never seen or none at all.
+    # Texts are lowercased and cut to four words; unseen words and empty texts become <unk>.
     assert task.predict(["GOOD film good bad bad"]) == task.predict(["good film good bad"])
     assert task.predict([""]) == task.predict(["zebra"])
 

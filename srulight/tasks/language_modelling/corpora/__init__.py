@@ -1,4 +1,7 @@
-"""Running texts: each class imported here is known by its bare name."""
+"""Corpora of running text.
+
+A configuration can name each class that is imported here without its module.
+"""
 
 from srulight.tasks.language_modelling.corpora.base import TextCorpus
 from srulight.tasks.language_modelling.corpora.grammar_text import GrammarText

@@ -1,4 +1,4 @@
-"""What a corpus of running text gives."""
+"""The interface of corpora of running text."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,16 +8,16 @@ from srulight.data.base import Corpus
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import LONGEST_LINE
 
-_BLOCK = 1 << 22  # Bytes read at a time.
+_BLOCK = 1 << 22  # Number of bytes to read at a time.
 
 
 class Span(NamedTuple):
-    """Part of a file.
+    """A part of a file.
 
     Attributes:
         path: The file.
-        start: Its first byte.
-        stop: One after its last byte.
+        start: Offset of the first byte.
+        stop: Offset of the byte after the last one.
     """
 
     path: Path
@@ -25,12 +25,12 @@ class Span(NamedTuple):
     stop: int
 
     def blocks(self) -> Iterator[bytes]:
-        """Reads the part in pieces of some megabytes.
+        """Reads the part in pieces of a few megabytes.
 
-        A piece ends with a line, or with a space where a line is longer than that.
+        Each piece ends at the end of a line, or at a space if the line is longer than a piece.
 
         Raises:
-            InputError: If there is neither for too long.
+            InputError: If the text has neither spaces nor line ends for too long.
         """
         with self.path.open("rb") as file:
             file.seek(self.start)
@@ -48,7 +48,8 @@ class Span(NamedTuple):
                 if len(rest) > LONGEST_LINE:
                     raise InputError(
                         f"{self.path}: expected text with spaces or line ends, got "
-                        f"{LONGEST_LINE >> 20} MB without any"
+                        f"{LONGEST_LINE >> 20} MB without any; insert line ends, or set "
+                        "--data.tokenizer=Bytes"
                     )
             if rest:
                 yield rest
@@ -58,9 +59,9 @@ class Spans(NamedTuple):
     """The three parts of a corpus.
 
     Attributes:
-        train: Text to learn from.
-        val: Text to choose a model by.
-        test: Text to report; None where the corpus has none.
+        train: Training text.
+        val: Validation text.
+        test: Test text; None if the corpus has none.
     """
 
     train: Span
@@ -69,4 +70,4 @@ class Spans(NamedTuple):
 
 
 class TextCorpus(Corpus[Spans]):
-    """Knows where the text of a corpus lies."""
+    """A corpus of running text; ``read`` returns the parts of the files that contain the text."""

@@ -1,4 +1,4 @@
-"""Sentences of the embedded grammar."""
+"""Text of the embedded grammar."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from srulight.tasks.language_modelling.corpora.base import Span, Spans, TextCorp
 
 
 class GrammarText(TextCorpus):
-    """Sentences of the small grammar inside the package, one a line: needs no files.
+    """Sentences of a small grammar, one per line, which need neither files nor a network.
 
     Args:
-        train_size: Training sentences.
-        val_size: Validation sentences.
-        test_size: Test sentences.
-        seed: Number that decides which sentences are made.
+        train_size: Number of training sentences.
+        val_size: Number of validation sentences.
+        test_size: Number of test sentences.
+        seed: Seed that determines which sentences are generated.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Text files."""
+"""Corpora in text files."""
 
 from pathlib import Path
 
@@ -14,21 +14,25 @@ _SOURCES = {
 }
 _WHERE = {
     "enwik8": "mattmahoney.net/dc/textdata.html",
-    "ptb.train.txt": "the Penn Treebank as Mikolov prepared it",
-    "wiki.train.tokens": "WikiText of Merity et al. (2016)",
+    "ptb.train.txt": "the Penn Treebank as prepared by Mikolov",
+    "wiki.train.tokens": "WikiText by Merity et al. (2016)",
 }
 
 
 class TextFiles(TextCorpus):
-    """Plain text files, UTF-8, or any bytes for a model of bytes.
+    """Plain text files in UTF-8, or files of any format for a model of bytes.
 
     Args:
-        train: Name of the training file, inside ``root``.
-        val: Name of the validation file; None takes it from the end of ``train``.
-        test: Name of the test file; None takes it from the end of ``train``, if ``test_bytes``.
-        val_bytes: Where ``val`` is None: bytes that validation takes from ``train``, before those
-            of the test.
-        test_bytes: Where ``test`` is None: bytes that the test takes from the end of ``train``.
+        train: Name of the training file in ``root``.
+        val: Name of the validation file; if None, ``val_bytes`` of the training file are held out.
+        test: Name of the test file; if None, ``test_bytes`` of the training file are held out.
+        val_bytes: Number of bytes of the training file to hold out for validation, just before
+            those of the test. Required if ``val`` is None.
+        test_bytes: Number of bytes at the end of the training file to hold out for the test; 0 for
+            no test.
+
+    Raises:
+        InputError: If there is no validation text, or both a file and a number of bytes are set.
     """
 
     def __init__(
@@ -40,10 +44,13 @@ class TextFiles(TextCorpus):
         test_bytes: int = 0,
     ) -> None:
         if val is None and val_bytes < 1:
-            raise InputError("validation text is needed: give val a file, or val_bytes a number")
+            raise InputError(
+                "the corpus has no validation text; set --data.corpus.val=FILE or "
+                "--data.corpus.val_bytes=NUMBER"
+            )
         if min(val_bytes, test_bytes) < 0 or (val and val_bytes) or (test and test_bytes):
             raise InputError(
-                "val_bytes and test_bytes are 0 or more, and 0 where val or test is a file; got "
+                "val_bytes and test_bytes must be at least 0, and 0 if val or test is set, got "
                 f"{val_bytes} and {test_bytes}"
             )
         self.train = train
@@ -57,11 +64,10 @@ class TextFiles(TextCorpus):
             if (root / name).exists():
                 continue
             if name not in _SOURCES:
-                where = _WHERE.get(self.train, "wherever it is kept")
+                where = f" ({_WHERE[self.train]})" if self.train in _WHERE else ""
                 raise InputError(
-                    f"{name} cannot be downloaded, for want of a checksum to hold it against: "
-                    f"fetch it by hand ({where}), put it in {root.absolute()} and unset "
-                    "--data.download"
+                    f"{name} cannot be downloaded, because its checksum is not known; get it by "
+                    f"hand{where}, put it in {root.absolute()} and remove --data.download"
                 )
             download(_SOURCES[name], root / name)
 
@@ -78,24 +84,28 @@ class TextFiles(TextCorpus):
 
 def _whole(path: Path) -> Span:
     if not path.is_file():
-        hint = "; set --data.download=true to fetch it" if path.name in _SOURCES else ""
-        raise InputError(f"{path.name} is not in {path.parent.absolute()}{hint}")
+        download = ", or --data.download=true" if path.name in _SOURCES else ""
+        raise InputError(
+            f"{path.name} is not in {path.parent.absolute()}; set --data.root to its folder"
+            f"{download}"
+        )
     size = path.stat().st_size
     if size == 0:
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{path}: expected text, got an empty file")
     return Span(path, 0, size)
 
 
 def _cut(span: Span, size: int) -> tuple[Span, Span]:
-    """Takes some bytes from the end; no character is cut in two."""
+    """Takes some bytes from the end, without dividing a character."""
     place = span.stop - size
     if place <= span.start:
         raise InputError(
-            f"{span.path} has {span.stop - span.start} bytes, and {size} were to be held out"
+            f"{span.path}: expected more than the {size} bytes to hold out, got "
+            f"{span.stop - span.start}; lower --data.corpus.val_bytes or --data.corpus.test_bytes"
         )
     with span.path.open("rb") as file:
         file.seek(place)
-        # Bytes 10xxxxxx go on with a character of UTF-8, which has four bytes at most.
+        # In UTF-8, bytes 10xxxxxx continue a character, which has at most four bytes.
         head = file.read(3)
     while head and head[0] & 0xC0 == 0x80:
         place, head = place + 1, head[1:]

@@ -1,4 +1,7 @@
-"""Corpora of labelled sentences: each class imported here is known by its bare name."""
+"""Corpora of labeled sentences.
+
+A configuration can name each class that is imported here without its module.
+"""
 
 from srulight.tasks.text_classification.corpora.base import SentenceCorpus
 from srulight.tasks.text_classification.corpora.flat_files import FlatFiles

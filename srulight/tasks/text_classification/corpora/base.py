@@ -1,4 +1,4 @@
-"""What a corpus of labelled sentences is."""
+"""The interface of corpora of labeled sentences."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from srulight.data.base import Corpus
 
 
 class Example(NamedTuple):
-    """One sentence and its class.
+    """A sentence and its class.
 
     Attributes:
         text: The sentence.
-        label: Its class, 0 to the number of classes - 1.
+        label: Index of its class, 0 to the number of classes - 1.
     """
 
     text: str
@@ -18,15 +18,15 @@ class Example(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """Everything that a corpus holds.
+    """The contents of a corpus.
 
     Attributes:
-        train: Examples to learn from.
-        val: Examples to choose a model by.
-        test: Examples to report; empty where the corpus has none.
-        labels: Names of the classes; an example's label is an index into them.
-        is_tokenized: The texts are words with white space between them, to be split nowhere else.
-        column: Column of tables that the texts are in; None where they are in no tables.
+        train: Training examples.
+        val: Validation examples.
+        test: Test examples; empty if the corpus has none.
+        labels: Names of the classes; the label of an example is an index into this list.
+        is_tokenized: Whether the texts are split into words already, with spaces between them.
+        column: Name of the text column of a table; None if the corpus is not a table.
     """
 
     train: list[Example]
@@ -38,4 +38,4 @@ class Splits(NamedTuple):
 
 
 class SentenceCorpus(Corpus[Splits]):
-    """Knows where labelled sentences are."""
+    """A corpus of labeled sentences, which ``read`` returns as ``Splits``."""

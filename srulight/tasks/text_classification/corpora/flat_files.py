@@ -1,4 +1,4 @@
-"""Sentences in plain files, each behind its label."""
+"""Text files with a label and a sentence on each line."""
 
 import random
 from pathlib import Path
@@ -23,28 +23,31 @@ _SOURCES = {
         _RAW + "TREC.test.all", "92a6a3cede5678b447ef5f1d7ec474134fcda211e6590e6fa627b4a2c68e4566"
     ),
 }
-# Known, but without a checksum to hold a download against.
+# Files of the same repository that cannot be downloaded, because no checksum is known.
 _BY_HAND = ("rt-polarity.all", "subj.all", "custrev.all", "mpqa.all")
 
 
 class FlatFiles(SentenceCorpus):
-    """Files with one ``LABEL word word ...`` a line, as MR, SUBJ, CR, MPQA, SST and TREC come.
+    """Text files with one ``LABEL word word ...`` per line, such as MR, SUBJ, CR, MPQA and TREC.
 
-    A line with a label alone is kept: its sentence is one unknown word. Give ``test`` for a
-    corpus with a test set of its own, ``fold`` for one that is cross-validated.
+    Set ``test`` if the corpus has its own test set, or ``fold`` for one fold of a tenfold
+    cross-validation. A line that contains only a label is an empty sentence, which is read as one
+    out-of-vocabulary word.
 
     Args:
-        train: Name of the training file, inside ``root``.
-        labels: Names of the classes; the number at the start of a line is an index into them.
+        train: Name of the training file in ``root``.
+        labels: Names of the classes, in order; the number at the start of a line is an index into
+            this list.
         val: Name of the validation file; if None, a fixed tenth of the training sentences is
             held out.
         test: Name of the test file.
-        encoding: How characters are stored in the files: ``utf-8``, or ``latin-1`` for TREC.
-        fold: Part of ``train`` to test on, 0 to 9: the sentences are shuffled, always the same
-            way, every tenth is tested on, and a tenth of the others is for validation.
+        encoding: Character encoding of the files, such as ``utf-8``, or ``latin-1`` for TREC.
+        fold: Fold of ``train`` to test on, 0 to 9. The sentences are shuffled in a fixed order;
+            each fold has every tenth of them, and a tenth of the others is for validation.
 
     Raises:
-        InputError: If not exactly one of ``test`` and ``fold`` is given.
+        InputError: If both or none of ``test`` and ``fold`` are set, ``fold`` is out of range, or
+            ``val`` is set together with ``fold``.
     """
 
     def __init__(
@@ -58,12 +61,16 @@ class FlatFiles(SentenceCorpus):
     ) -> None:
         if (test is None) == (fold is None):
             raise InputError(
-                f"FlatFiles needs a test file or a fold, and not both; got test={test} fold={fold}"
+                f"expected either test or fold, got test={test!r} and fold={fold!r}; set "
+                "--data.corpus.test=FILE or --data.corpus.fold=NUMBER"
             )
         if fold is not None and not 0 <= fold <= 9:
             raise InputError(f"fold must be 0 to 9, got {fold}")
         if fold is not None and val is not None:
-            raise InputError(f"with a fold, validation is a tenth of the rest; got val={val}")
+            raise InputError(
+                f"val must be null if fold is set, got {val!r}; remove --data.corpus.val, and a "
+                "tenth of the training sentences is held out"
+            )
         self.train = train
         self.labels = labels
         self.val = val
@@ -76,10 +83,10 @@ class FlatFiles(SentenceCorpus):
             if name is None or (root / name).exists():
                 continue
             if name not in _SOURCES:
-                advice = f"fetch it by hand from {_REPOSITORY} and " if name in _BY_HAND else ""
+                advice = f"get it by hand from {_REPOSITORY} and " if name in _BY_HAND else ""
                 raise InputError(
                     f"{name} cannot be downloaded (only {', '.join(_SOURCES)} can); {advice}"
-                    "set --data.root to the folder that has it"
+                    "set --data.root to its folder"
                 )
             download(_SOURCES[name], root / name)
 
@@ -99,7 +106,7 @@ class FlatFiles(SentenceCorpus):
 
     def _examples(self, path: Path) -> list[Example]:
         download = ", or --data.download=true" if path.name in _SOURCES else ""
-        remedy = f"set --data.root to the folder that has it{download}"
+        remedy = f"set --data.root to its folder{download}"
         numbers = {str(label): label for label in range(len(self.labels))}
         examples = []
         faults = Faults()
@@ -107,7 +114,7 @@ class FlatFiles(SentenceCorpus):
             label, *rest = line.split(maxsplit=1)
             if label not in numbers:
                 faults.add(
-                    f"{path}:{number}: expected a label 0 to {len(self.labels) - 1} and a "
+                    f"{path}:{number}: expected a label from 0 to {len(self.labels) - 1} and a "
                     f"sentence, got {line[:60]!r}"
                 )
                 continue

@@ -1,4 +1,4 @@
-"""Sentences of the embedded grammar."""
+"""Labeled sentences of the embedded grammar."""
 
 from pathlib import Path
 
@@ -8,18 +8,18 @@ from srulight.tasks.text_classification.corpora.base import Example, SentenceCor
 
 
 class Grammar(SentenceCorpus):
-    """Sentences about films, made on the spot: works without files and without a network.
+    """Generated sentences about films, which need neither files nor a network.
 
-    Praise and blame are negated, weighed, contrasted and reported by others, and the label
-    follows from the rules. Most sentences have a twin with the same words in another order and
-    the opposite label, so a model that does not read the order fails. No two sentences are
-    equal; the test and validation sentences do not depend on ``train_size``.
+    The sentences contain negation, degree words, contrast and reported opinions; the rules of the
+    grammar determine the label, positive or negative. Most sentences have a twin with the same
+    words in another order and the opposite label, so that a model which ignores word order fails.
+    All sentences are distinct. The test and validation sentences do not depend on ``train_size``.
 
     Args:
-        train_size: Training sentences.
-        val_size: Validation sentences.
-        test_size: Test sentences.
-        seed: Number that decides which sentences are made.
+        train_size: Number of training sentences.
+        val_size: Number of validation sentences.
+        test_size: Number of test sentences.
+        seed: Seed that determines which sentences are generated.
     """
 
     def __init__(

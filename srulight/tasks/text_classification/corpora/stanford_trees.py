@@ -1,4 +1,4 @@
-"""The Stanford Sentiment Treebank as trees, every phrase with its own label."""
+"""The Stanford Sentiment Treebank: parse trees with a label for every phrase."""
 
 import re
 from pathlib import Path
@@ -18,21 +18,21 @@ _FILES = ("train.txt", "dev.txt", "test.txt")
 _FINE = ["very negative", "negative", "neutral", "positive", "very positive"]
 _BINARY = ["negative", "positive"]
 
-# An opening bracket with its label, a closing bracket, or a word. Only ASCII spaces separate: the
-# corpus has a word with a no-break space.
+# An opening bracket with its label, a closing bracket, or a word. Only ASCII spaces and tabs
+# separate words, because one word of the corpus contains a no-break space.
 _TOKEN = re.compile(r"\(([^() \t]*)|(\))|([^() \t]+)")
 
-# The format spells out brackets and escapes slashes and stars, because its own syntax uses them.
-# Word vectors, and text that a user types, have the plain signs.
+# The format spells out brackets and escapes slashes and asterisks. Word vectors, and text that a
+# user types, contain the plain characters.
 _ESCAPES = {"-LRB-": "(", "-RRB-": ")"}
 
 
 class Phrase(NamedTuple):
-    """One node of a tree.
+    """A node of a tree.
 
     Attributes:
-        words: The words below it.
-        label: Its sentiment, 0 very negative to 4 very positive.
+        words: The words below the node.
+        label: Sentiment from 0 (very negative) to 4 (very positive).
     """
 
     words: list[str]
@@ -40,55 +40,57 @@ class Phrase(NamedTuple):
 
 
 def parse_tree(line: str) -> list[Phrase]:
-    """Reads a tree such as ``(3 (2 not) (1 bad))``.
+    """Parses a tree such as ``(3 (2 not) (1 bad))``.
 
     Args:
-        line: One whole tree.
+        line: A whole tree.
 
     Returns:
-        Every phrase, each after those inside it; the last is the sentence.
+        All phrases of the tree, each one after the phrases inside it; the last one is the sentence.
 
     Raises:
-        ValueError: If the line is not one tree with labels 0 to 4, saying why.
+        ValueError: If the line is not exactly one tree with labels from 0 to 4.
     """
     phrases: list[Phrase] = []
     words: list[str] = []
-    # A stack instead of recursion: a tree may be deeper than Python's limit.
+    # A stack, because a tree may be deeper than Python's recursion limit.
     is_open: list[tuple[int, int]] = []  # label, and index of the first word
     for label, close, word in _TOKEN.findall(line):
         if phrases and not is_open:
-            raise ValueError("expected one tree, got something after its last bracket")
+            raise ValueError("expected one tree, got text after its last closing bracket")
         if close:
             if not is_open:
-                raise ValueError("a bracket closes that none opened")
+                raise ValueError(
+                    "expected balanced brackets, got a closing bracket without an opening one"
+                )
             number, start = is_open.pop()
             if start == len(words):
-                raise ValueError("a node has no words")
+                raise ValueError("expected a word in every pair of brackets, got none")
             phrases.append(Phrase(words[start:], number))
         elif word:
             if not is_open:
-                raise ValueError(f"expected a bracket, got {word!r}")
+                raise ValueError(f"expected an opening bracket, got {word!r}")
             words.append(_ESCAPES.get(word) or word.replace("\\", ""))
         elif label in ("0", "1", "2", "3", "4"):
             is_open.append((int(label), len(words)))
         else:
-            raise ValueError(f"expected a label 0 to 4 after a bracket, got {label!r}")
+            raise ValueError(f"expected a label from 0 to 4 after a bracket, got {label!r}")
     if is_open:
-        raise ValueError(f"brackets left open: {len(is_open)}")
+        raise ValueError(f"expected balanced brackets, got {len(is_open)} without a closing one")
     return phrases
 
 
 class StanfordTrees(SentenceCorpus):
-    """Sentences of film reviews with graded sentiment, labelled at every node of their trees.
+    """The Stanford Sentiment Treebank: movie reviews with sentiment labels for all phrases.
 
-    Reads ``train.txt``, ``dev.txt`` and ``test.txt``, one tree a line, from Socher et al. (2013),
-    Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank, EMNLP.
+    The files ``train.txt``, ``dev.txt`` and ``test.txt`` have one tree per line. See Socher et al.
+    (2013), Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank, EMNLP.
 
     Args:
-        classes: ``binary`` (negative, positive; neutral phrases are left out) or ``fine`` (five
-            grades).
-        phrases: Train on every phrase of the training trees, equal ones once, instead of on whole
-            sentences only. Validation and test are always whole sentences.
+        classes: ``binary`` for negative and positive, without the neutral sentences and phrases, or
+            ``fine`` for five grades of sentiment.
+        phrases: Whether to train on all distinct phrases of the training trees rather than on whole
+            sentences only. Validation and test always use whole sentences.
     """
 
     def __init__(self, classes: Literal["binary", "fine"] = "binary", phrases: bool = True) -> None:
@@ -116,7 +118,7 @@ class StanfordTrees(SentenceCorpus):
         )
 
     def _trees(self, path: Path) -> list[list[Phrase]]:
-        remedy = "set --data.root to the folder of the trees, or --data.download=true"
+        remedy = "set --data.root to its folder, or --data.download=true"
         trees = []
         for number, line in filled_lines(path, remedy):
             try:

@@ -1,4 +1,4 @@
-"""Sentences in tables: TSV, CSV or JSON lines."""
+"""Tables of labeled sentences: TSV, CSV or JSON Lines."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from srulight.runtime.faults import Faults
 from srulight.runtime.records import TABLES, table_rows, text_cell
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus, Splits
 
-_REMEDY = "set --data.root to its folder, or the corpus's file names"
+_REMEDY = "set --data.root to its folder, or correct the file name in --data.corpus"
 
 
 class _Row(NamedTuple):
@@ -19,18 +19,18 @@ class _Row(NamedTuple):
 
 
 class Tables(SentenceCorpus):
-    """Your own data: raw sentences and the names of their classes, in two columns.
+    """Your own data: tables with a column of sentences and a column of labels.
 
-    A name ending in ``.tsv`` or ``.csv`` is a table whose first row names the columns; one ending
-    in ``.jsonl`` has one JSON object a line. All are UTF-8. The classes are the labels of the
-    training file in alphabetical order.
+    The files are encoded in UTF-8. The first row of a ``.tsv`` or ``.csv`` file names the columns;
+    a ``.jsonl`` file contains one JSON object per line. The classes are the labels of the training
+    file in alphabetical order.
 
     Args:
-        train: Name of the training file, inside ``root``.
+        train: Name of the training file in ``root``.
         val: Name of the validation file; if None, a fixed tenth of the training rows is held out.
-        test: Name of the test file; if None, there is nothing to test on.
-        text: Column of the sentence.
-        label: Column of the label.
+        test: Name of the test file; if None, the corpus has no test set.
+        text: Name of the column with the sentences.
+        label: Name of the column with the labels.
     """
 
     def __init__(
@@ -60,27 +60,32 @@ class Tables(SentenceCorpus):
 
     def _rows(self, path: Path) -> list[_Row]:
         if path.suffix not in TABLES:
-            raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}")
+            raise InputError(
+                f"{path}: expected a name ending in {', '.join(TABLES)}; rename or convert the file"
+            )
         rows: list[_Row] = []
         faults = Faults()
         for number, row in table_rows(path, _REMEDY, faults):
             try:
                 rows.append(self._row(f"{path}:{number}", row))
             except InputError as error:
-                # What the first row lacks, all others lack too.
+                # A column that is missing in the first row is missing in all rows.
                 if not rows and not {self.text, self.label} <= row.keys():
                     raise
                 faults.add(error)
         faults.refuse()
         if not rows:
-            raise InputError(f"{path} has a header but no rows")
+            raise InputError(f"{path}: expected rows below the header, got none")
         return rows
 
     def _row(self, place: str, row: dict[str, object]) -> _Row:
         remedy = "set --data.corpus.text and --data.corpus.label"
         text, label = (text_cell(row, c, place, remedy) for c in (self.text, self.label))
         if not label:
-            raise InputError(f"{place}: the label is empty")
+            raise InputError(
+                f"{place}: expected a label in column {self.label!r}, got ''; fill it in, or "
+                "delete the row"
+            )
         return _Row(place, text, label)
 
 
@@ -90,8 +95,8 @@ def _examples(rows: list[_Row], labels: list[str]) -> list[Example]:
     for row in rows:
         if row.label not in indices:
             faults.add(
-                f"{row.place}: label {row.label!r} is not in the training file, which has "
-                f"{', '.join(labels)}"
+                f"{row.place}: expected a label of the training file ({', '.join(labels)}), got "
+                f"{row.label!r}"
             )
     faults.refuse()
     return [Example(row.text, indices[row.label]) for row in rows]

@@ -1,4 +1,4 @@
-"""Text is found, cut without cutting a character, and read piece by piece."""
+"""Text files are located, divided between characters, and read piece by piece."""
 
 from pathlib import Path
 
@@ -55,12 +55,12 @@ def test_text_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="give val a file, or val_bytes a number"):
+    with pytest.raises(InputError, match=r"no validation text; set --data.corpus.val=FILE"):
         TextFiles()
-    with pytest.raises(InputError, match="0 where val or test is a file"):
+    with pytest.raises(InputError, match="0 if val or test is set"):
         TextFiles(val="val.txt", val_bytes=3)
     (tmp_path / "all.txt").write_text("0123")
-    with pytest.raises(InputError, match="has 4 bytes, and 4 were to be held out"):
+    with pytest.raises(InputError, match="expected more than the 4 bytes to hold out, got 4"):
         TextFiles("all.txt", val_bytes=4).read(tmp_path)
     with pytest.raises(InputError, match=r"tinyshakespeare\.txt is not in .*download=true"):
         TextFiles("tinyshakespeare.txt", val_bytes=4).read(tmp_path)

@@ -1,4 +1,4 @@
-"""Flat files read as labels and words, split the same way every time."""
+"""Flat files are read as labels and sentences, and are always split in the same way."""
 
 from pathlib import Path
 
@@ -38,16 +38,16 @@ def test_a_label_out_of_range_is_refused_with_its_place(label: str, tmp_path: Pa
     with pytest.raises(InputError) as error:
         FlatFiles("train", LABELS, test="test").read(root)
     assert str(error.value) == (
-        f"{root}/train:2: expected a label 0 to 1 and a sentence, got '{label} what now'"
+        f"{root}/train:2: expected a label from 0 to 1 and a sentence, got '{label} what now'"
     )
 
 
 def test_a_wrong_encoding_is_refused_with_its_place_and_a_cure(tmp_path: Path) -> None:
-    (tmp_path / "train").write_bytes("0 ok\n1 caf\u00e9 noir\n".encode("latin-1"))
+    (tmp_path / "train").write_bytes("0 ok\n1 café noir\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"train:2: byte 0xe9 is not UTF-8.*encoding"):
         FlatFiles("train", LABELS, test="train").read(tmp_path)
     splits = FlatFiles("train", LABELS, test="train", encoding="latin-1").read(tmp_path)
-    assert splits.test[1].text == "caf\u00e9 noir"
+    assert splits.test[1].text == "café noir"
 
 
 def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_settings_that_contradict_each_other_are_refused(arguments: dict[str, st
 def test_only_files_with_a_known_source_offer_a_download(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"TREC.train.all is not in .*--data.download=true"):
         FlatFiles("TREC.train.all", LABELS, fold=0).read(tmp_path)
-    with pytest.raises(InputError, match=r"mine is not in .*that has it$"):
+    with pytest.raises(InputError, match=r"mine is not in .*its folder$"):
         FlatFiles("mine", LABELS, fold=0).read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Trees give their phrases, and say where they are broken."""
+"""Trees are parsed into phrases, and errors name the line of a broken tree."""
 
 from pathlib import Path
 
@@ -44,15 +44,15 @@ def test_trees_may_be_deeper_than_the_recursion_limit() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("(2 (2 a) (2 b)", "brackets left open: 1"),
-        ("(2 a))", "something after its last bracket"),
-        (") (2 a)", "closes that none opened"),
-        ("(2 a) (2 b)", "something after its last bracket"),
-        ("(2 ( a) (2 b))", "expected a label 0 to 4 after a bracket, got ''"),
-        ("((2 a) (2 b))", "expected a label 0 to 4 after a bracket, got ''"),
-        ("(5 a)", "expected a label 0 to 4 after a bracket, got '5'"),
-        ("(2 )", "no words"),
-        ("a (2 b)", "expected a bracket, got 'a'"),
+        ("(2 (2 a) (2 b)", "got 1 without a closing one"),
+        ("(2 a))", "text after its last closing bracket"),
+        (") (2 a)", "a closing bracket without an opening one"),
+        ("(2 a) (2 b)", "text after its last closing bracket"),
+        ("(2 ( a) (2 b))", "expected a label from 0 to 4 after a bracket, got ''"),
+        ("((2 a) (2 b))", "expected a label from 0 to 4 after a bracket, got ''"),
+        ("(5 a)", "expected a label from 0 to 4 after a bracket, got '5'"),
+        ("(2 )", "expected a word in every pair of brackets, got none"),
+        ("a (2 b)", "expected an opening bracket, got 'a'"),
     ],
 )
 def test_a_broken_tree_is_refused_with_its_place(line: str, why: str, tmp_path: Path) -> None:
