@@ -225,17 +225,21 @@ def test_arrays_are_accepted_as_tensors_are() -> None:
         found.append(recognizer.finish())
     assert found[0] == found[1] == found[2] != []
     for wrong in (torch.zeros(10, 2), torch.zeros(10, dtype=torch.int16)):
-        with pytest.raises(InputError, match=r"expected samples \(N,\) in floats"):
+        with pytest.raises(InputError, match=r"expected floats of shape \(N,\)"):
             task.listen().accept(wrong)
 
 
 @pytest.mark.parametrize(
     ("options", "known", "says"),
     [
-        ({"encoder": lambda size: LSTM(size, 8, bidirectional=True)}, {}, "reads a recording from"),
-        ({"encoder": lambda size: ResidualCNN(size, 8, 2)}, {}, "this ResidualCNN reads a record"),
-        ({}, {"normalization": "utterance"}, "normalization=utterance needs a recording to its"),
-        ({}, {"filter_bank": False}, "trained with frames cannot listen to sound"),
+        (
+            {"encoder": lambda size: LSTM(size, 8, bidirectional=True)},
+            {},
+            "got a bidirectional LSTM",
+        ),
+        ({"encoder": lambda size: ResidualCNN(size, 8, 2)}, {}, "got ResidualCNN; train"),
+        ({}, {"normalization": "utterance"}, "got normalization='utterance'; train"),
+        ({}, {"filter_bank": False}, "trained on audio, got one that"),
     ],
 )
 def test_what_cannot_stream_says_why(

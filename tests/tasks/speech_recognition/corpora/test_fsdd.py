@@ -117,7 +117,7 @@ def test_a_recording_with_another_name_is_refused(root: Path, name: str) -> None
 def test_a_folder_without_recordings_says_where_to_get_them(tmp_path: Path) -> None:
     digits = FSDD()
     for act in (digits.read, digits.fetch):
-        with pytest.raises(InputError, match=r"github.com/Jakobovski/.* and set --data.root"):
+        with pytest.raises(InputError, match=r"github.com/Jakobovski/.* and pass .*--data.root"):
             act(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_recordings_that_are_there_need_no_fetching(root: Path) -> None:
 def test_a_split_without_a_string_is_refused(root: Path) -> None:
     for path in (root / "recordings").glob("*_1?.wav"):
         path.unlink()
-    with pytest.raises(InputError, match=r"index of 10 and above in .* for the train split"):
+    with pytest.raises(InputError, match=r"index of 10 and above for the train split"):
         FSDD().read(root)
 
 
@@ -139,8 +139,8 @@ def test_a_split_without_a_string_is_refused(root: Path) -> None:
         ({"min_length": 8}, "min_length=8 max_length=7"),
         ({"passes": 0}, "passes=0"),
         ({"eval_passes": 0}, "eval_passes=0"),
-        ({"pause": -0.1}, "pause must be seconds, 0 or more; got -0.1"),
-        ({"pause": float("nan")}, "pause must be seconds"),
+        ({"pause": -0.1}, "pause must be a number of seconds, 0 or more, got -0.1"),
+        ({"pause": float("nan")}, "pause must be a number of seconds"),
     ],
 )
 def test_arguments_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

@@ -190,9 +190,9 @@ def test_nothing_is_fetched(cache: Path, tmp_path: Path) -> None:
         ({"test_size": -1}, "test_size=-1"),
         ({"min_length": 0}, "min_length=0"),
         ({"min_length": 9}, "min_length=9 max_length=8"),
-        ({"noise": -1.0}, "noise must be a number, 0 or more; got -1.0"),
-        ({"noise": float("nan")}, "noise must be a number"),
-        ({"min_length": 1, "max_length": 2}, r"too few numbers of 1 to 2 keys to choose 720"),
+        ({"noise": -1.0}, "noise must be a finite number, 0 or more, got -1.0"),
+        ({"noise": float("nan")}, "noise must be a finite number"),
+        ({"min_length": 1, "max_length": 2}, r"max_length must allow 720 distinct numbers"),
     ],
 )
 def test_arguments_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

@@ -46,7 +46,9 @@ def test_a_name_that_spells_no_words_is_refused(name: str, tmp_path: Path) -> No
 
 
 def test_a_folder_without_recordings_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no recordings .*--data.root .*--data.download=true"):
+    with pytest.raises(
+        InputError, match=r"expected recordings .*--data.root, .*--data.download=true"
+    ):
         YesNo().read(tmp_path)
 
 
