@@ -177,9 +177,9 @@ class SpeechRecognitionData(TaskData):
             checked = []
             for u in split:
                 has, needs = steps(u.frames), steps_needed(u.targets)
-                fault = f"expected at least {needs} steps, one for each token and one for the "
-                fault += f"blank between two equal tokens, got {has} from its {u.frames} frames; "
-                fault += "use a shorter frame_shift, less subsampling or longer tokens"
+                fault = f"expected at least {needs} steps (one per token, and one per blank "
+                fault += f"between equal tokens), got {has} from its {u.frames} frames; use a "
+                fault += "shorter frame_shift, less subsampling or longer tokens"
                 checked.append(u._replace(fault=fault) if has < needs else u)
             left = self._splits[name] = self._without_faults(name, checked)
             if left:
@@ -192,7 +192,7 @@ class SpeechRecognitionData(TaskData):
         if not faults:
             return split
         if self.on_error == "refuse":
-            more = f" (and {len(faults) - 1:,} more unusable utterances)" if len(faults) > 1 else ""
+            more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
             raise InputError(
                 f"{faults[0]}{more}; fix it, or skip such utterances with --data.on_error=skip"
             )

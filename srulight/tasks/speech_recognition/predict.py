@@ -98,7 +98,7 @@ class SpeechPredictor(Predictor):
         super().run(task, inputs, output)
         if self._failures:
             raise InputError(
-                f"{self._failures:,} recordings could not be read; see 'error' in their lines of "
+                f"could not read {self._failures:,} of the recordings; see 'error' in their lines of "
                 "the output"
             )
 
