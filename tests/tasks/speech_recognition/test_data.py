@@ -1,4 +1,4 @@
-"""What the data module of speech promises: nothing that is wrong gets as far as training."""
+"""The data module of speech recognition finds unusable utterances before training."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def noise(seconds: float, seed: int = 0, channels: int = 1) -> np.ndarray[Any, A
 def manifest(
     folder: Path, *, settings: dict[str, Any] | None = None, **splits: list[dict[str, Any]]
 ) -> SpeechRecognitionData:
-    """Makes the data of manifests; ``settings`` are the module's, ``num_mels=8`` among them."""
+    """Builds a data module over manifests, with ``settings`` and ``num_mels=8``."""
     for name, rows in splits.items():
         for row in rows:
             path = folder / row["audio"]
@@ -212,7 +212,7 @@ def test_what_a_token_is_can_be_chosen(
 def test_more_tokens_than_steps_are_found_before_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # 48 frames are 6 steps of 8; "abab" needs 4 of them and "aaaa" 7, with a blank between each.
+    # 48 frames are 6 steps; "abab" needs 4 of them, and "aaaa" 7 with its blanks.
     data = manifest(tmp_path, train=rows("abab", "aaaa"), val=rows("a"))
     data.setup()
     with pytest.raises(
@@ -257,11 +257,11 @@ def test_kept_frames_are_those_that_are_made_anew(
     for _ in range(2):
         kept = frames_of(make(True))
         assert all(torch.equal(one, other) for one, other in zip(fresh, kept, strict=True))
-        # The second time nothing is read any more.
+        # The second time, no file is read.
         monkeypatch.setattr(frames_module, "_write", lambda *_: pytest.fail("made again"))
     monkeypatch.undo()
     os.environ["SRULIGHT_CACHE"] = str(tmp_path / "cache")
-    # Other sound under the same name is another file.
+    # Other audio under the same name is another recording.
     soundfile.write(tmp_path / "1.wav", noise(0.5, 9), RATE)
     changed = frames_of(make(True))
     assert not all(torch.equal(one, other) for one, other in zip(fresh, changed, strict=True))

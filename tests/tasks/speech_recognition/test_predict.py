@@ -1,4 +1,4 @@
-"""Which recordings are transcribed, with which settings, and what is written."""
+"""Prediction: which recordings are transcribed, with which settings, and the output."""
 
 import io
 import json
@@ -30,7 +30,7 @@ BEAM = DecoderSettings(beam_size=8, word_bonus=-1.0)
 
 
 class NameReader:
-    """Transcribes a file by its name."""
+    """Returns the name of a file as its transcript."""
 
     def predict(self, paths: list[str], batch_size: int) -> list[Transcript]:
         return [Transcript(Path(path).stem, 1.0, []) for path in paths]
@@ -46,7 +46,7 @@ def test_files_of_a_folder_that_are_hidden_or_no_sound_are_left_out(tmp_path: Pa
     for name in ("b.wav", "._b.wav", "a.FLAC", "notes.txt", "inner/c.ogg", "inner/.c.ogg"):
         (tmp_path / name).touch()
     assert texts(tmp_path) == ["a", "b", "c"]
-    # What is named is transcribed.
+    # Files that are named explicitly are transcribed.
     assert texts(tmp_path / "._b.wav") == ["._b"]
 
 
@@ -57,7 +57,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
 
 
 def sound(seed: int) -> Tensor:
-    """Makes a second of noise that changes all the time."""
+    """Returns a second of nonstationary noise."""
     generator = torch.Generator().manual_seed(seed)
     loud = torch.rand(20, generator=generator).repeat_interleave(RATE // 20)
     return (torch.rand(RATE, generator=generator) - 0.5) * loud
@@ -65,7 +65,7 @@ def sound(seed: int) -> Tensor:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Makes ``model.ckpt``, which was not trained but writes a lot, and some recordings."""
+    """Writes recordings, and an untrained ``model.ckpt`` that emits many tokens."""
     folder = tmp_path_factory.mktemp("predict")
     extension.load("cpu")
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "frame_seconds": 0.01,
     }
     task.build(task.metadata)
-    # An untrained network repeats one token; this one changes its mind.
+    # An untrained network repeats one token; scaled weights make it change tokens.
     with torch.no_grad():
         logits, _ = task.eval()(bank(sound(9)).unsqueeze(0), torch.tensor([98]))
         task.head.bias.copy_(30 * (task.head.bias - logits[0].mean(0)))
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_has_a_line_too_and_then_it_fails(
     (recordings / "1.wav").write_bytes(b"RIFF")
     with pytest.raises(SystemExit) as raised:
         predict(folder, f"--input={recordings}", f"--output={out}")
-    # Python prints a code that is text, and exits with status 1.
+    # Python prints an exit code that is text, and exits with status 1.
     assert raised.value.code == "error: 1 recordings could not be read; their lines say why"
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [Path(row["audio"]).name for row in rows] == ["0.wav", "1.wav", "2.wav"]
@@ -207,7 +207,7 @@ def test_an_option_changes_only_its_own_setting(
     options: dict[str, Any], expected: DecoderSettings, tmp_path: Path
 ) -> None:
     task = SpeechRecognition(decoder=TRAINED)
-    with pytest.raises(InputError, match="expected recordings"):  # the decoder is set before
+    with pytest.raises(InputError, match="expected recordings"):  # raised after the decoder is set
         SpeechPredictor(**options).run(task, [str(tmp_path)], "-")
     assert task.decoder == expected
 

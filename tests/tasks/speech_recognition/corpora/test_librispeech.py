@@ -1,4 +1,4 @@
-"""LibriSpeech reads the transcripts of the parts it is asked for."""
+"""LibriSpeech reads the transcripts of the requested parts."""
 
 import hashlib
 import tarfile

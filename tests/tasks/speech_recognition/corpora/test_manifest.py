@@ -1,4 +1,4 @@
-"""A user's own recordings listed in manifests."""
+"""Manifests of a user's own recordings."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""YesNo reads what is said from the names of the files."""
+"""YesNo reads the transcripts from the names of the files."""
 
 import hashlib
 import tarfile
@@ -14,7 +14,7 @@ from srulight.tasks.speech_recognition.corpora.yesno import YesNo
 
 
 def record(folder: Path) -> Path:
-    """Twenty names that start with 0 and two that start with 1."""
+    """Creates twenty files that start with 0 and two that start with 1."""
     folder.mkdir(parents=True)
     for number in [*range(20), 128, 255]:
         (folder / f"{'_'.join(f'{number:08b}')}.wav").touch()

@@ -1,4 +1,4 @@
-"""Beam search finds what sums of whole alignments and a textbook's search find."""
+"""Beam search agrees with exhaustive sums over alignments and with a textbook search."""
 
 import itertools
 import math
@@ -62,7 +62,7 @@ def indices(tokens: list[Token]) -> Prefix:
 
 
 def best_of_all(log_probs: Tensor, score: Score) -> list[Token]:
-    """Sums over every alignment there is."""
+    """Sums over all alignments."""
     rows = log_probs.tolist()
     paths = defaultdict(list)
     for path in itertools.product(range(log_probs.shape[1]), repeat=len(rows)):
@@ -73,7 +73,7 @@ def best_of_all(log_probs: Tensor, score: Score) -> list[Token]:
 
 
 def textbook(log_probs: Tensor, size: int, threshold: float, score: Score) -> list[Prefix]:
-    """Searches with a table of plain probabilities whose keys are whole prefixes."""
+    """Prefix search with a table of probabilities by prefix."""
     beam: dict[Prefix, tuple[float, float]] = {(): (1.0, 0.0)}
     for row in log_probs.exp().tolist():
         table: dict[Prefix, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -92,7 +92,7 @@ def textbook(log_probs: Tensor, size: int, threshold: float, score: Score) -> li
 
 
 def words_score(ngram: NGram, texts: dict[int, str], weight: float, bonus: float) -> Score:
-    """Scores words of which the last is complete, and ends the sentence."""
+    """Scores words, of which the last is complete, and the end of the sentence."""
 
     def score(prefix: Prefix) -> float:
         words = "".join(texts[index] for index in prefix).split()
@@ -106,7 +106,7 @@ def words_score(ngram: NGram, texts: dict[int, str], weight: float, bonus: float
 
 
 def begun_score(ngram: NGram, texts: dict[int, str], weight: float, bonus: float) -> Score:
-    """Scores words of which the last may go on."""
+    """Scores words, of which the last may be incomplete."""
 
     def score(prefix: Prefix) -> float:
         words = "".join(texts[index] for index in prefix).split(" ")[:-1]
@@ -238,7 +238,7 @@ def test_a_language_model_decides_between_words_that_sound_alike(ngram: NGram) -
     for decoder in (alone, helped):
         decoder.advance(frames)
     assert indices(alone.finish()) == (1,)
-    assert indices(helped.tokens()) == (1,)  # the word may go on
+    assert indices(helped.tokens()) == (1,)  # the word may be incomplete
     assert indices(helped.finish()) == (1, 3)  # "ab" is how sentences start
 
 

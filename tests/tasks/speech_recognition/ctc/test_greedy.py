@@ -1,4 +1,4 @@
-"""Greedy decoding is argmax, without repeats and blanks, however the frames come."""
+"""Greedy decoding is argmax without repeats and blanks, for frames in chunks of any size."""
 
 from itertools import pairwise
 

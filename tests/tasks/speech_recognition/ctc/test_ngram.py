@@ -1,4 +1,4 @@
-"""ARPA files give the probabilities that one works out by hand, or say what is wrong with them."""
+"""ARPA files yield probabilities computed by hand, or an error that names the fault."""
 
 import gzip
 import math
@@ -47,9 +47,9 @@ def read(root: Path, text: str) -> NGram:
     [
         (("<s>",), "a", -0.4, ("<s>", "a")),
         (("<s>", "a"), "né", -0.1, ("a", "né")),
-        # Two backoff weights, of "<s> a" and of "a".
+        # Two backoff weights apply, those of "<s> a" and of "a".
         (("<s>", "a"), "a", -0.2 - 0.3 - 0.6, ("a",)),
-        # Neither "a né" nor "né" has a weight; "né a" is not listed.
+        # Neither "a né" nor "né" has a backoff weight, and "né a" is not listed.
         (("a", "né"), "a", -0.6, ("a",)),
         (("<s>",), "né", -0.5 - 0.8, ("né",)),
         (("<s>",), "x", -0.5 - 2.0, ("<unk>",)),

@@ -1,4 +1,4 @@
-"""Sound is read whole or not at all, and streams as it is read."""
+"""Audio files are read completely or refused, and streaming yields the same samples."""
 
 import hashlib
 import io
@@ -54,7 +54,7 @@ def write(path: Path, samples: Tensor, rate: int = 16000, name: str = "wav") -> 
 
 @pytest.fixture(params=FORMATS)
 def recording(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A tone in each format."""
+    """Writes a tone in each format."""
     return write(tmp_path / f"tone.{request.param}", tone(LENGTH), name=request.param)
 
 
@@ -308,7 +308,7 @@ def test_a_speed_that_cannot_be_is_refused(speed: float) -> None:
 
 
 class Trickle(io.RawIOBase):
-    """A pipe that gives few bytes at a time."""
+    """A pipe that returns few bytes per read."""
 
     def __init__(self, data: bytes) -> None:
         self.data = io.BytesIO(data)

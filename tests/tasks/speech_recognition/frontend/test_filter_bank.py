@@ -1,4 +1,4 @@
-"""Filter banks are Kaldi's, of whole files and of streams."""
+"""Filter banks equal Kaldi's, for whole files and for streams."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def kaldi(bank: FilterBank, samples: Tensor) -> Tensor:
 
 
 def speech(rate: int) -> Tensor:
-    """A voice of 120 Hz that comes and goes over some noise, 0.4 seconds."""
+    """Synthesizes 0.4 s of a pulsating voice at 120 Hz with some noise."""
     seconds = torch.arange(int(0.4 * rate)) / rate
     voice = sum((torch.sin(754 * k * seconds) / k for k in range(1, 20)), torch.zeros(()))
     loud = torch.sin(2 * torch.pi * 4 * seconds).clamp(min=0)
@@ -76,7 +76,7 @@ def test_a_tone_gives_the_energies_of_kaldi(settings: dict[str, float]) -> None:
     seconds = torch.arange(bank.sample_rate // 5) / bank.sample_rate
     tone = 0.5 * torch.sin(2 * torch.pi * 440 * seconds)
     own, other = bank(tone), kaldi(bank, tone)
-    # Bands a hundred thousand times weaker than the tone hold what float32 rounds off it.
+    # Bands that are 100,000 times weaker than the tone contain its float32 rounding errors.
     heard = other > other.amax(dim=1, keepdim=True) - 12
     torch.testing.assert_close(own[heard], other[heard], rtol=0, atol=1e-3)
     torch.testing.assert_close(own, other, rtol=0, atol=0.2)
