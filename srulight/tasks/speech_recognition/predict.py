@@ -98,8 +98,8 @@ class SpeechPredictor(Predictor):
         super().run(task, inputs, output)
         if self._failures:
             raise InputError(
-                f"could not read {self._failures:,} of the recordings; see 'error' in their lines of "
-                "the output"
+                f"could not read {self._failures:,} of the recordings; see 'error' in their lines "
+                "of the output"
             )
 
     def answers(self, task: "SpeechRecognition", inputs: list[str]) -> Iterator[str]:

@@ -224,7 +224,7 @@ def test_more_tokens_than_steps_are_found_before_training(
         data.require_steps(lambda frames: frames // 8)
     (batch,) = data.train_dataloader()
     assert batch.targets.tolist() == [[1, 2, 1, 2]]
-    assert "train: 1 of 2 utterances are skipped" in caplog.text
+    assert "train: skipping 1 of 2 utterances" in caplog.text
     assert "train: 1 utterances, 48 frames" in caplog.text
 
 

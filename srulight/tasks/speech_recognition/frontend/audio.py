@@ -268,5 +268,5 @@ def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise InputError(
-            f"{path}: expected audio, got a damaged or unknown format: {reason}"
+            f"{path}: expected audio, got a truncated, damaged or unknown file: {reason}"
         ) from error
