@@ -17,6 +17,8 @@ ONLY_PARSED = {
     "configs/sst": "the Stanford Sentiment Treebank is not at hand",
     "configs/shakespeare.yaml": "tiny Shakespeare is not at hand",
     "configs/squad.yaml": "SQuAD is not at hand",
+    "free-spoken-digit-dataset": "the Free Spoken Digit Dataset is not at hand",
+    "configs/yesno.yaml --data.download": "downloads",
     "configs/multi30k.yaml": "its subwords take thousands of sentences",
     "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
     "predict ...": "no whole command",

@@ -31,6 +31,17 @@ SHORT = [
     "--trainer.limit_test_batches=1", "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]  # fmt: skip
+WORDS = """\\data\\
+ngram 1=4
+
+\\1-grams:
+-1 <s>
+-1 </s>
+-1 one
+-1 two
+
+\\end\\
+"""
 SMALL = [f"--data.corpus.{split}_size={n}" for split, n in (("train", 60), ("val", 6), ("test", 6))]
 
 
@@ -44,6 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("train", "val", "test"):
         Path(f"my_folder/{name}.csv").write_text("review,stars\ndull,1\nnot dull,5\nbad,1\n")
     Path("lines.txt").write_text("six\ntwo hundred\n")
+    Path("words.arpa").write_text(WORDS)
     articles = SyntheticStories(2, 1, 1).read(tmp_path).test
     assert articles is not None
     paragraph = articles[0]

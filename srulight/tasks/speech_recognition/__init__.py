@@ -1,4 +1,4 @@
-"""Speech recognition: from sound to text."""
+"""Speech recognition with connectionist temporal classification (CTC)."""
 
 from srulight.tasks.speech_recognition.corpora import (
     AN4,

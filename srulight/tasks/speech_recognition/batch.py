@@ -6,15 +6,15 @@ from torch import Tensor
 
 
 class SpeechBatch(NamedTuple):
-    """Padded utterances with their transcripts.
+    """A padded batch of utterances and their transcripts.
 
     Attributes:
-        features: Frames, (B, T, F) float32, padded on the right with 0.
-        lengths: Real frames of each utterance, (B,) int64.
-        targets: Tokens of each transcript, (B, S) int64, padded on the right with 0.
-        target_lengths: Real tokens of each transcript, (B,) int64; 0 where there is nothing to
-            learn or to measure.
-        size: Real frames in the batch.
+        features: Feature frames, (B, T, F) float32, padded on the right with 0.
+        lengths: Number of valid frames in each utterance, (B,) int64.
+        targets: Token ids of each transcript, (B, S) int64, padded on the right with 0.
+        target_lengths: Number of valid tokens in each transcript, (B,) int64. An utterance of
+            length 0 is a placeholder and counts neither in the loss nor in the metrics.
+        size: Number of valid frames in the batch.
     """
 
     features: Tensor
@@ -25,5 +25,5 @@ class SpeechBatch(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What speed is counted in."""
+        """Unit of ``size``, in which throughput is logged."""
         return "frames"

@@ -1,4 +1,4 @@
-"""Utterances and their transcripts."""
+"""Data module of speech recognition."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,32 +35,37 @@ from srulight.text.tokenizers import Characters, Tokenizer, from_settings
 
 
 class SpeechRecognitionData(TaskData):
-    """Utterances and their transcripts, in batches of similar length.
+    """Loads utterances and their transcripts in batches of similar length.
 
-    Its metadata: ``frontend`` and ``tokenizer`` (their settings), ``num_mels`` (features of a
-    frame, F) and ``frame_seconds`` (from one frame to the next).
+    The metadata holds ``frontend`` and ``tokenizer`` (their settings), ``num_mels`` (number of
+    features per frame, F) and ``frame_seconds`` (time from one frame to the next).
 
-    All recordings are decoded once before training (what is found is kept in SRULIGHT_CACHE, or
-    ~/.cache/srulight): a file that is missing or truncated is found then, and not at night.
+    Before training starts, srulight decodes every recording once, so that a missing or truncated
+    file is reported right away. It keeps the result in SRULIGHT_CACHE (~/.cache/srulight by
+    default).
 
     Args:
-        corpus: Where the recordings are; ``SyntheticDTMF``, telephone keys, which needs no files,
-            if None.
-        root: Folder of the corpus's files.
-        download: Download the files that are missing, if the corpus knows where they are.
-        features: What frames are made of recordings.
-        tokenizer: What a token of a transcript is: ``Characters``, ``Words`` (with split=space) or
-            ``SentencePiece``, made from the training transcripts; characters in lower case if None.
-        speeds: How many times as fast training utterances are played, 0.1 to 10: an epoch has each
-            utterance once at each speed; [1.0] if None.
-        on_error: What to do with utterances that cannot be used (a file that is missing or
-            truncated, an empty transcript, a character outside the alphabet, too many tokens for
-            the frames): "refuse" to begin, or "skip" them and say how many they are.
-        batch_frames: Training frames per step and process, about; at least 1.
-        eval_batch_frames: Validation and test frames per step and process, about; at least 1.
-        cache: Compute frames once and keep them in a file, instead of anew in every epoch.
-        num_workers: Processes that prepare batches; 0 prepares them in the main one.
-        seed: Number that decides the order of the batches.
+        corpus: Corpus that lists the recordings and their transcripts. None means
+            ``SyntheticDTMF``, generated telephone keys, which need no files.
+        root: Folder that holds the files of the corpus.
+        download: Whether to download missing files, for a corpus that supports it.
+        features: How recordings are turned into feature frames.
+        tokenizer: How transcripts are split into tokens: ``Characters``, ``Words`` (with
+            split=space) or ``SentencePiece``, fitted to the training transcripts. None means
+            characters in lower case.
+        speeds: Playback speeds of the training utterances, 0.1 to 10. An epoch contains each
+            utterance once at each speed. None means [1.0].
+        on_error: What to do with an utterance that cannot be used (its file is missing or
+            truncated, its transcript is empty, has characters outside the alphabet, or has more
+            tokens than its frames allow): "refuse" to start training, or "skip" such utterances
+            and report how many there are.
+        batch_frames: Approximate number of training frames per batch on each process; at least 1.
+        eval_batch_frames: Approximate number of validation or test frames per batch on each
+            process; at least 1.
+        cache: Whether to compute the frames once and keep them in a file, instead of computing them
+            again in every epoch.
+        num_workers: Number of processes that prepare batches; 0 prepares them in the main process.
+        seed: Seed for the order of the batches.
     """
 
     sampler = LengthBatchSampler
@@ -103,7 +108,7 @@ class SpeechRecognitionData(TaskData):
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the corpus, once whatever the stages.
+        """Reads the corpus on the first call; later calls do nothing.
 
         Args:
             stage: Not used.
@@ -141,7 +146,7 @@ class SpeechRecognitionData(TaskData):
     def _frontend(
         self, first: Path | None, recordings: dict[Path, Recording]
     ) -> tuple[Frontend, int]:
-        """Makes the frontend that fits the first recording, and counts the features of a frame."""
+        """Returns the frontend for the first usable recording, and the features per frame."""
         if self._metadata:
             return Frontend.from_settings(self._metadata["frontend"]), self._metadata["num_mels"]
         rate = 16000 if first is None else recordings[first].sample_rate
@@ -157,22 +162,24 @@ class SpeechRecognitionData(TaskData):
         return self.tokenizer.fit(map(single_spaced, transcripts), SPECIALS)
 
     def require_steps(self, steps: Callable[[int], int]) -> None:
-        """Finds utterances with more tokens than a network has steps; its task asks for it.
+        """Rejects utterances that have more tokens than the network has steps for.
+
+        The task calls this method, because the number of steps depends on its subsampling.
 
         Args:
-            steps: Tells how many steps so many frames give.
+            steps: Maps a number of frames to the number of encoder steps.
 
         Raises:
-            InputError: If there is one, and ``on_error`` is "refuse".
+            InputError: If there is such an utterance and ``on_error`` is "refuse".
         """
         self._min_frames = next(frames for frames in count(1) if steps(frames) > 0)
         for name, split in self._splits.items():
             checked = []
             for u in split:
                 has, needs = steps(u.frames), steps_needed(u.targets)
-                fault = f"its {needs} tokens, blanks between equal ones counted, need as many "
-                fault += f"steps, and its {u.frames} frames give {has}: use shorter frame shifts, "
-                fault += "less subsampling or longer tokens"
+                fault = f"expected at least {needs} steps (one per token, and one per blank "
+                fault += f"between equal tokens), got {has} from its {u.frames} frames; use a "
+                fault += "shorter frame_shift, less subsampling or longer tokens"
                 checked.append(u._replace(fault=fault) if has < needs else u)
             left = self._splits[name] = self._without_faults(name, checked)
             if left:
@@ -180,24 +187,28 @@ class SpeechRecognitionData(TaskData):
                 rank_zero_info(f"{name}: {len(left):,} utterances, {frames:,} frames")
 
     def _without_faults(self, name: str, split: list[PreparedUtterance]) -> list[PreparedUtterance]:
-        """Leaves out what cannot be used, and says how many; or refuses it."""
+        """Drops unusable utterances and reports how many, or raises InputError."""
         faults = [f"{u.where}: {u.fault}" for u in split if u.fault]
         if not faults:
             return split
         if self.on_error == "refuse":
-            more = f" (and {len(faults) - 1} more with faults)" if len(faults) > 1 else ""
+            more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
             raise InputError(
-                f"{faults[0]}{more}; mend it, or leave such utterances out: --data.on_error=skip"
+                f"{faults[0]}{more}; fix it, or skip such utterances with --data.on_error=skip"
             )
         rank_zero_info(
-            f"{name}: {len(faults)} of {len(split)} utterances are skipped, such as {faults[0]}"
+            f"{name}: skipping {len(faults):,} of {len(split):,} utterances; the first is "
+            f"{faults[0]}"
         )
         return [u for u in split if not u.fault]
 
     def loader(self, split: Split) -> ResumableLoader[SpeechBatch]:
         utterances = self._splits[split]
         if not utterances:
-            raise InputError(f"the corpus has no {split} utterances that can be used")
+            raise InputError(
+                f"expected at least one usable {split} utterance, got none; add utterances to the "
+                "corpus, or fix those that were skipped"
+            )
         frontend = Frontend.from_settings(self.metadata["frontend"])
         num_mels: int = self.metadata["num_mels"]
         sounds = [u.sound for u in utterances]
@@ -211,13 +222,13 @@ class SpeechRecognitionData(TaskData):
 
 
 class SpeechDataset(BatchDataset[SpeechBatch]):
-    """Utterances, a batch at a time.
+    """A dataset that returns whole batches of utterances.
 
     Args:
-        utterances: The utterances, without faults.
+        utterances: The usable utterances.
         frames: Their frames, not standardized.
-        frontend: Standardizes the frames.
-        silence: Frames that stand in for an utterance where a batch has none, (T, F) float32.
+        frontend: Frontend that standardizes the frames.
+        silence: Placeholder frames for a batch without utterances, (T, F) float32.
     """
 
     def __init__(
@@ -237,7 +248,7 @@ class SpeechDataset(BatchDataset[SpeechBatch]):
         features = [self._frontend.standardize(self._frames.get(i)) for i in indices]
         targets = [self._targets[i] for i in indices]
         size = sum(map(len, features))
-        if not indices:  # what has no transcript counts neither in losses nor in metrics
+        if not indices:  # A placeholder without tokens, which loss and metrics ignore.
             features, targets = [self._silence], [torch.zeros(0, dtype=torch.long)]
         return [
             SpeechBatch(

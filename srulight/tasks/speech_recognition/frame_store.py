@@ -1,4 +1,4 @@
-"""Frames of utterances: computed on demand, or once and kept in a memory-mapped file."""
+"""Feature frames of utterances, computed on the fly or cached in a memory-mapped file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from srulight.runtime.errors import InputError
 from srulight.runtime.progress import progress
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 
-_VERSION = 1  # Of the files below; raised when what they hold changes.
+_VERSION = 1  # Format of the cached files; increase it when their contents change.
 _FRAMES = "frames.bin"
-_SAMPLE = 500  # Utterances that mean and variance are taken of.
-_FEW = 200  # Utterances that are read so fast that no progress bar is needed.
+_SAMPLE = 500  # Number of utterances from which mean and variance are estimated.
+_FEW = 200  # Up to this many utterances need no progress bar.
 
 
 class Sound(NamedTuple):
-    """An utterance as it is played.
+    """The audio of an utterance, and how it is played.
 
     Attributes:
-        audio: Files, one after the other.
+        audio: Files, played one after the other.
         pause: Silence between two files, in seconds.
-        speed: How many times as fast it is played.
-        content: Checksums of the files.
+        speed: Playback speed; 1 is the original.
+        content: SHA-256 checksums of the files.
     """
 
     audio: tuple[Path, ...]
@@ -37,19 +37,19 @@ class Sound(NamedTuple):
 
 
 class Frames(ABC):
-    """Frames of utterances, not standardized."""
+    """Access to the frames of utterances, before standardization."""
 
     @abstractmethod
     def get(self, index: int) -> Tensor:
-        """Gives the frames of an utterance, (T, F) float32."""
+        """Returns the frames of an utterance, (T, F) float32."""
 
 
 class ComputedFeatures(Frames):
-    """Frames that are computed each time.
+    """Frames that are computed on the fly.
 
     Args:
         sounds: The utterances.
-        frontend: Makes the frames.
+        frontend: Frontend that computes the frames.
     """
 
     def __init__(self, sounds: Sequence[Sound], frontend: Frontend) -> None:
@@ -62,14 +62,14 @@ class ComputedFeatures(Frames):
 
 
 class CachedFeatures(Frames):
-    """Frames that are computed once, and kept in a file that is mapped into memory.
+    """Frames that are computed once and kept in a memory-mapped file.
 
     Args:
         sounds: The utterances.
-        frontend: Makes the frames.
-        lengths: Frames of each utterance, (N,) int64.
-        num_mels: Features of a frame, F.
-        name: What the progress bar calls them.
+        frontend: Frontend that computes the frames.
+        lengths: Number of frames of each utterance, (N,) int64.
+        num_mels: Number of features per frame, F.
+        name: Name of the split, for the progress bar.
     """
 
     def __init__(
@@ -94,16 +94,23 @@ def _write(frames: ComputedFeatures, lengths: Sequence[int], name: str, folder: 
         for index, length in enumerate(progress(lengths, text, len(lengths), _FEW)):
             made = frames.get(index)
             if len(made) != length:
-                raise InputError(f"a recording of {name} changed while its frames were made")
+                raise InputError(
+                    f"expected {length:,} frames from a recording of {name}, got {len(made):,}: "
+                    "the file changed while srulight read it; start again"
+                )
             file.write(made.numpy().tobytes())
 
 
 def statistics(sounds: Sequence[Sound], frontend: Frontend) -> tuple[Tensor, Tensor]:
-    """Measures the mean and the standard deviation of each feature, (F,) both, once.
+    """Measures the mean and the standard deviation of each feature, and caches them.
 
     Args:
-        sounds: The training utterances; some hundreds of them, evenly spread, are measured.
-        frontend: Makes the frames.
+        sounds: The training utterances. If there are more than 500, an evenly spaced sample of 500
+            is measured.
+        frontend: Frontend that computes the frames.
+
+    Returns:
+        Mean and standard deviation, both (F,).
     """
     chosen = [sounds[i * len(sounds) // _SAMPLE] for i in range(_SAMPLE)]
     chosen = chosen if len(sounds) > _SAMPLE else list(sounds)
@@ -128,7 +135,7 @@ def _measure(frames: ComputedFeatures, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _key(sounds: Sequence[Sound], frontend: Frontend) -> str:
-    """Identifies frames by everything that they depend on."""
+    """Returns a cache key of everything that the frames depend on."""
     bank = frontend.settings["filter_bank"]
     played = [(sound.content, sound.pause, sound.speed) for sound in sounds]
     return cache_key(_VERSION, bank, frontend.channels, played)

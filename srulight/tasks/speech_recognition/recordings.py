@@ -1,4 +1,4 @@
-"""What the recordings of a corpus hold, found once before training."""
+"""Inspection of the recordings of a corpus before training."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,18 +12,18 @@ from srulight.runtime.progress import progress
 from srulight.tasks.speech_recognition.frontend.audio import Channels, inspect
 from srulight.tasks.speech_recognition.frontend.frontend import read_frames
 
-_VERSION = 2  # Of the file; raised when what it holds changes.
-_FEW = 200  # Recordings that are read so fast that no progress bar is needed.
+_VERSION = 2  # Format of the cached file; increase it when its contents change.
+_FEW = 200  # Up to this many recordings need no progress bar.
 
 
 class Recording(NamedTuple):
-    """What is known of a file of sound, or of frames (.npy).
+    """Properties of an audio file, or of a file of frames (.npy).
 
     Attributes:
-        samples: Number of samples; of frames, in a file of frames.
-        sample_rate: Samples per second; features of a frame, in a file of frames.
+        samples: Number of samples; for a file of frames, number of frames.
+        sample_rate: Samples per second (Hz); for a file of frames, number of features per frame.
         sha256: Checksum of the file.
-        fault: Why it cannot be used; empty if it can.
+        fault: Why the file cannot be used; empty if it can.
     """
 
     samples: int
@@ -33,11 +33,14 @@ class Recording(NamedTuple):
 
 
 def inspect_recordings(paths: Iterable[Path], channels: Channels) -> dict[Path, Recording]:
-    """Decodes all files, unless they have not changed since this was done before.
+    """Decodes all files and caches the result until one of them changes.
 
     Args:
         paths: The files.
-        channels: What to do with a file of more than one channel.
+        channels: What to do with a file of several channels: "refuse" it, or "mix" them.
+
+    Returns:
+        The properties of each file.
     """
     files = sorted(set(paths))
     states = [_state(path) for path in files]
@@ -47,14 +50,14 @@ def inspect_recordings(paths: Iterable[Path], channels: Channels) -> dict[Path, 
 
 
 def _inspect_all(files: list[Path], channels: Channels) -> list[Recording]:
-    # libsndfile and the checksum release Python's lock.
+    # Threads suffice: libsndfile and hashlib release the global interpreter lock.
     with ThreadPoolExecutor() as threads:
         found = threads.map(lambda path: _inspect(path, channels), files)
         return list(progress(found, "reading the recordings", len(files), _FEW))
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    """Tells whether a file may have changed."""
+    """Returns the path, size and modification time, which reveal a changed file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Recognition of a recording while it comes in."""
+"""Streaming recognition: transcribes audio while it arrives."""
 
 from typing import Any
 
@@ -15,20 +15,24 @@ from srulight.tasks.speech_recognition.layers.subsampling import Subsampling
 
 
 class StreamingRecognizer:
-    """Decodes one recording piece by piece, of whatever size; samples are not kept.
+    """Transcribes one recording chunk by chunk.
 
-    The frames, the steps, the encoder's state and the decoder's go on from each piece to the next,
-    so that all pieces together give what the whole recording gives.
+    Chunks may have any size. The recognizer carries incomplete frames and steps, the state of the
+    encoder and the state of the decoder from chunk to chunk, so the result equals that of the whole
+    recording. It does not keep the samples.
 
     Args:
-        frontend: Makes frames of samples.
-        subsampling: Makes fewer steps of them.
-        encoder: Reads the steps.
-        head: Scores the tokens at each step.
-        decoder: Finds the tokens; a new one.
+        frontend: Frontend that computes frames from samples.
+        subsampling: Layer that turns frames into encoder steps.
+        encoder: Recurrent encoder of the steps.
+        head: Linear layer that scores the tokens at each step.
+        decoder: Decoder that has not read any frames.
 
     Raises:
-        InputError: If the frontend needs a recording to its end, or makes no frames.
+        InputError: If the frontend normalizes over whole utterances, or does not read audio.
+
+    Attributes:
+        sample_rate: Sample rate that ``accept`` expects, in Hz.
     """
 
     def __init__(
@@ -41,11 +45,14 @@ class StreamingRecognizer:
     ) -> None:
         bank = frontend.filter_bank
         if bank is None:
-            raise InputError("a task that was trained with frames cannot listen to sound")
+            raise InputError(
+                "streaming needs a model that was trained on audio, got one that was trained on "
+                "frames (.npy)"
+            )
         if frontend.normalization == "utterance":
             raise InputError(
-                "normalization=utterance needs a recording to its end; a model to stream with is "
-                "trained with --data.features.normalization=global"
+                "streaming needs normalization over the training data, got "
+                "normalization='utterance'; train with --data.features.normalization=global"
             )
         self.sample_rate: int = bank.sample_rate
         self._bank = bank
@@ -60,25 +67,25 @@ class StreamingRecognizer:
 
     @property
     def delay(self) -> float:
-        """How much sound a step needs beyond its beginning, in seconds: no result is sooner."""
+        """Duration of the audio that one encoder step sees, in seconds; the minimal latency."""
         frames = self._subsampling.window - 1
         return (frames * self._bank.shift + self._bank.window) / self.sample_rate
 
     @torch.no_grad()
     def accept(self, samples: Tensor | NDArray[np.floating[Any]]) -> None:
-        """Reads the next samples.
+        """Processes the next samples.
 
         Args:
-            samples: Samples, (N,) floats, -1 to 1, at ``sample_rate``.
+            samples: Samples from -1 to 1 at ``sample_rate``, (N,) of any floating-point type.
 
         Raises:
-            InputError: If they are no floats, or of several channels.
+            InputError: If the samples are not floats, or have several channels.
         """
         samples = torch.as_tensor(samples)
         if samples.dim() != 1 or not samples.is_floating_point():
             raise InputError(
-                f"expected samples (N,) in floats, -1 to 1, got {tuple(samples.shape)} in "
-                f"{samples.dtype}: take one channel, and divide 16-bit samples by 32768"
+                f"expected floats of shape (N,) from -1 to 1, got {samples.dtype} of shape "
+                f"{tuple(samples.shape)}; select one channel, and divide 16-bit samples by 32768"
             )
         windows = self._samples(samples.float())
         if windows is None:
@@ -91,28 +98,28 @@ class StreamingRecognizer:
         self._decoder.advance(self._head(encoded)[0].float().log_softmax(-1).cpu())
 
     def stable_tokens(self) -> list[Token]:
-        """Gives the first tokens, as far as no later sample can change them."""
+        """Returns the leading tokens that no later sample can change."""
         return self._decoder.tokens()[: self._decoder.num_stable()]
 
     def finish(self) -> list[Token]:
-        """Gives all tokens, once the last samples were accepted."""
+        """Returns all tokens. Call it after the last samples were accepted."""
         return self._decoder.finish()
 
 
 class FrameBuffer:
-    """Collects pieces of a sequence and hands on what forms whole windows, which may overlap.
+    """Collects chunks of a sequence and returns the part that forms complete windows.
 
-    Cut into windows, what it hands on gives each window of the whole sequence once, in order,
-    however the sequence came in pieces. A piece costs time in proportion to its length, and less
-    than one window is kept, as a copy.
+    Windows may overlap. The returned parts together contain each window of the whole sequence once,
+    in order, regardless of how the sequence is cut into chunks. The time per chunk is proportional
+    to its length. The buffer keeps a copy of less than one window.
 
     Args:
-        window: Steps that a window sees, at least 1.
-        shift: Steps from the start of a window to the start of the next, at least 1; more than
-            ``window`` leaves out steps that no window sees.
+        window: Length of a window, in steps; at least 1.
+        shift: Steps from the start of a window to the start of the next; at least 1. If it exceeds
+            ``window``, the steps between windows are dropped.
 
     Raises:
-        ValueError: If a number is below 1.
+        ValueError: If an argument is below 1.
     """
 
     def __init__(self, window: int, shift: int) -> None:
@@ -120,20 +127,21 @@ class FrameBuffer:
             raise ValueError(f"window and shift must be at least 1, got {window} and {shift}")
         self.window = window
         self.shift = shift
-        # Joined only when they fill a window, so that many short pieces cost no more than a long.
+        # Concatenated only once they fill a window, so that many short chunks cost no more than a
+        # long one.
         self._kept: list[Tensor] = []
         self._length = 0
         self._skip = 0
 
     def __call__(self, piece: Tensor) -> Tensor | None:
-        """Adds a piece.
+        """Adds a chunk.
 
         Args:
-            piece: The next steps of the sequence, (T, ...), T from 0.
+            piece: The next steps of the sequence, (T, ...); T may be 0.
 
         Returns:
-            From the start of the first window that was not handed on to the end of the last whole
-            one, (T', ...); None if no window became whole.
+            The steps from the start of the first new window to the end of the last complete one,
+            (T', ...); None if no window was completed.
         """
         skipped = min(self._skip, len(piece))
         self._skip -= skipped
@@ -152,7 +160,7 @@ class FrameBuffer:
         return steps[: following - self.shift + self.window]
 
     def _keep(self, steps: Tensor) -> None:
-        # A view would hold all of a long piece, and change with it.
+        # A view would keep a long chunk in memory, and change if the caller reuses it.
         if len(steps):
             self._kept.append(steps.clone())
             self._length += len(steps)

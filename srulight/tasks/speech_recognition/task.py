@@ -1,4 +1,4 @@
-"""Speech recognition by connectionist temporal classification."""
+"""Speech recognition with connectionist temporal classification (CTC)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -44,38 +44,39 @@ from srulight.text.tokenizers import SETTINGS, from_settings
 
 @runtime_checkable
 class ChecksSteps(Protocol):
-    """A data module that finds utterances with more tokens than a network has steps."""
+    """A data module that can check its utterances against the steps of a network."""
 
     def require_steps(self, steps: Callable[[int], int]) -> None:
-        """Refuses them, or leaves them out.
+        """Rejects or skips utterances that have more tokens than the network has steps for.
 
         Args:
-            steps: Tells how many steps so many frames give.
+            steps: Maps a number of frames to the number of encoder steps.
         """
 
 
 class SpeechRecognition(Task):
-    """Subsamples the frames, encodes them, and scores at each step the tokens, and none.
+    """A CTC model that subsamples frames, encodes them, and scores tokens and blank at each step.
 
-    Connectionist temporal classification: Graves et al. (2006), ICML. The loss is in nats per
+    Connectionist temporal classification (CTC): Graves et al. (2006), ICML. The loss is in nats per
     token.
 
     Args:
-        subsampling: Builds what makes fewer steps of many frames, for the features of a frame:
-            Convolutions or Stacking; two convolutions with 256 channels, which make a step of 4
-            frames, if None.
-        dropout: Probability of zeroing a feature of the encoder's input and output while training,
-            0 to 1. Encoders have dropouts of their own.
-        augmentation: How training utterances are masked.
-        decoder: How recordings are decoded.
-        encoder: Builds the encoder; SRU with 3 layers of 256 units and dropout 0.1 if None.
-        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
-            if None.
-        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
-            Noam, Cosine, Warmup, Decay or torch's (lightning.pytorch.cli.ReduceLROnPlateau: every
-            epoch); a constant rate if None.
-        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
-            compiler. An LSTM or GRU is not compiled, what surrounds it is.
+        subsampling: Layer that reduces the number of frames before the encoder: Convolutions or
+            Stacking. None means two convolutions with 256 channels, which subsample by a factor of
+            4.
+        dropout: Dropout probability at the input and the output of the encoder, 0 to 1. Dropout
+            between the layers of the encoder is an argument of the encoder.
+        augmentation: SpecAugment masks on training utterances.
+        decoder: How log-probabilities are decoded into text.
+        encoder: Encoder of the subsampled frames. None means an SRU with 3 layers of 256 units and
+            dropout 0.1.
+        optimizer: Optimizer of the parameters. None means Adam with a learning rate of 0.001.
+        scheduler: Learning-rate schedule, stepped after every batch: Noam, Cosine, Warmup, Decay or
+            one of torch's (lightning.pytorch.cli.ReduceLROnPlateau is stepped after every epoch).
+            None means a constant learning rate.
+        compile: Whether to run the network through ``torch.compile`` in training and evaluation,
+            which on a CPU needs a C++ compiler. LSTM and GRU layers stay uncompiled; the rest of
+            the network is compiled.
     """
 
     monitor = ("val/wer", "min")
@@ -109,16 +110,16 @@ class SpeechRecognition(Task):
         self.compiled = compile
         self.dropout = Dropout(dropout)
         self.decoder = decoder
-        self._ngram: WordModel[Any] | None = None  # read when it is first asked for
+        self._ngram: WordModel[Any] | None = None  # Read on first use.
 
     def decode_with(self, **changes: Any) -> None:  # noqa: ANN401
-        """Chooses how recordings are decoded from now on.
+        """Changes how recordings are decoded from now on.
 
         Args:
-            **changes: Fields of ``DecoderSettings`` to change; the others stay as they are.
+            **changes: Fields of ``DecoderSettings`` and their new values.
 
         Raises:
-            InputError: If a number is out of range, or a setting needs a larger beam.
+            InputError: If a value is out of range, or a setting needs a larger beam.
         """
         self.decoder = replace(self.decoder, **changes)
         self._ngram = None
@@ -133,7 +134,7 @@ class SpeechRecognition(Task):
         self.step_seconds: float = self.subsampling.shift * metadata["frame_seconds"]
 
     def check(self, data: LightningDataModule) -> None:
-        self.new_decoder()  # a language model that cannot be read is found now
+        self.new_decoder()  # Fail before training if the language model cannot be read.
         if isinstance(data, ChecksSteps):
             data.require_steps(self.subsampling.steps)
 
@@ -145,23 +146,23 @@ class SpeechRecognition(Task):
 
         Args:
             features: Frames, (B, T, F).
-            lengths: Real frames of each utterance, (B,) int64.
+            lengths: Number of valid frames in each utterance, (B,) int64.
 
         Returns:
-            Unnormalised log-probabilities, (B, T', V), and real steps of each, (B,) int64.
+            Logits, (B, T', V), and the number of valid steps in each utterance, (B,) int64.
         """
         x, steps = self.subsampling(self.augment(features, lengths), lengths)
         return self.head(self.dropout(self.encoder(self.dropout(x), steps))), steps
 
     def _losses(self, batch: SpeechBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives the loss of each utterance, log-probabilities, (B, T', V), and steps, (B,)."""
+        """Returns losses, (B,), log-probabilities, (B, T', V), and valid steps, (B,)."""
         logits, steps = self(batch.features, batch.lengths)
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         scores = logits.log_softmax(-1)
         losses = F.ctc_loss(
             scores.transpose(0, 1), batch.targets, steps, batch.target_lengths, reduction="none"
         )
-        # An utterance without a transcript stands in for none in the batch of a process.
+        # An utterance without a transcript is a placeholder: this process has an empty batch.
         return losses * (batch.target_lengths > 0), scores, steps
 
     def loss(self, batch: SpeechBatch) -> tuple[Tensor, Tensor]:
@@ -172,7 +173,7 @@ class SpeechRecognition(Task):
         return {"wer": WordErrorRate(), "cer": CharErrorRate()}
 
     def new_decoder(self) -> Decoder:
-        """Makes what decodes one recording.
+        """Returns a decoder for one recording.
 
         Raises:
             InputError: If the language model cannot be read.
@@ -209,15 +210,16 @@ class SpeechRecognition(Task):
         """Transcribes recordings.
 
         Args:
-            inputs: Files of sound; of frames (.npy), if the task was trained with such. A file
-                alone is one input.
-            batch_size: Recordings at a time.
+            inputs: Paths of audio files, or of frames (.npy) if the task was trained on frames. A
+                single path is one input.
+            batch_size: Number of recordings per batch.
 
         Returns:
-            A transcript of each, in order; without tokens if it is too short for a step.
+            A transcript of each recording, in order. A recording that is too short for one step has
+            an empty transcript.
 
         Raises:
-            InputError: If a file is not what it should be, or ``batch_size`` is below 1.
+            InputError: If a file cannot be read, or ``batch_size`` is below 1.
         """
         metadata = self.begin_predicting(batch_size)
         inputs = [inputs] if isinstance(inputs, str | Path) else inputs
@@ -241,11 +243,11 @@ class SpeechRecognition(Task):
         return _decode(logits.float().log_softmax(-1), steps, self.new_decoder)
 
     def text(self, tokens: Iterable[int]) -> str:
-        """Gives the text of token ids, with single spaces between its words."""
+        """Decodes token ids to text with single spaces between words."""
         return single_spaced(self.tokenizer.decode(tokens))
 
     def timestamps(self, tokens: Sequence[Token]) -> list[Spoken]:
-        """Gives the texts of tokens, and their times in seconds."""
+        """Returns the texts of tokens with their start and end times in seconds."""
         seconds = self.step_seconds
         return [
             Spoken(self.tokenizer.text_of(i), round(start * seconds, 3), round(end * seconds, 3))
@@ -253,27 +255,29 @@ class SpeechRecognition(Task):
         ]
 
     def listen(self) -> StreamingRecognizer:
-        """Begins to transcribe one recording while it comes in.
+        """Returns a recognizer that transcribes one recording while it arrives.
 
         Raises:
-            InputError: If the task needs a recording to its end.
+            InputError: If the model can only transcribe whole recordings.
         """
         self.check_trained()
-        if not isinstance(self.encoder, Recurrent) or self.encoder.bidirectional:
+        encoder = self.encoder
+        if not isinstance(encoder, Recurrent) or encoder.bidirectional:
+            kind = "a bidirectional " if isinstance(encoder, Recurrent) else ""
             raise InputError(
-                f"this {type(self.encoder).__name__} reads a recording from both ends, or as a "
-                "whole; streaming needs a recurrent encoder with bidirectional=false"
+                "streaming needs a recurrent encoder with bidirectional=False, got "
+                f"{kind}{type(encoder).__name__}; train such an encoder, or transcribe whole files"
             )
         self.eval()
         return StreamingRecognizer(
-            self.frontend, self.subsampling, self.encoder, self.head, self.new_decoder()
+            self.frontend, self.subsampling, encoder, self.head, self.new_decoder()
         )
 
 
 def _decode(
     scores: Tensor, steps: Tensor, new_decoder: Callable[[], Decoder]
 ) -> Iterator[list[Token]]:
-    """Decodes log-probabilities, (B, T', V), of which each utterance has so many steps, (B,)."""
+    """Decodes log-probabilities, (B, T', V), each utterance up to its valid steps, (B,)."""
     for utterance, length in zip(scores.cpu(), steps.tolist(), strict=True):
         decoder = new_decoder()
         decoder.advance(utterance[:length])

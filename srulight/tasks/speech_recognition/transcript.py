@@ -1,20 +1,20 @@
-"""What is recognized in a recording, and how transcripts are written."""
+"""Transcripts of recordings, and their tokens with times."""
 
 from typing import NamedTuple
 
 from srulight.text.tokenizers import BLANK
 
 SPECIALS = (BLANK,)
-"""Special tokens of a recognizer's tokenizer."""
+"""Special tokens of a speech recognizer's tokenizer."""
 
 
 class Spoken(NamedTuple):
-    """A token, and when it is spoken.
+    """A recognized token and its time in the recording.
 
     Attributes:
-        text: Its characters; a space begins a word.
-        start: When it begins, in seconds.
-        end: When it ends, in seconds.
+        text: Text of the token. A leading space marks the start of a word.
+        start: Start time, in seconds.
+        end: End time, in seconds.
     """
 
     text: str
@@ -23,12 +23,12 @@ class Spoken(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What is spoken in a recording.
+    """The transcript of a recording.
 
     Attributes:
-        text: The words.
-        seconds: Duration of the recording.
-        tokens: The tokens that the text is made of.
+        text: The recognized text.
+        seconds: Duration of the recording, in seconds.
+        tokens: The tokens of the text, in order.
     """
 
     text: str
@@ -37,5 +37,5 @@ class Transcript(NamedTuple):
 
 
 def single_spaced(text: str) -> str:
-    """Gives a text with single spaces between its words, and none around them."""
+    """Returns the text with single spaces between words and none at either end."""
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Checks of utterances before training."""
+"""Validation of utterances before training."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -12,18 +12,19 @@ from srulight.tasks.speech_recognition.recordings import Recording
 from srulight.tasks.speech_recognition.transcript import single_spaced
 from srulight.text.tokenizers import Tokenizer
 
-_SLACK = 0.1  # Seconds by which a stated duration may be wrong.
+_SLACK = 0.1  # Seconds by which a stated duration may be off, besides 1% of it.
 
 
 class PreparedUtterance(NamedTuple):
-    """An utterance as it is trained with, or why it cannot be used.
+    """An utterance that is ready for training, or the reason why it cannot be used.
 
     Attributes:
-        where: What an error calls it.
-        fault: Why it cannot be used; empty if it can, and only then is the rest of use.
-        sound: How it is played.
-        frames: Number of its frames.
-        targets: Tokens of its transcript.
+        where: Name of the utterance in error messages.
+        fault: Why the utterance cannot be used; empty if it can. If there is a fault, ``frames``
+            and ``targets`` have no meaning.
+        sound: Audio of the utterance.
+        frames: Number of frames.
+        targets: Token ids of the transcript.
     """
 
     where: str
@@ -34,13 +35,13 @@ class PreparedUtterance(NamedTuple):
 
 
 class UtteranceValidator:
-    """Prepares utterances, and finds what is wrong with them.
+    """Checks utterances and prepares them for training.
 
     Args:
-        recordings: What is known of their files.
-        frontend: Makes frames of them.
-        num_mels: Features of a frame.
-        tokenizer: Makes tokens of their transcripts.
+        recordings: Properties of the audio files.
+        frontend: Frontend that computes the frames.
+        num_mels: Number of features per frame.
+        tokenizer: Tokenizer of the transcripts.
     """
 
     def __init__(
@@ -56,7 +57,15 @@ class UtteranceValidator:
         self._tokenizer = tokenizer
 
     def __call__(self, utterance: Utterance, speed: float = 1.0) -> PreparedUtterance:
-        """Checks an utterance that is played so many times as fast."""
+        """Checks an utterance.
+
+        Args:
+            utterance: The utterance.
+            speed: Playback speed; 1 is the original.
+
+        Returns:
+            The prepared utterance, or one with a ``fault``.
+        """
         recordings = [self._recordings[path] for path in utterance.audio]
         content = tuple(recording.sha256 for recording in recordings)
         sound = Sound(utterance.audio, utterance.pause, speed, content)
@@ -64,7 +73,7 @@ class UtteranceValidator:
             frames = self._frames(utterance, recordings, speed)
             text = single_spaced(utterance.text)
             if not text:
-                raise InputError("the transcript is empty")
+                raise InputError("expected a transcript, got an empty one")
             targets = tuple(self._tokenizer.encode(text))
         except InputError as error:
             return PreparedUtterance(utterance.where, str(error), sound)
@@ -77,35 +86,38 @@ class UtteranceValidator:
         has_frames = utterance.audio[0].suffix == ".npy"
         bank = self._frontend.filter_bank
         if has_frames != (bank is None) or len({p.suffix == ".npy" for p in utterance.audio}) > 1:
-            kinds = ("sound", "frames (.npy)")
+            kinds = ("audio", "frames (.npy)")
             raise InputError(
-                f"{utterance.audio[0].name} holds {kinds[has_frames]}, and the others "
-                f"{kinds[not has_frames]}"
+                f"expected {kinds[not has_frames]} as in training, got "
+                f"{kinds[has_frames]} in {utterance.audio[0].name}"
             )
         if bank is None:
             if recordings[0].sample_rate != self._num_mels:
                 raise InputError(
-                    f"{utterance.audio[0]} has {recordings[0].sample_rate} features a frame, and "
-                    f"the first file has {self._num_mels}"
+                    f"expected {self._num_mels} features per frame as in training, got "
+                    f"{recordings[0].sample_rate} in {utterance.audio[0]}"
                 )
             return recordings[0].samples
         seconds = sum(r.samples / r.sample_rate for r in recordings)
         stated = utterance.seconds
         if stated is not None and abs(stated - seconds) > _SLACK + stated / 100:
             raise InputError(
-                f"{utterance.audio[0].name} lasts {seconds:.2f} s, and its duration is said to be "
-                f"{stated:.2f} s: it is truncated, or another file"
+                f"expected a duration of {stated:.2f} s, got {seconds:.2f} s in "
+                f"{utterance.audio[0].name}: it is truncated, or another recording"
             )
         sizes = [(r.samples, r.sample_rate) for r in recordings]
         frames = self._frontend.num_frames(sizes, utterance.pause, speed)
         if frames == 0:
             raise InputError(
-                f"{utterance.audio[0].name} lasts {1000 * seconds:.0f} ms, and a frame takes "
-                f"{1000 * bank.window / bank.sample_rate:.0f} ms"
+                f"expected at least one frame of {1000 * bank.window / bank.sample_rate:.0f} ms, "
+                f"got {1000 * seconds:.0f} ms in {utterance.audio[0].name}"
             )
         return frames
 
 
 def steps_needed(targets: tuple[int, ...]) -> int:
-    """Counts the steps that tokens need: one each, and a blank between two that are the same."""
+    """Counts the steps that CTC needs to emit tokens.
+
+    Each token needs one step, and so does the blank between two equal tokens in a row.
+    """
     return len(targets) + sum(one == other for one, other in pairwise(targets))

@@ -1,4 +1,4 @@
-"""What the data module of speech promises: nothing that is wrong gets as far as training."""
+"""The data module of speech recognition finds unusable utterances before training."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def noise(seconds: float, seed: int = 0, channels: int = 1) -> np.ndarray[Any, A
 def manifest(
     folder: Path, *, settings: dict[str, Any] | None = None, **splits: list[dict[str, Any]]
 ) -> SpeechRecognitionData:
-    """Makes the data of manifests; ``settings`` are the module's, ``num_mels=8`` among them."""
+    """Builds a data module over manifests, with ``settings`` and ``num_mels=8``."""
     for name, rows in splits.items():
         for row in rows:
             path = folder / row["audio"]
@@ -140,7 +140,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (_truncate, "truncated"),
     (_silence, "no samples"),
     (_stereo, "mix"),
-    (_short, "1.wav lasts 10 ms, and a frame takes 25 ms"),
+    (_short, "expected at least one frame of 25 ms, got 10 ms in 1.wav"),
 ]
 
 
@@ -155,16 +155,16 @@ def test_what_is_wrong_with_a_recording_is_said_before_training(
     data.on_error = "skip"
     with caplog.at_level("INFO"):
         data.setup()
-    assert "train: 1 of 3 utterances are skipped, such as train.jsonl:2: " in caplog.text
+    assert "train: skipping 1 of 3 utterances; the first is train.jsonl:2: " in caplog.text
     assert sum(len(b.lengths) for b in data.train_dataloader()) == 2
 
 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"text": " "}, "the transcript is empty"),
+        ({"text": " "}, "expected a transcript, got an empty one"),
         ({"text": "ac"}, "character 'c' is not in the vocabulary"),
-        ({"text": "a", "duration": 2.0}, "0.wav lasts 0.50 s, and its duration is said to be 2.00"),
+        ({"text": "a", "duration": 2.0}, "expected a duration of 2.00 s, got 0.50 s in 0.wav"),
     ],
 )
 def test_what_is_wrong_with_a_transcript_is_said_before_training(
@@ -175,7 +175,7 @@ def test_what_is_wrong_with_a_transcript_is_said_before_training(
         data.setup()
     data.on_error = "skip"
     data.setup()
-    with pytest.raises(InputError, match="the corpus has no val utterances that can be used"):
+    with pytest.raises(InputError, match="expected at least one usable val utterance, got none"):
         data.val_dataloader()
 
 
@@ -212,17 +212,19 @@ def test_what_a_token_is_can_be_chosen(
 def test_more_tokens_than_steps_are_found_before_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # 48 frames are 6 steps of 8; "abab" needs 4 of them and "aaaa" 7, with a blank between each.
+    # 48 frames are 6 steps; "abab" needs 4 of them, and "aaaa" 7 with its blanks.
     data = manifest(tmp_path, train=rows("abab", "aaaa"), val=rows("a"))
     data.setup()
-    with pytest.raises(InputError, match=r"^train.jsonl:2: its 7 tokens.* 48 frames give 6"):
+    with pytest.raises(
+        InputError, match=r"^train.jsonl:2: expected at least 7 steps.*, got 6 from its 48 frames"
+    ):
         data.require_steps(lambda frames: frames // 8)
     data.on_error = "skip"
     with caplog.at_level("INFO"):
         data.require_steps(lambda frames: frames // 8)
     (batch,) = data.train_dataloader()
     assert batch.targets.tolist() == [[1, 2, 1, 2]]
-    assert "train: 1 of 2 utterances are skipped" in caplog.text
+    assert "train: skipping 1 of 2 utterances" in caplog.text
     assert "train: 1 utterances, 48 frames" in caplog.text
 
 
@@ -255,11 +257,11 @@ def test_kept_frames_are_those_that_are_made_anew(
     for _ in range(2):
         kept = frames_of(make(True))
         assert all(torch.equal(one, other) for one, other in zip(fresh, kept, strict=True))
-        # The second time nothing is read any more.
+        # The second time, no file is read.
         monkeypatch.setattr(frames_module, "_write", lambda *_: pytest.fail("made again"))
     monkeypatch.undo()
     os.environ["SRULIGHT_CACHE"] = str(tmp_path / "cache")
-    # Other sound under the same name is another file.
+    # Other audio under the same name is another recording.
     soundfile.write(tmp_path / "1.wav", noise(0.5, 9), RATE)
     changed = frames_of(make(True))
     assert not all(torch.equal(one, other) for one, other in zip(fresh, changed, strict=True))
@@ -297,9 +299,9 @@ def test_frames_that_are_made_already(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.zeros((4, 6)), "has 6 features a frame, and the first file has 5"),
-        (np.zeros(4), "expected frames"),
-        (np.full((4, 5), math.nan), "not finite"),
+        (np.zeros((4, 6)), "expected 5 features per frame as in training, got 6"),
+        (np.zeros(4), "expected floats of shape"),
+        (np.full((4, 5), math.nan), "expected finite numbers"),
     ],
 )
 def test_other_frames_are_refused(tmp_path: Path, array: Any, says: str) -> None:  # noqa: ANN401
@@ -318,7 +320,7 @@ def test_frames_that_say_to_be_more_than_they_are_take_no_memory(
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
     path = tmp_path / "a.npy"
     path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(64))
-    with pytest.raises(InputError, match=r"a\.npy is not a whole file of NumPy's"):
+    with pytest.raises(InputError, match=r"a\.npy: expected a complete NumPy file"):
         read_frames(path)
 
 
@@ -326,7 +328,7 @@ def test_sound_among_frames_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", np.zeros((20, 5)))
     train = [{"audio": "0.npy", "text": "a"}, {"audio": "1.wav", "text": "a"}]
     data = manifest(tmp_path, train=train, val=train[:1])
-    with pytest.raises(InputError, match=r"1.wav holds sound, and the others frames"):
+    with pytest.raises(InputError, match=r"expected frames .* got audio in 1.wav"):
         data.setup()
 
 

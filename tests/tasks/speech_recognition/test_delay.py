@@ -1,4 +1,4 @@
-"""A step of a stream is heard as soon as it can be, and not sooner."""
+"""A streaming step is computed as soon as its audio has arrived, and not earlier."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ RATE, BANDS = 8000, 8
 
 
 class Counting(Greedy):
-    """Counts the steps that it gets."""
+    """A decoder that counts its steps."""
 
     steps = 0
 

@@ -1,4 +1,4 @@
-"""Which recordings are transcribed, with which settings, and what is written."""
+"""Prediction: which recordings are transcribed, with which settings, and the output."""
 
 import io
 import json
@@ -30,7 +30,7 @@ BEAM = DecoderSettings(beam_size=8, word_bonus=-1.0)
 
 
 class NameReader:
-    """Transcribes a file by its name."""
+    """Returns the name of a file as its transcript."""
 
     def predict(self, paths: list[str], batch_size: int) -> list[Transcript]:
         return [Transcript(Path(path).stem, 1.0, []) for path in paths]
@@ -46,18 +46,18 @@ def test_files_of_a_folder_that_are_hidden_or_no_sound_are_left_out(tmp_path: Pa
     for name in ("b.wav", "._b.wav", "a.FLAC", "notes.txt", "inner/c.ogg", "inner/.c.ogg"):
         (tmp_path / name).touch()
     assert texts(tmp_path) == ["a", "b", "c"]
-    # What is named is transcribed.
+    # Files that are named explicitly are transcribed.
     assert texts(tmp_path / "._b.wav") == ["._b"]
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "._b.wav").touch()
-    with pytest.raises(InputError, match=r"has no recordings \(\.wav, "):
+    with pytest.raises(InputError, match=r"expected recordings \(\.wav, "):
         texts(tmp_path)
 
 
 def sound(seed: int) -> Tensor:
-    """Makes a second of noise that changes all the time."""
+    """Returns a second of nonstationary noise."""
     generator = torch.Generator().manual_seed(seed)
     loud = torch.rand(20, generator=generator).repeat_interleave(RATE // 20)
     return (torch.rand(RATE, generator=generator) - 0.5) * loud
@@ -65,7 +65,7 @@ def sound(seed: int) -> Tensor:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Makes ``model.ckpt``, which was not trained but writes a lot, and some recordings."""
+    """Writes recordings, and an untrained ``model.ckpt`` that emits many tokens."""
     folder = tmp_path_factory.mktemp("predict")
     extension.load("cpu")
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "frame_seconds": 0.01,
     }
     task.build(task.metadata)
-    # An untrained network repeats one token; this one changes its mind.
+    # An untrained network repeats one token; scaled weights make it change tokens.
     with torch.no_grad():
         logits, _ = task.eval()(bank(sound(9)).unsqueeze(0), torch.tensor([98]))
         task.head.bias.copy_(30 * (task.head.bias - logits[0].mean(0)))
@@ -118,12 +118,15 @@ def test_a_file_that_cannot_be_read_has_a_line_too_and_then_it_fails(
     (recordings / "1.wav").write_bytes(b"RIFF")
     with pytest.raises(SystemExit) as raised:
         predict(folder, f"--input={recordings}", f"--output={out}")
-    # Python prints a code that is text, and exits with status 1.
-    assert raised.value.code == "error: 1 recordings could not be read; their lines say why"
+    # Python prints an exit code that is text, and exits with status 1.
+    assert (
+        raised.value.code
+        == "error: could not read 1 of the recordings; see 'error' in their lines of the output"
+    )
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [Path(row["audio"]).name for row in rows] == ["0.wav", "1.wav", "2.wav"]
     assert ["error" in row for row in rows] == [False, True, False]
-    assert "1.wav is" in rows[1]["error"]
+    assert "1.wav: expected" in rows[1]["error"]
     assert rows[0]["text"]
 
 
@@ -136,7 +139,7 @@ def test_channels_are_mixed_on_request(
     soundfile.write(path, np.stack((samples, samples), 1), RATE)
     with pytest.raises(SystemExit):
         predict(folder, f"--input={path}", f"--stream={stream}")
-    assert "channels=mix takes their mean" in "".join(capsys.readouterr()) or stream == "true"
+    assert "set channels=mix" in "".join(capsys.readouterr()) or stream == "true"
     predict(folder, f"--input={path}", f"--stream={stream}", "--channels=mix")
     (mono,) = load(folder / "model.ckpt").predict([str(folder / "recordings" / "0.flac")])
     out = capsys.readouterr().out
@@ -161,21 +164,21 @@ def test_a_stream_gives_what_the_file_gives(
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ([], "PCM on standard input needs --stream=true"),
+        ([], "--stream=true to read PCM"),
         (["--input", "nowhere.wav", "--stream=true"], "nowhere.wav"),
         (["--input", "a.wav", "b.wav", "--stream=true"], "expected one file, got 2"),
-        (["--input", "a.wav", "--stream=true", "--sample_rate=8000"], "a file says its own"),
-        (["--stream=true", "--chunk=0"], "chunk must be more than 0 seconds"),
-        (["--stream=true", "--chunk=.nan"], "chunk must be more than 0 seconds"),
-        (["--stream=true", "--output=x"], "stream writes to standard output"),
-        (["--input", "a.wav", "--chunk=0.1"], "chunk and sample_rate need --stream=true"),
-        (["--input", "a.wav", "--sample_rate=8000"], "chunk and sample_rate need --stream=true"),
-        (["--input", "."], "has no recordings"),
+        (["--input", "a.wav", "--stream=true", "--sample_rate=8000"], "a file has its own"),
+        (["--stream=true", "--chunk=0"], "chunk must be a number of seconds above 0"),
+        (["--stream=true", "--chunk=.nan"], "chunk must be a number of seconds above 0"),
+        (["--stream=true", "--output=x"], "--stream=true writes to standard output"),
+        (["--input", "a.wav", "--chunk=0.1"], "chunk and sample_rate need streaming"),
+        (["--input", "a.wav", "--sample_rate=8000"], "chunk and sample_rate need streaming"),
+        (["--input", "."], "expected recordings .*, got none"),
         (["--input", "a.wav", "--batch_size=0"], "batch_size must be at least 1"),
         (["--input", "a.wav", "--beam_size=0"], "beam_size must be at least 1"),
         (["--input", "a.wav", "--word_bonus=.inf"], "word_bonus must be -1000 to"),
         (["--input", "a.wav", "--language_weight=-1"], "language_weight must be at least 0"),
-        (["--input", "a.wav", "--language_weight=1"], "language_weight needs a language_model"),
+        (["--input", "a.wav", "--language_weight=1"], "language_weight needs a language model"),
         (["--input", "a.wav", "--beam_size=1", "--word_bonus=1"], "needs a beam_size above 1"),
         (["--input", "a", "--beam_size=1", "--language_model=x"], "needs a beam_size above 1"),
     ],
@@ -207,7 +210,7 @@ def test_an_option_changes_only_its_own_setting(
     options: dict[str, Any], expected: DecoderSettings, tmp_path: Path
 ) -> None:
     task = SpeechRecognition(decoder=TRAINED)
-    with pytest.raises(InputError, match="has no recordings"):  # the decoder is set before
+    with pytest.raises(InputError, match="expected recordings"):  # raised after the decoder is set
         SpeechPredictor(**options).run(task, [str(tmp_path)], "-")
     assert task.decoder == expected
 
@@ -228,7 +231,7 @@ def test_help_shows_the_options_of_the_task_of_the_checkpoint(
         predict(folder, "--help")
     assert raised.value.code == 0
     shown = capsys.readouterr().out
-    assert "Transcribes recordings, a JSON object per line" in shown
+    assert "Transcribes recordings and writes one JSON object per line" in shown
     assert "--word_bonus" in shown
     assert "in nats, -1000 to 1000" in " ".join(shown.split())
 

@@ -1,4 +1,4 @@
-"""Pieces of a sequence become the windows of the whole."""
+"""Chunks of a sequence yield the windows of the whole sequence."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_pieces_give_each_window_of_the_whole_once(
     for piece in torch.arange(length).split(size):
         stretch = buffer(piece)
         if stretch is not None:
-            # Nothing may stick out: the last window ends where the stretch does.
+            # The returned part ends exactly where its last window ends.
             assert (len(stretch) - window) % shift == 0
             given += windows(stretch.tolist(), window, shift)
     assert given == windows(list(range(length)), window, shift)

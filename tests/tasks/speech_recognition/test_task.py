@@ -1,4 +1,4 @@
-"""The recogniser's promises."""
+"""The speech recognition task: loss, metrics, prediction and streaming."""
 
 import itertools
 import math
@@ -63,7 +63,7 @@ def batch_of(features: Tensor, lengths: list[int], targets: list[list[int]]) -> 
 
 
 def brute_force(scores: Tensor, target: list[int]) -> float:
-    """Adds the probabilities of all alignments of the target."""
+    """Sums the probabilities of all alignments of the target."""
     total = 0.0
     for path in itertools.product(range(scores.size(1)), repeat=len(scores)):
         said = [token for token, _ in itertools.groupby(path) if token]
@@ -112,7 +112,7 @@ def test_padding_changes_nothing() -> None:
 
 
 class FixedHead(torch.nn.Module):
-    """A head that is certain of given tokens."""
+    """A head that assigns probability 1 to given tokens."""
 
     def __init__(self, tokens: list[int]) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def test_errors_are_counted_over_the_corpus() -> None:
     task = make(subsampling=lambda size: Stacking(size, 1))
     task.head = FixedHead([2, 0, 3, 3, 1, 3])  # type: ignore[assignment]
     features = torch.zeros(2, 6, NUM_MELS)
-    # "ab b" is right once; for "a b a" it has "ab" in place of "a", and lacks the last word.
+    # "ab b" is correct for one reference; "a b a" needs a substitution and a deletion.
     task.test_step(batch_of(features, [6, 6], [[2, 3, 1, 3], [2, 1, 3, 1, 2]]), 0)
     metrics = {name: float(value) for name, value in task.test_metrics.compute().items()}
     assert metrics["test/wer"] == pytest.approx(2 / 5)
@@ -146,7 +146,7 @@ def test_times_are_in_seconds() -> None:
 
 
 def sound(seconds: float, seed: int) -> Tensor:
-    """Makes noise that changes all the time."""
+    """Returns nonstationary noise."""
     generator = torch.Generator().manual_seed(seed)
     loud = torch.rand(round(seconds * 20) + 1, generator=generator).repeat_interleave(400)
     return (torch.rand(len(loud), generator=generator) - 0.5) * loud
@@ -162,7 +162,7 @@ STREAMING: dict[str, EncoderFactory] = {
 
 
 def standardized() -> dict[str, Any]:
-    """Gives metadata whose frontend standardizes the features of ``sound``."""
+    """Returns metadata whose frontend standardizes the features of ``sound``."""
     known = metadata("global")
     frames = FilterBank(8000, NUM_MELS)(sound(5, 9))
     known["frontend"] |= {"mean": frames.mean(0).tolist(), "std": frames.std(0).tolist()}
@@ -188,7 +188,7 @@ def test_pieces_of_any_size_give_what_the_whole_gives(
         standardized(), encoder=STREAMING[encoder], subsampling=subsampling,
         decoder=DecoderSettings(beam_size),
     )  # fmt: skip
-    # An untrained network says one thing; this one changes its mind.
+    # An untrained network repeats one token; scaled weights make it change tokens.
     frames = task.frontend.standardize(FilterBank(8000, NUM_MELS)(sound(5, 9)))
     with torch.no_grad():
         logits, _ = task(frames.unsqueeze(0), torch.tensor([len(frames)]))
@@ -225,17 +225,21 @@ def test_arrays_are_accepted_as_tensors_are() -> None:
         found.append(recognizer.finish())
     assert found[0] == found[1] == found[2] != []
     for wrong in (torch.zeros(10, 2), torch.zeros(10, dtype=torch.int16)):
-        with pytest.raises(InputError, match=r"expected samples \(N,\) in floats"):
+        with pytest.raises(InputError, match=r"expected floats of shape \(N,\)"):
             task.listen().accept(wrong)
 
 
 @pytest.mark.parametrize(
     ("options", "known", "says"),
     [
-        ({"encoder": lambda size: LSTM(size, 8, bidirectional=True)}, {}, "reads a recording from"),
-        ({"encoder": lambda size: ResidualCNN(size, 8, 2)}, {}, "this ResidualCNN reads a record"),
-        ({}, {"normalization": "utterance"}, "normalization=utterance needs a recording to its"),
-        ({}, {"filter_bank": False}, "trained with frames cannot listen to sound"),
+        (
+            {"encoder": lambda size: LSTM(size, 8, bidirectional=True)},
+            {},
+            "got a bidirectional LSTM",
+        ),
+        ({"encoder": lambda size: ResidualCNN(size, 8, 2)}, {}, "got ResidualCNN; train"),
+        ({}, {"normalization": "utterance"}, "got normalization='utterance'; train"),
+        ({}, {"filter_bank": False}, "trained on audio, got one that"),
     ],
 )
 def test_what_cannot_stream_says_why(
@@ -280,7 +284,7 @@ def test_a_language_model_changes_what_is_recognized(tmp_path: Path) -> None:
     task.frontend = Frontend(None, "refuse", "none")
     task.head = FixedHead([2, 3])  # type: ignore[assignment]
     np.save(tmp_path / "0.npy", np.zeros((2, NUM_MELS)))
-    # a is only a little likelier than blank.
+    # The probability of a is slightly above that of the blank.
     told = FixedHead([2, 3])
     told.forward = lambda x: torch.tensor([[[0.0, -9, 0.1, -9], [-9, -9, -9, 9]]])  # type: ignore[method-assign]
     task.head = told  # type: ignore[assignment]

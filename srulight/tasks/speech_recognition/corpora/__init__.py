@@ -1,4 +1,4 @@
-"""Corpora of speech: each class imported here is known by its bare name."""
+"""Speech corpora. Configurations name each class imported here without its module."""
 
 from srulight.tasks.speech_recognition.corpora.an4 import AN4
 from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus

@@ -1,4 +1,4 @@
-"""CMU AN4: addresses, dates and spelled words over a close microphone."""
+"""CMU AN4: addresses, dates and spelled words recorded with a close microphone."""
 
 import re
 from pathlib import Path
@@ -9,24 +9,25 @@ from srulight.runtime.files import filled_lines
 from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus, SpeechSplits, Utterance
 
 _PAGE = "www.speech.cs.cmu.edu/databases/an4"
-_REMEDY = f"unpack an4_sphere.tar.gz from {_PAGE} and set --data.root to the folder it is in"
+_REMEDY = f"unpack an4_sphere.tar.gz from {_PAGE} and pass its folder with --data.root"
 _LINE = re.compile(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*")
 _ENDINGS = (".sph", ".wav", ".flac")
 
 
 class AN4(SpeechCorpus):
-    """948 utterances to train on and 130 to test on, at 16000 Hz; www.speech.cs.cmu.edu/databases.
+    """CMU AN4, with 948 utterances for training and 130 for testing at 16 kHz.
 
-    Reads ``an4/etc/an4_train.fileids``, ``an4/etc/an4_train.transcription``, the same of
-    ``an4_test``, and ``an4/wav/FILEID`` with the ending ``.sph``, ``.wav`` or ``.flac``. A line of
-    a transcription is ``<s> WORDS </s> (NAME)``, where NAME is the last part of the file id; the
-    signs for start and end may be missing. A fixed tenth of the training utterances is held out
-    for validation. The texts are in capital letters.
+    The corpus is at www.speech.cs.cmu.edu/databases/an4. Reads ``an4/etc/an4_train.fileids`` and
+    ``an4/etc/an4_train.transcription``, the same two files of ``an4_test``, and the recordings
+    ``an4/wav/FILEID`` with the suffix ``.sph``, ``.wav`` or ``.flac``. A line of a transcription is
+    ``<s> WORDS </s> (NAME)``, where NAME is the last part of the file id; ``<s>`` and ``</s>`` may
+    be missing. A fixed tenth of the training utterances is held out for validation. Transcripts are
+    in upper case.
     """
 
     def fetch(self, root: Path) -> None:
         if not (_folder(root) / "etc" / "an4_train.fileids").is_file():
-            raise InputError(f"AN4 cannot be downloaded from here; {_REMEDY}")
+            raise InputError(f"srulight cannot download AN4; {_REMEDY}")
 
     def read(self, root: Path) -> SpeechSplits:
         folder = _folder(root)
@@ -53,8 +54,8 @@ def _read(folder: Path, name: str) -> list[Utterance]:
             raise InputError(f"{place}: expected <s> WORDS </s> (NAME), got {transcript[:60]!r}")
         if match[2] not in (fileid, Path(fileid).name):
             raise InputError(
-                f"{place}: expected the transcript of {fileid}, as {ids.name}:{at} has it, got "
-                f"that of {match[2]}"
+                f"{place}: expected the transcript of {fileid!r} as in {ids.name}:{at}, "
+                f"got that of {match[2]!r}"
             )
         audio = _audio(folder / "wav", fileid)
         utterances.append(
@@ -70,6 +71,6 @@ def _read(folder: Path, name: str) -> list[Utterance]:
 
 
 def _audio(folder: Path, fileid: str) -> Path:
-    """Finds a recording; the first that could be there if none is."""
+    """Finds a recording; returns the first candidate if none exists."""
     found = [folder / f"{fileid}{ending}" for ending in _ENDINGS]
     return next((path for path in found if path.is_file()), found[0])

@@ -1,4 +1,4 @@
-"""What a corpus of transcribed speech is."""
+"""Base class of speech corpora."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,15 +7,15 @@ from srulight.data.base import Corpus
 
 
 class Utterance(NamedTuple):
-    """Something that was said, and its transcript.
+    """An utterance and its transcript.
 
     Attributes:
-        audio: Files of sound that are heard one after the other, most often one; or one file of
-            features that are computed already, (T, F), whose name ends with .npy.
-        text: What is said.
-        where: What an error calls it: the manifest and line, or the name of the file.
-        speaker: Who says it, if known.
-        seconds: How long it takes, if something says so; what does not is truncated.
+        audio: Audio files, usually one; several are played one after the other. Or one file of
+            precomputed frames, (T, F), whose name ends in .npy.
+        text: Transcript.
+        where: Name of the utterance in error messages: manifest and line, or name of the file.
+        speaker: Name of the speaker, if known.
+        seconds: Duration in seconds, if known. A recording of another duration is refused.
         pause: Silence between two files, in seconds.
     """
 
@@ -28,12 +28,12 @@ class Utterance(NamedTuple):
 
 
 class SpeechSplits(NamedTuple):
-    """Everything that a corpus of speech holds.
+    """The splits of a speech corpus.
 
     Attributes:
-        train: Utterances to learn from.
-        val: Utterances to choose a model by.
-        test: Utterances to report; empty where the corpus has none.
+        train: Training utterances.
+        val: Validation utterances.
+        test: Test utterances; may be empty.
     """
 
     train: list[Utterance]
@@ -42,4 +42,4 @@ class SpeechSplits(NamedTuple):
 
 
 class SpeechCorpus(Corpus[SpeechSplits]):
-    """Knows where recordings are and what is said in them; reading it listens to none of them."""
+    """Lists recordings and their transcripts. Reading a corpus does not open any audio file."""

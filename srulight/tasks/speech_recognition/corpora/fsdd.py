@@ -1,4 +1,4 @@
-"""The Free Spoken Digit Dataset: single digits, or strings of them joined."""
+"""The Free Spoken Digit Dataset: single digits, or digit strings made of them."""
 
 import random
 import re
@@ -12,7 +12,7 @@ from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus, SpeechS
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _PAGE = "github.com/Jakobovski/free-spoken-digit-dataset"
-_REMEDY = f"get it from {_PAGE} and set --data.root to its folder"
+_REMEDY = f"get it from {_PAGE} and pass its folder with --data.root"
 _NAME = re.compile(r"([0-9])_(.+)_([0-9]+)\.wav")
 
 
@@ -23,26 +23,25 @@ class _Clip(NamedTuple):
 
 
 class FSDD(SpeechCorpus):
-    """English digits of the Free Spoken Digit Dataset, by 6 speakers, at 8000 Hz.
+    """The Free Spoken Digit Dataset: English digits by 6 speakers at 8 kHz.
 
-    Reads ``recordings/DIGIT_SPEAKER_INDEX.wav``; other files than ``.wav`` and hidden ones are
-    ignored. Indices 0 to 4 are for the test, as the dataset's authors have it, 5 to 9 for
-    validation and the others for training. The text is words: ``three one four``.
+    Reads ``recordings/DIGIT_SPEAKER_INDEX.wav`` and ignores hidden files. Indices 0 to 4 are for
+    testing, as in the official split, 5 to 9 for validation and the others for training. The
+    transcripts are words, such as ``three one four``.
 
-    Strings are clips of one speaker, one after the other. In each pass the clips of each speaker
-    are shuffled and cut into strings of random lengths, so that each clip is heard once. Only if
-    their number is no sum of the lengths allowed, as 5 clips in strings of 3 or 4, the few that
-    are left over are not heard in this pass.
+    A string joins clips of one speaker. In each pass, the clips of a speaker are shuffled and cut
+    into strings of random lengths, so that each clip occurs once. If the number of clips is not a
+    sum of allowed lengths (5 clips in strings of 3 or 4), a pass leaves out a few clips.
 
     Args:
-        strings: Join clips to strings, instead of one digit an utterance. The other arguments are
-            for strings.
-        min_length: Digits in the shortest string, at least 1.
-        max_length: Digits in the longest string, at least ``min_length``.
-        passes: How often each clip is in a training string, at least 1.
-        eval_passes: How often each clip is in a string for validation, or for the test.
+        strings: Whether to join clips into strings of digits; otherwise an utterance is one digit,
+            and the other arguments have no effect.
+        min_length: Number of digits in the shortest string, at least 1.
+        max_length: Number of digits in the longest string, at least ``min_length``.
+        passes: Number of training strings that contain each clip, at least 1.
+        eval_passes: Number of validation or test strings that contain each clip, at least 1.
         pause: Silence between two digits, in seconds, 0 or more.
-        seed: Number that decides which strings are made.
+        seed: Seed for composing the strings.
 
     Raises:
         InputError: If an argument is out of range.
@@ -69,7 +68,7 @@ class FSDD(SpeechCorpus):
                 f"passes={passes} eval_passes={eval_passes}"
             )
         if not 0 <= pause < float("inf"):
-            raise InputError(f"pause must be seconds, 0 or more; got {pause}")
+            raise InputError(f"pause must be a number of seconds, 0 or more, got {pause}")
         self.strings = strings
         self.min_length = min_length
         self.max_length = max_length
@@ -80,27 +79,31 @@ class FSDD(SpeechCorpus):
 
     def fetch(self, root: Path) -> None:
         if not any(_recordings(root).glob("*.wav")):
-            raise InputError(f"the spoken digits cannot be downloaded from here; {_REMEDY}")
+            raise InputError(f"srulight cannot download the Free Spoken Digit Dataset; {_REMEDY}")
 
     def read(self, root: Path) -> SpeechSplits:
         folder = _recordings(root)
         clips: dict[str, list[_Clip]] = {"train": [], "val": [], "test": []}
-        # In order of their names, because that in which a disk lists them is not the same on all.
+        # Sorted, because the order of a directory listing depends on the file system.
         for path in sorted(folder.glob("*.wav")):
             if path.name.startswith("."):
                 continue
             match = _NAME.fullmatch(path.name)
             if match is None:
-                raise InputError(f"{path}: expected a name such as 7_jackson_32.wav")
+                raise InputError(
+                    f"{path}: expected a name such as 7_jackson_32.wav; rename or remove the file"
+                )
             split = {0: "test", 1: "val"}.get(int(match[3]) // 5, "train")
             clips[split].append(_Clip(path, int(match[1]), match[2]))
         if not any(clips.values()):
-            raise InputError(f"no recordings such as 7_jackson_32.wav in {folder}; {_REMEDY}")
+            raise InputError(
+                f"{folder}: expected recordings such as 7_jackson_32.wav, got none; {_REMEDY}"
+            )
         return SpeechSplits(*(self._split(folder, name, found) for name, found in clips.items()))
 
     def _split(self, folder: Path, name: str, clips: list[_Clip]) -> list[Utterance]:
         passes = self.passes if name == "train" else self.eval_passes
-        # One for each split: more passes over one of them change no other.
+        # One generator per split, so that more passes over one split do not change another.
         generator = random.Random(f"{self.seed} {name}")
         if self.strings:
             joined = [s for _ in range(passes) for s in self._join(clips, generator)]
@@ -109,8 +112,8 @@ class FSDD(SpeechCorpus):
         if not joined:
             indices = {"train": "10 and above", "val": "5 to 9", "test": "0 to 4"}[name]
             raise InputError(
-                f"too few recordings with an index of {indices} in {folder} for the {name} split; "
-                f"{_REMEDY}"
+                f"{folder}: expected recordings with an index of {indices} for the {name} split, "
+                f"got too few; {_REMEDY}"
             )
         return [self._utterance(string) for string in joined]
 
@@ -126,7 +129,7 @@ class FSDD(SpeechCorpus):
                 start += length
 
     def _lengths(self, total: int, generator: random.Random) -> Iterator[int]:
-        """Cuts a number into random lengths, or the greatest one below that can be cut."""
+        """Splits the largest possible part of ``total`` into random allowed lengths."""
 
         def can_be_cut(number: int) -> bool:
             return -(-number // self.max_length) <= number // self.min_length

@@ -1,4 +1,4 @@
-"""LibriSpeech: English audiobooks, read aloud."""
+"""LibriSpeech: read English audiobooks."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus, SpeechS
 
 _FOLDER = "LibriSpeech"
 _URL = "https://www.openslr.org/resources/12/"
-# These are torchaudio's: github.com/pytorch/audio, src/torchaudio/datasets/librispeech.py.
+# Checksums of torchaudio: github.com/pytorch/audio, src/torchaudio/datasets/librispeech.py.
 _CHECKSUMS = {
     "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
     "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
@@ -23,19 +23,20 @@ _ENDING = ".trans.txt"
 
 
 class LibriSpeech(SpeechCorpus):
-    """Parts of LibriSpeech, FLAC files at 16000 Hz; openslr.org/12.
+    """LibriSpeech, read English audiobooks at 16 kHz in FLAC (openslr.org/12).
 
-    Reads ``LibriSpeech/PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt``, with ``ID TEXT`` a line,
-    and ``ID.flac`` beside it, from Panayotov et al. (2015), Librispeech: an ASR corpus based on
-    public domain audio books, ICASSP. The texts are in capital letters.
+    Reads ``LibriSpeech/PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt``, which has a line ``ID
+    TEXT`` for each recording ``ID.flac`` in the same folder. The corpus is described in Panayotov
+    et al. (2015), Librispeech: an ASR corpus based on public domain audio books, ICASSP.
+    Transcripts are in upper case.
 
     Args:
-        train: Names of the parts to train on, such as ``train-clean-100``.
+        train: Names of the parts for training, such as ``train-clean-100``.
         val: Names of the parts for validation, such as ``dev-clean``.
-        test: Names of the parts for the test, such as ``test-clean``; may be empty.
+        test: Names of the parts for testing, such as ``test-clean``; may be empty.
 
     Raises:
-        InputError: If a part is named twice, or there is none for training or validation.
+        InputError: If a part is named twice, or no part is named for training or validation.
     """
 
     def __init__(
@@ -49,9 +50,13 @@ class LibriSpeech(SpeechCorpus):
         self.test = test
         parts = self._parts
         if not train or not val:
-            raise InputError(f"LibriSpeech needs parts for train and val, got {train} and {val}")
+            raise InputError(
+                f"train and val must name at least one part each, got train={train} val={val}"
+            )
         if twice := sorted({part for part in parts if parts.count(part) > 1}):
-            raise InputError(f"a part can be in one split only, got {twice[0]!r} twice")
+            raise InputError(
+                f"each part must be in one split only, got {twice[0]!r} twice; remove one of them"
+            )
 
     @property
     def _parts(self) -> list[str]:
@@ -62,8 +67,8 @@ class LibriSpeech(SpeechCorpus):
         for part in missing:
             if part not in _CHECKSUMS:
                 raise InputError(
-                    f"{part} cannot be downloaded (only {', '.join(_CHECKSUMS)} can); "
-                    "set --data.root to the folder that has it"
+                    f"srulight can download {', '.join(_CHECKSUMS)}, got {part!r}; pass the folder "
+                    "that contains it with --data.root"
                 )
         for part in missing:
             source = Source(f"{_URL}{part}.tar.gz", _CHECKSUMS[part])
@@ -81,20 +86,25 @@ def _folder(root: Path, part: str) -> Path:
 
 def _read(root: Path, part: str) -> list[Utterance]:
     folder = _folder(root, part)
-    remedy = "set --data.root to the folder that has LibriSpeech, or --data.download=true"
+    remedy = "pass the folder of LibriSpeech with --data.root, or set --data.download=true"
     if not folder.is_dir():
-        raise InputError(f"{_FOLDER}/{part} is not in {root.absolute()}; {remedy}")
+        raise InputError(
+            f"{root.absolute()}: expected a folder {_FOLDER}/{part}, got none; {remedy}"
+        )
     found = sorted(folder.glob(f"*/*/*{_ENDING}"))
     utterances = [u for path in found if not path.name.startswith(".") for u in _chapter(path)]
     if not utterances:
-        raise InputError(f"no transcripts such as 84/121123/84-121123{_ENDING} in {folder}")
+        raise InputError(
+            f"{folder}: expected transcripts such as 84/121123/84-121123{_ENDING}, got none; "
+            f"{remedy}"
+        )
     return utterances
 
 
 def _chapter(path: Path) -> list[Utterance]:
     speaker, chapter = path.parts[-3:-1]
     utterances = []
-    for number, line in filled_lines(path, "fetch the corpus again"):
+    for number, line in filled_lines(path, "download the corpus again"):
         name, _, text = line.partition(" ")
         if not name.startswith(f"{speaker}-{chapter}-"):
             raise InputError(

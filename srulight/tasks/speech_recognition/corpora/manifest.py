@@ -1,4 +1,4 @@
-"""A user's own recordings, listed with their transcripts in manifests."""
+"""A corpus of your own recordings, listed with their transcripts in manifests."""
 
 import contextlib
 import sys
@@ -13,24 +13,24 @@ from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus, SpeechS
 
 _ENOUGH_SPEAKERS = 10
 _AUDIO = ("audio", "audio_filepath")
-_REMEDY = "set --data.root to its folder, or the corpus's file names"
+_REMEDY = "pass its folder with --data.root, or its name with --data.corpus.train, val or test"
 
 
 class Manifest(SpeechCorpus):
-    """Your own recordings, one a line, in lists of JSON lines or tables.
+    """Your own recordings, listed in manifests with one recording per line.
 
-    A name ending in ``.jsonl`` or ``.json`` has one JSON object a line, with the keys ``audio``
-    (or ``audio_filepath``, as NeMo's manifests have it) and ``text`` and, if you like,
-    ``duration`` in seconds and ``speaker``; others are ignored. One ending in ``.tsv`` or ``.csv``
-    is a table whose first line names such columns. All are UTF-8. A path of audio that is not
-    absolute is relative to the folder of its manifest.
+    A manifest whose name ends in ``.jsonl`` or ``.json`` has one JSON object per line, with the
+    keys ``audio`` (or ``audio_filepath``, as in NeMo) and ``text``, and optionally ``duration`` (in
+    seconds) and ``speaker``; other keys are ignored. A name ending in ``.tsv`` or ``.csv`` is a
+    table with the same columns, named in its first line. Manifests are UTF-8. Audio paths are
+    absolute, or relative to the folder of the manifest.
 
     Args:
         train: Name of the training manifest, inside ``root``.
-        val: Name of the validation manifest; if None, a fixed tenth of the training utterances is
-            held out: of the speakers instead, if every utterance has one and there are 10 or more,
-            so that nobody is heard in both.
-        test: Name of the test manifest; if None, there is nothing to test on.
+        val: Name of the validation manifest, inside ``root``. None means that a fixed tenth of the
+            training utterances is held out; if every utterance has a speaker and there are at least
+            10 speakers, a tenth of the speakers is held out instead, so that no speaker is in both.
+        test: Name of the test manifest, inside ``root``. None means that there is no test set.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ def _hold_out(utterances: list[Utterance]) -> tuple[list[Utterance], list[Uttera
 def _utterances(root: Path, name: str) -> list[Utterance]:
     path = root / name
     if path.suffix not in (*TABLES, ".json"):
-        raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)}, .json")
+        raise InputError(f"{path}: expected a name ending in {', '.join(TABLES)} or .json")
     utterances = []
     faults = Faults()
     for number, row in table_rows(path, _REMEDY, faults):
@@ -86,23 +86,23 @@ def _utterances(root: Path, name: str) -> list[Utterance]:
         )
     faults.refuse()
     if not utterances:
-        raise InputError(f"{path} has a header but no utterances")
+        raise InputError(f"{path}: expected utterances below the header, got none; add some")
     return utterances
 
 
 def _read_cells(row: dict[str, Any]) -> None:
-    """Makes of the text in a table what JSON would have: none of what is empty, and a number."""
+    """Converts the cells of a table as in JSON: empty ones to None, durations to numbers."""
     for column in ("duration", "speaker"):
         row[column] = row.get(column) or None
     if row["duration"] is not None:
-        # What is no number is refused later, as other things that are not seconds.
+        # _seconds rejects a duration that is not a number.
         with contextlib.suppress(ValueError):
             row["duration"] = float(row["duration"])
 
 
 def _text(row: dict[str, object], key: str, place: str) -> str:
     if key not in row:
-        raise InputError(f"{place}: expected {key!r}, got only {', '.join(row) or 'nothing'}")
+        raise InputError(f"{place}: expected {key!r}, got {', '.join(map(repr, row)) or 'nothing'}")
     value = row[key]
     if not isinstance(value, str):
         raise InputError(f"{place}: expected text in {key!r}, got {value!r}")
@@ -113,7 +113,7 @@ def _seconds(duration: object, place: str) -> float | None:
     if duration is None:
         return None
     is_number = isinstance(duration, int | float) and not isinstance(duration, bool)
-    # Written so that it is false for NaN, which Python's JSON has.
+    # The chained comparison is false for NaN, which Python's JSON parser accepts.
     if not (is_number and 0 < duration <= sys.float_info.max):  # type: ignore[operator]
         raise InputError(f"{place}: expected seconds above 0 in 'duration', got {duration!r}")
     return float(duration)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A corpus made on the spot: the dual tones of telephone keys."""
+"""A generated corpus: the dual tones of telephone keys."""
 
 import math
 import random
@@ -15,11 +15,11 @@ from srulight.runtime.errors import InputError
 from srulight.tasks.speech_recognition.corpora.base import SpeechCorpus, SpeechSplits, Utterance
 from srulight.tasks.speech_recognition.corpora.fsdd import DIGITS
 
-_VERSION = 1  # goes up when the same settings sound different
+_VERSION = 1  # Increase it when the same settings produce different audio.
 _RATE = 8000
 _WORDS = (*DIGITS, "star", "hash")
-# ITU-T Recommendation Q.23, in Hz: the rows of keys 123, 456, 789, *0# have one low tone each, the
-# columns one high tone each. In the order of the words.
+# Tones of ITU-T Recommendation Q.23 in Hz, in the order of _WORDS. Each row of keys (123, 456, 789,
+# *0#) has a low tone, and each column has a high tone.
 _TONES = (
     *[(941.0, 1336.0)],
     *[(697.0, 1209.0), (697.0, 1336.0), (697.0, 1477.0)],
@@ -32,34 +32,34 @@ _PAUSE = (320, 800)  # samples: 0.04 to 0.1 s
 
 
 class _Call(NamedTuple):
-    name: str  # of the file
+    name: str  # name of the file
     keys: tuple[int, ...]  # indices into _WORDS
     lengths: list[int]  # samples of pause, key, pause, key, ..., pause
-    loudness: float  # of full scale, 0.1 to 1
-    seed: int  # of the noise
+    loudness: float  # fraction of full scale, 0.1 to 1
+    seed: int  # seed of the noise
 
 
 class SyntheticDTMF(SpeechCorpus):
-    """Numbers dialled on a noisy telephone line, at 8000 Hz: needs no files.
+    """Generated recordings of numbers dialed on a noisy telephone line, at 8 kHz.
 
-    Each key sounds for 0.06 to 0.14 s, as the two tones of ITU-T Recommendation Q.23; before,
-    between and after them are pauses of 0.04 to 0.1 s. The text is words: ``four two hash``. The
-    same number is never dialled twice, so what is tested on was not heard in training. The
-    sounds are made once and kept in srulight's cache folder.
+    Each key sounds for 0.06 to 0.14 s with the two tones of ITU-T Recommendation Q.23. Pauses of
+    0.04 to 0.1 s come before, between and after the keys. The transcripts are words, such as
+    ``four two hash``. No number is dialed twice, so the test set shares none with the training set.
+    srulight generates the recordings once and keeps them in its cache folder.
 
     Args:
-        train_size: Training utterances, at least 1.
-        val_size: Validation utterances, at least 1.
-        test_size: Test utterances, 0 or more.
-        min_length: Keys in the shortest number, at least 1.
-        max_length: Keys in the longest number, at least ``min_length``. All lengths are equally
-            frequent.
-        noise: Standard deviation of the white noise, where each tone has an amplitude of 1; 0 or
-            more. With 1 the noise is as strong as the tones.
-        seed: Number that decides which numbers are dialled and how they sound.
+        train_size: Number of training utterances, at least 1.
+        val_size: Number of validation utterances, at least 1.
+        test_size: Number of test utterances, 0 or more.
+        min_length: Number of keys in the shortest utterance, at least 1.
+        max_length: Number of keys in the longest utterance, at least ``min_length``. All lengths
+            are equally frequent.
+        noise: Standard deviation of the white noise, relative to tones of amplitude 1; 0 or more.
+            With 1, noise and tones have the same power.
+        seed: Seed for the numbers and for their sound.
 
     Raises:
-        InputError: If an argument is out of range, or there are not enough numbers of such lengths.
+        InputError: If an argument is out of range, or too few numbers have the given lengths.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class SyntheticDTMF(SpeechCorpus):
                 f"min_length={min_length} max_length={max_length}"
             )
         if not 0 <= noise < float("inf"):
-            raise InputError(f"noise must be a number, 0 or more; got {noise}")
-        # Numbers are drawn until all are different, which takes long if that is most there are.
+            raise InputError(f"noise must be a finite number, 0 or more, got {noise}")
+        # Numbers are drawn until all are distinct, which is slow if almost all are needed.
         total = train_size + val_size + test_size
         if sum(len(_WORDS) ** n for n in range(min_length, max_length + 1)) < 2 * total:
             raise InputError(
-                f"there are too few numbers of {min_length} to {max_length} keys to choose {total} "
-                "different ones; raise max_length"
+                f"max_length must allow {total:,} distinct numbers with room to choose from, got "
+                f"min_length={min_length} max_length={max_length}; raise max_length"
             )
         self.train_size = train_size
         self.val_size = val_size
@@ -107,19 +107,19 @@ class SyntheticDTMF(SpeechCorpus):
         return SpeechSplits(*([_utterance(call, folder) for call in calls] for calls in splits))
 
     def _plan(self) -> list[list[_Call]]:
-        """Decides what every file of train, val and test holds."""
+        """Plans the contents of every file of train, val and test."""
         generator = random.Random(self.seed)
-        # What is reported, and what a model is chosen by, stays as it is with more to train on.
+        # Test and validation first, so that they do not depend on the size of the training set.
         sizes = {"test": self.test_size, "val": self.val_size, "train": self.train_size}
-        dialled: set[tuple[int, ...]] = set()
+        dialed: set[tuple[int, ...]] = set()
         splits = {}
         for name, size in sizes.items():
             calls: list[_Call] = []
             while len(calls) < size:
                 count = generator.randint(self.min_length, self.max_length)
                 keys = tuple(generator.choices(range(len(_WORDS)), k=count))
-                if keys not in dialled:
-                    dialled.add(keys)
+                if keys not in dialed:
+                    dialed.add(keys)
                     calls.append(_call(f"{name}-{len(calls) + 1:05}.wav", keys, generator))
             splits[name] = calls
         return [splits["train"], splits["val"], splits["test"]]
@@ -147,10 +147,10 @@ def _build(calls: list[_Call], noise: float, folder: Path) -> None:
 
 
 def _sound(call: _Call, noise: float) -> Tensor:
-    """Makes the samples, (T,) int16."""
-    with torch.device("cpu"):  # the default may be another one
+    """Synthesizes the samples, (T,) int16."""
+    with torch.device("cpu"):  # The default device may be another one.
         lengths = torch.tensor(call.lengths)
-        # A pause is a tone of 0 Hz, whose sine is 0.
+        # A pause is a tone of 0 Hz, which is silent.
         tones = torch.zeros(len(lengths), 2, dtype=torch.float64)
         tones[1::2] = torch.tensor([_TONES[key] for key in call.keys], dtype=torch.float64)
         seconds = torch.arange(sum(call.lengths), dtype=torch.float64) / _RATE
@@ -158,6 +158,6 @@ def _sound(call: _Call, noise: float) -> Tensor:
         sound = torch.sin(2 * math.pi * frequencies * seconds[:, None]).sum(1)
         generator = torch.Generator().manual_seed(call.seed)
         sound += noise * torch.randn(len(sound), generator=generator, dtype=torch.float64)
-        # At full scale there is room for both tones and all noise but one sample in 30 000.
+        # Leaves headroom for both tones and 4 standard deviations of noise: clipping is rare.
         sound *= call.loudness / (2 + 4 * noise)
         return (sound.clamp(-1, 1) * 32767).round().to(torch.int16)

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: from scores of frames to tokens (Graves et al. 2006)."""
+"""Decoders of connectionist temporal classification (CTC; Graves et al. 2006)."""
 
 from srulight.tasks.speech_recognition.ctc.base import Decoder, Token
 from srulight.tasks.speech_recognition.ctc.beam import BeamSearch

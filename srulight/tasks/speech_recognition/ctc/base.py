@@ -1,7 +1,8 @@
-"""What every decoder promises.
+"""Interface of CTC decoders.
 
-The scores are those of connectionist temporal classification (Graves et al. 2006): each frame has
-one token or none, "blank", and a token in several frames in a row is one token.
+In connectionist temporal classification (CTC; Graves et al. 2006), each frame has one token or the
+blank, and the same token in adjacent frames counts once. A frame of a decoder is a step of the
+encoder.
 """
 
 from abc import ABC, abstractmethod
@@ -15,24 +16,23 @@ BLANK = 0
 
 
 class Token(NamedTuple):
-    """A token that was recognized, and when.
+    """A recognized token and its frames.
 
     Attributes:
-        index: Which token, 1 or more.
-        start: First frame of the run of frames that have it, counted from 0 at the start of the
-            utterance.
-        end: One after the last frame of the run.
+        index: Token id, 1 or more.
+        start: First frame of the token, counted from 0 at the start of the utterance.
+        end: One after the last frame of the token.
     """
 
-    index: int  # type: ignore[assignment]  # tuple's own method has to go
+    index: int  # type: ignore[assignment]  # hides tuple.index on purpose
     start: int
     end: int
 
 
 class Decoder(ABC):
-    """Reads the frames of one utterance, and finds its tokens.
+    """Decodes one utterance, whole or chunk by chunk.
 
-    The result after the same frames is the same, however they were cut into pieces.
+    The result does not depend on how the frames are cut into chunks.
     """
 
     @abstractmethod
@@ -40,44 +40,45 @@ class Decoder(ABC):
         """Reads the next frames.
 
         Args:
-            log_probs: Natural logarithm of the probability of each token, (T, V) of any float;
-                index 0 is the blank. T may be 0.
+            log_probs: Natural logarithms of the token probabilities, (T, V) of any floating-point
+                type; index 0 is the blank. T may be 0.
 
         Raises:
-            InputError: If it has another shape, or a frame has no finite maximum.
+            InputError: If the shape or type is wrong, or the maximum of a frame is not finite.
         """
 
     @abstractmethod
     def tokens(self) -> list[Token]:
-        """Gives the best hypothesis for the frames so far."""
+        """Returns the best hypothesis for the frames so far."""
 
     @abstractmethod
     def num_stable(self) -> int:
-        """Counts the first tokens that no later frame can change.
+        """Counts the leading tokens that no later frame can change.
 
         Returns:
-            How many tokens of ``tokens`` these are. Their indices are final; when they start and
-            end may still change.
+            Number of stable tokens at the start of ``tokens``. Their indices are final; their start
+            and end may still change.
         """
 
     @abstractmethod
     def finish(self) -> list[Token]:
-        """Gives the best hypothesis if the utterance ends here.
+        """Returns the best hypothesis if the utterance ends here.
 
-        It changes nothing: more frames may follow.
+        The decoder does not change, so more frames may follow.
         """
 
 
 def check_frames(log_probs: Tensor) -> None:
-    """Raises InputError if this is no (T, V), or a frame has no finite maximum."""
+    """Raises InputError if the shape is not (T, V), or the maximum of a frame is not finite."""
     if log_probs.ndim != 2 or log_probs.shape[1] == 0 or not log_probs.is_floating_point():
         raise InputError(
-            "log-probabilities must be floats of shape (T, V), with V 1 or more; got "
-            f"{tuple(log_probs.shape)} of {log_probs.dtype}"
+            "log_probs must be floats of shape (T, V) with V at least 1, got "
+            f"{log_probs.dtype} of shape {tuple(log_probs.shape)}"
         )
     good = log_probs.amax(1).isfinite()
     if not good.all():
         raise InputError(
-            "the most probable token of a frame must have a finite log-probability; frame "
-            f"{int((~good).int().argmax())} of {len(good)} has {log_probs.amax(1)[~good][0].item()}"
+            "log_probs must have a finite maximum in each frame, got "
+            f"{log_probs.amax(1)[~good][0].item()} in frame {int((~good).int().argmax())} of "
+            f"{len(good)}"
         )

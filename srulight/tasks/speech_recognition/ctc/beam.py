@@ -1,4 +1,4 @@
-"""The most probable tokens, whatever their alignment, and a language model of words."""
+"""Prefix beam search with an optional language model of words."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,44 +13,42 @@ from srulight.tasks.speech_recognition.ctc.ngram import WordModel
 from srulight.tasks.speech_recognition.ctc.prefix import NEVER, Prefix, PrefixScores, PrefixWords
 
 _SCORE = itemgetter(0)
-_PIECE = 1024  # frames that are converted to Python's numbers at a time
+_PIECE = 1024  # number of frames that are converted to Python numbers at a time
 
 _Candidate = tuple[float, Prefix, int]  # score, prefix, and the token to add; blank for none
 
 
 class BeamSearch(Decoder):
-    """Sums the probabilities of the alignments of a hypothesis, and keeps the best hypotheses.
+    """Prefix beam search, which sums the probabilities of all alignments of each hypothesis.
 
-    Prefix search of connectionist temporal classification: Graves (2012), Supervised Sequence
-    Labelling with Recurrent Neural Networks, section 7.5.2, with the words of Hannun et al. (2014),
-    First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs,
-    algorithm 1 (arXiv 1408.2873). The score of a hypothesis is
+    Graves (2012), Studies in Computational Intelligence 385, section 7.5.2 (doi
+    10.1007/978-3-642-24797-2), scored with words as in Hannun et al. (2014), First-Pass Large
+    Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs, algorithm 1 (arXiv
+    1408.2873). The score of a hypothesis is
 
         ln p(tokens) + sum over its words of (lm_weight ln p(word) + word_bonus)
 
-    of which a word counts once the next begins, and in ``finish`` the last word and, times
-    ``lm_weight``, the end of the sentence too. Hypotheses of equal score are in the lexicographic
-    order of their tokens. With an unlimited ``size`` and ``threshold`` nothing is pruned, and
-    ``finish`` is exact.
+    A word is scored when the next word begins. ``finish`` also scores the last word and, times
+    ``lm_weight``, the end of the sentence. Ties are broken by the lexicographic order of the
+    tokens. With unlimited ``size`` and ``threshold`` nothing is pruned, and ``finish`` is exact.
 
-    The start and end of a token are those of the most probable single alignment of the hypothesis
-    that the search has seen. So they are those of greedy decoding wherever that has the same
-    tokens.
+    The start and end of a token are those of the most probable alignment of the hypothesis that the
+    search has seen. They equal those of greedy decoding wherever it finds the same tokens.
 
     Args:
-        size: Hypotheses to keep after each frame, 1 or more.
-        text_of: Gives the text of a token, 1 or more; a space can only come first in it, and begins
-            a word. Needed for words to count.
-        ngram: Language model of the words; none if None.
+        size: Number of hypotheses kept after each frame, 1 or more.
+        text_of: Maps a token id, 1 or more, to its text. A space may only be the first character,
+            where it marks the start of a word. It is needed with ``ngram`` or ``word_bonus``.
+        ngram: Language model of words; None for no language model.
         lm_weight: Weight of the language model, 0 or more.
-        word_bonus: Added for each word, in nats; balances a language model, which favours short
-            hypotheses.
-        threshold: A token is tried as the next of a hypothesis if its log-probability is at most
-            this much below the largest of the frame, in nats, 0 or more. Blank and the last token
-            of a hypothesis always are. 10 is a probability 22,000 times smaller.
+        word_bonus: Score added for each word, in nats. It offsets the preference of a language
+            model for short hypotheses.
+        threshold: Largest difference between the log-probability of a token and the maximum of the
+            frame for which the token may extend a hypothesis, in nats, 0 or more. The blank and the
+            last token of a hypothesis are never pruned. 10 means a probability ratio of 22,000.
 
     Raises:
-        InputError: If an argument is out of range, or ``text_of`` is needed and missing; in
+        InputError: If an argument is out of range, or ``text_of`` is needed and missing; from
             ``advance`` also if a text has a space elsewhere, or the number of tokens changes.
     """
 
@@ -72,7 +70,9 @@ class BeamSearch(Decoder):
             raise InputError(f"word_bonus must be a finite number, got {word_bonus}")
         has_words = ngram is not None or word_bonus != 0
         if has_words and text_of is None:
-            raise InputError("text_of must be given for ngram or word_bonus, to know the words")
+            raise InputError(
+                "text_of must be a function with ngram or word_bonus, got None; pass one"
+            )
         self._size = size
         self._text_of = text_of if has_words else None
         self._ngram = ngram
@@ -83,7 +83,7 @@ class BeamSearch(Decoder):
         self._begins_word: list[bool] = []
         self._frames = 0
         start = ngram.start if ngram is not None else ()
-        # The longest prefix that all on the beam begin with, and its length.
+        # The longest prefix that all hypotheses on the beam share, and its length.
         self._common = Prefix(None, BLANK, PrefixWords(0.0, start, ""))
         self._num_stable = 0
         self._beam = {self._common: PrefixScores(0.0, NEVER, (0.0, None), (NEVER, None))}
@@ -95,12 +95,12 @@ class BeamSearch(Decoder):
             self._begins_word = [text.startswith(" ") for text in self._texts]
         if log_probs.shape[1] != len(self._texts):
             raise InputError(
-                f"each frame must have {len(self._texts)} tokens like those before it; "
-                f"got {log_probs.shape[1]}"
+                f"log_probs must have {len(self._texts)} tokens per frame as before, got "
+                f"{log_probs.shape[1]}"
             )
         for piece in log_probs.detach().split(_PIECE):
             frames = piece.double().cpu().numpy()
-            # An infinite threshold does not make the impossible possible.
+            # Even with an infinite threshold, a token of probability 0 extends no hypothesis.
             tried = (frames >= frames.max(1, keepdims=True) - self._threshold) & (frames > NEVER)
             tried[:, BLANK] = False
             for row, mask in zip(frames, tried, strict=True):
@@ -126,12 +126,13 @@ class BeamSearch(Decoder):
         for index, text in enumerate(texts):
             if " " in text.lstrip(" "):
                 raise InputError(
-                    f"a space can only come first in the text of a token; {index} is {text!r}"
+                    "text_of must return texts with a space at the start only, got "
+                    f"{text!r} for token {index}"
                 )
         return texts
 
     def _step(self, row: list[float], tried: list[int]) -> None:
-        """Reads a frame: each prefix stays as it is, or is extended by one of the tokens tried."""
+        """Reads a frame, in which each prefix stays or is extended by one of the tokens tried."""
         end = self._frames = self._frames + 1
         tried.sort(key=row.__getitem__, reverse=True)
         stayed = {prefix: scores.stay(row, end) for prefix, scores in self._beam.items()}
@@ -144,7 +145,7 @@ class BeamSearch(Decoder):
             for prefix, scores in stayed.items()
             if scores.total > NEVER
         ]
-        # Anything below the lowest score of a full beam will not be on it.
+        # Candidates below the lowest score of a full beam cannot enter it.
         least = min(candidates, key=_SCORE)[0] if len(candidates) == self._size else NEVER
         for prefix, scores in self._beam.items():
             plain, completed = prefix.words.score, self._completed(prefix).score
@@ -152,7 +153,7 @@ class BeamSearch(Decoder):
             for token in tried:
                 if most + row[token] < least:
                     break
-                # Without a blank between, the same token again would be one token.
+                # A repeated token needs a blank in between; otherwise CTC merges the two.
                 before = scores.blank if token == prefix.token else scores.total
                 if before > NEVER and prefix.children.get(token) not in stayed:
                     score = (completed if self._begins_word[token] else plain) + before + row[token]
@@ -168,7 +169,7 @@ class BeamSearch(Decoder):
         self._prune(previous)
 
     def _top(self, candidates: list[_Candidate]) -> list[_Candidate]:
-        """Takes the best; their tokens are compared only if scores leave it open which they are."""
+        """Returns the best candidates; compares tokens only if there is a tie at the cutoff."""
         candidates.sort(key=_SCORE, reverse=True)
         size = self._size
         if len(candidates) > size and candidates[size - 1][0] == candidates[size][0]:
@@ -187,7 +188,7 @@ class BeamSearch(Decoder):
         return tokens[::-1]
 
     def _sequence(self, prefix: Prefix, token: int = BLANK) -> list[int]:
-        """Lists the tokens of a prefix that are not common to all, and one more unless blank."""
+        """Lists the tokens of a prefix after the common one, and ``token`` unless it is blank."""
         tokens = [token] if token != BLANK else []
         while prefix is not self._common and prefix.parent is not None:
             tokens.append(prefix.token)
@@ -195,7 +196,10 @@ class BeamSearch(Decoder):
         return tokens[::-1]
 
     def _child(self, prefix: Prefix, token: int) -> Prefix:
-        """Finds a prefix with one token more. It may have left the beam before its children."""
+        """Returns a prefix extended by a token.
+
+        The extended prefix may exist already, because it can leave the beam before its children.
+        """
         if token not in prefix.children:
             words = self._completed(prefix) if self._begins_word[token] else prefix.words
             if text := self._texts[token].lstrip(" "):
@@ -204,7 +208,7 @@ class BeamSearch(Decoder):
         return prefix.children[token]
 
     def _completed(self, prefix: Prefix) -> PrefixWords:
-        """Gives the words of a prefix with the last one counted, too."""
+        """Returns the words of a prefix, scored up to the last one."""
         if prefix.completed is None:
             score, state, word = prefix.words
             if word:
@@ -216,7 +220,7 @@ class BeamSearch(Decoder):
         return prefix.completed
 
     def _prune(self, previous: Iterable[Prefix]) -> None:
-        """Drops the prefixes that are not on the beam and do not lead there."""
+        """Removes prefixes that are not on the beam and have no descendant on it."""
         for prefix in previous:
             while prefix not in self._beam and not prefix.children and prefix.parent is not None:
                 prefix.parent.children.pop(prefix.token, None)

@@ -1,4 +1,4 @@
-"""The most probable token of each frame."""
+"""Greedy decoding."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from srulight.tasks.speech_recognition.ctc.base import BLANK, Decoder, Token, ch
 
 
 class Greedy(Decoder):
-    """Takes the most probable token of each frame, and the first of equals.
+    """Greedy decoding, which takes the most probable token of each frame.
 
-    Graves et al. (2006), Connectionist Temporal Classification, ICML, section 3.2, best path
-    decoding: equal tokens in a row are one, then blanks are dropped. All tokens are stable at once;
-    only the end of the last moves while its run goes on.
+    Best path decoding of Graves et al. (2006), Connectionist Temporal Classification, ICML, section
+    3.2: equal tokens in a row are merged, then blanks are dropped. Of equally probable tokens, the
+    first wins. All tokens are stable immediately; only the end of the last one can still change.
     """
 
     def __init__(self) -> None:

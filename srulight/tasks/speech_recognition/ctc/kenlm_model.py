@@ -1,4 +1,4 @@
-"""N-gram models read by KenLM: in an eighth of the time, a seventh of the memory."""
+"""N-gram language models that KenLM reads, in an eighth of the time and a seventh of the memory."""
 
 from pathlib import Path
 from typing import Any
@@ -13,50 +13,53 @@ from srulight.tasks.speech_recognition.ctc.ngram import (
     WordModel,
 )
 
-_NOTHING = -100.0  # what KenLM takes for the logarithm of a word that the model says nothing of
-_LEAST = -1e9  # for what a file says is impossible: no weight makes it anything but a number
+_NOTHING = -100.0  # KenLM's log-probability of an unknown word if the model has no <unk>
+_LEAST = -1e9  # replaces minus infinity, which a weight of 0 would turn into NaN
 
 
 def read_ngram(path: Path) -> WordModel[Any]:
-    """Reads an ARPA file by KenLM if that is installed and can, and else by ``NGram``.
+    """Reads an ARPA file with KenLM if it is installed and can read the file, else with ``NGram``.
 
-    Both give the same probabilities, but for the seventh digit.
+    Both return the same probabilities up to the seventh digit.
 
     Args:
-        path: The file; plain, or compressed by gzip.
+        path: The file, plain or compressed with gzip.
+
+    Returns:
+        The language model.
 
     Raises:
-        InputError: As ``NGram.read``.
+        InputError: As in ``NGram.read``.
     """
     try:
         return KenLM(path)
     except (ImportError, OSError, RuntimeError, ValueError, MemoryError):
-        return NGram.read(path)  # or says what is wrong with the file
+        return NGram.read(path)  # If the file is at fault, this raises a precise error.
 
 
 class KenLM(WordModel[Any]):
-    """What ``NGram`` says, of a file that KenLM reads.
+    """An n-gram language model that KenLM reads, with the probabilities of ``NGram``.
 
-    Heafield (2011), KenLM: Faster and Smaller Language Model Queries, WMT. Its binary files are
-    refused: of these it believes every byte, and a wrong one is a crash.
+    Heafield (2011), KenLM: Faster and Smaller Language Model Queries, WMT. Binary files of KenLM
+    are refused, because KenLM does not validate them and a wrong byte can crash the process.
 
     Args:
-        path: ARPA file; plain, or compressed as KenLM was built to read.
+        path: ARPA file, plain or in a compression that KenLM was built with.
 
     Raises:
         ImportError: If KenLM is not installed.
-        OSError: If it cannot read the file.
-        ValueError: If the file is no regular one, or binary.
+        OSError: If KenLM cannot read the file.
+        ValueError: If the path is not a regular file, or the file is binary.
     """
 
     def __init__(self, path: Path) -> None:
         import kenlm
 
         if not path.is_file():
-            raise ValueError(f"{path} is no file")
+            raise ValueError(f"{path}: expected a regular file")
         with path.open("rb") as file:
             if file.read(len(BINARY)) == BINARY:
-                raise ValueError(f"{path} is binary")
+                raise ValueError(f"{path}: expected an ARPA file, got a binary file of KenLM")
         config = kenlm.Config()
         config.show_progress = False
         config.arpa_complain = kenlm.ARPALoadComplain.NONE

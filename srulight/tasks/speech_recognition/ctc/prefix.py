@@ -1,4 +1,4 @@
-"""Prefixes of a beam search: their words, and the probabilities of their alignments."""
+"""Prefixes of the beam search: their words, and the probabilities of their alignments."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from srulight.tasks.speech_recognition.ctc.base import BLANK, Token
 
 NEVER = -math.inf
-"""Logarithm of the probability of what cannot be."""
+"""Log-probability of an impossible event."""
 
 
 class PrefixWords(NamedTuple):
     """The words of a prefix.
 
     Attributes:
-        score: Sum over the complete words.
-        state: State of the language model after these.
-        begun: Text of the word after these.
+        score: Sum of the scores of the complete words.
+        state: State of the language model after the complete words.
+        begun: Text of the incomplete last word.
     """
 
     score: float
@@ -24,14 +24,14 @@ class PrefixWords(NamedTuple):
 
 
 class Prefix:
-    """A sequence of tokens: that of its parent and one token more.
+    """A sequence of tokens, represented as a parent prefix and a last token.
 
     Attributes:
-        parent: The prefix without the last token; None for the one that all begin with.
+        parent: The prefix without the last token; None at the root.
         token: The last token.
-        words: The words of the tokens.
-        completed: The same with the last word complete; None until it is asked for.
-        children: The prefixes with one token more that are on the beam or lead there, by token.
+        words: The words, of which the last may be incomplete.
+        completed: The words with the last one complete; None until it is computed.
+        children: Extensions by one token that are on the beam or have a descendant on it, by token.
     """
 
     __slots__ = ("children", "completed", "parent", "token", "words")
@@ -45,7 +45,7 @@ class Prefix:
 
 
 class Run(NamedTuple):
-    """The last token of an alignment, and those before it."""
+    """The last token of an alignment, linked to the tokens before it."""
 
     token: Token
     before: "Run | None"
@@ -55,14 +55,14 @@ Best = tuple[float, Run | None]
 
 
 class PrefixScores:
-    """The alignments of a prefix with the frames so far: all together, and the best.
+    """Probabilities of the alignments of a prefix with the frames so far.
 
     Attributes:
-        blank: Log-probability of all that end with blank.
-        label: Log-probability of all that end with the last token.
-        total: Log-probability of all.
-        best_blank: The most probable one that ends with blank, and its log-probability.
-        best_label: The same of those that end with the last token.
+        blank: Log-probability of all alignments that end with the blank.
+        label: Log-probability of all alignments that end with the last token.
+        total: Log-probability of all alignments.
+        best_blank: Log-probability and tokens of the best alignment that ends with the blank.
+        best_label: Log-probability and tokens of the best alignment that ends with the last token.
     """
 
     __slots__ = ("best_blank", "best_label", "blank", "label", "total")
@@ -75,15 +75,18 @@ class PrefixScores:
         self.best_label = best_label
 
     def best(self) -> Best:
-        """Gives the most probable alignment."""
+        """Returns the log-probability and the tokens of the most probable alignment."""
         return self.best_blank if self.best_blank[0] > self.best_label[0] else self.best_label
 
     def stay(self, row: list[float], end: int) -> "PrefixScores":
-        """Reads a frame that adds no token: it has blank, or repeats the last token.
+        """Reads a frame that adds no token: the blank, or a repetition of the last token.
 
         Args:
             row: Log-probability of each token in the frame.
-            end: Number of frames up to this one.
+            end: Number of frames up to and including this one.
+
+        Returns:
+            The scores of the same prefix after the frame.
         """
         log_prob, run = self.best()
         best_blank = (log_prob + row[BLANK], run)
@@ -97,13 +100,16 @@ class PrefixScores:
         )
 
     def extend(self, row: list[float], last: int, token: int, end: int) -> "PrefixScores":
-        """Reads a frame that adds a token, and gives the alignments of the longer prefix.
+        """Reads a frame that adds a token.
 
         Args:
             row: Log-probability of each token in the frame.
-            last: Last token of the prefix; a blank must separate it from another of the same kind.
+            last: Last token of the prefix. If it equals ``token``, a blank must separate the two.
             token: The new token.
-            end: Number of frames up to this one.
+            end: Number of frames up to and including this one.
+
+        Returns:
+            The scores of the extended prefix after the frame.
         """
         log_prob, run = self.best_blank if token == last else self.best()
         best_label = (log_prob + row[token], Run(Token(token, end - 1, end), run))
@@ -119,7 +125,7 @@ class PrefixScores:
 
 
 def _log_add(a: float, b: float) -> float:
-    """Gives log(exp(a) + exp(b))."""
+    """Returns log(exp(a) + exp(b))."""
     if a < b:
         a, b = b, a
     return a if b == NEVER else a + math.log1p(math.exp(b - a))

@@ -1,4 +1,4 @@
-"""How recordings are decoded."""
+"""Settings of the decoder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +8,16 @@ from srulight.runtime.errors import InputError, check_range
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """How the tokens of a recording are found; a beam of 1 takes the most probable at each step.
+    """Settings of decoding in testing and prediction.
 
     Args:
-        beam_size: Hypotheses that compete while a test recording, or one to predict, is decoded; 1
-            takes the most probable token at each step. Validation always does that.
-        language_model: File of an n-gram model of words (ARPA, plain or .gz), which needs a beam of
-            more than 1.
-        language_weight: Factor of the language model's log-probabilities, 0 or more.
-        word_bonus: Added to the score of a hypothesis for each word, in nats, -1000 to 1000;
-            balances a language model, which favours few words. It needs a beam of more than 1.
+        beam_size: Number of hypotheses that beam search keeps; 1 takes the most probable token at
+            each step (greedy decoding). Validation always decodes greedily.
+        language_model: ARPA file (plain or .gz) of an n-gram language model of words. It needs a
+            beam_size above 1.
+        language_weight: Weight of the language model's log-probabilities, 0 or more.
+        word_bonus: Score added for each word of a hypothesis, in nats, -1000 to 1000. It offsets
+            the preference of a language model for few words, and needs a beam_size above 1.
     """
 
     beam_size: int = 1
@@ -31,9 +31,9 @@ class DecoderSettings:
         check_range(-1000, 1000, word_bonus=self.word_bonus)
         if self.beam_size == 1 and (self.language_model is not None or self.word_bonus):
             what = "word_bonus" if self.language_model is None else "a language model"
-            raise InputError(f"{what} needs a beam_size above 1, such as 16")
+            raise InputError(f"{what} needs a beam_size above 1, got 1; set it to 16, for example")
 
     @property
     def path(self) -> Path | None:
-        """File of the language model."""
+        """Path of the language model, with ``~`` expanded; None if there is none."""
         return None if self.language_model is None else Path(self.language_model).expanduser()

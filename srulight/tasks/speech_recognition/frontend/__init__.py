@@ -1,1 +1,1 @@
-"""From files of sound to frames."""
+"""Audio frontend: reads audio files and computes feature frames."""

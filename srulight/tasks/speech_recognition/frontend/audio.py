@@ -1,4 +1,4 @@
-"""Sound from files and pipes, whole or as it comes, at the sample rate that a model wants."""
+"""Decodes audio from files and pipes, whole or in blocks, at the sample rate of a model."""
 
 import hashlib
 import importlib
@@ -18,18 +18,18 @@ from srulight.tasks.speech_recognition.frontend.sound_headers import open_sound
 Channels = Literal["refuse", "mix"]
 
 _Block = tuple[Tensor, int]  # samples, (N,) float32, and their rate in Hz
-_SLOWEST, _FASTEST = 1_000, 1_000_000  # Hz, of files
-_SECONDS = 10.0  # decoded at a time where nobody asks for less
+_SLOWEST, _FASTEST = 1_000, 1_000_000  # plausible sample rates of files, in Hz
+_SECONDS = 10.0  # default duration of a block
 _UNKNOWN_FRAMES = 1 << 62
 
 
 class AudioInfo(NamedTuple):
-    """What a file of sound holds.
+    """Properties of an audio file.
 
     Attributes:
-        samples: Samples of each channel, at the rate of the file.
-        sample_rate: Of the file, in Hz.
-        sha256: Of the bytes of the file, as hexadecimal digits.
+        samples: Number of samples per channel, at the sample rate of the file.
+        sample_rate: Sample rate of the file, in Hz.
+        sha256: SHA-256 checksum of the file, in hexadecimal.
     """
 
     samples: int
@@ -38,24 +38,26 @@ class AudioInfo(NamedTuple):
 
 
 def read_audio(path: Path, sample_rate: int, channels: Channels = "refuse") -> Tensor:
-    """Reads all of a file: WAV, FLAC, OGG, NIST SPHERE, and what else libsndfile decodes.
+    """Reads a whole file in WAV, FLAC, OGG, NIST SPHERE or another format of libsndfile.
 
-    A file that was cut is refused where this can tell: WAV, AIFF, AU and NIST promise their size,
-    OGG marks its end, FLAC and most MP3 count their samples. A size of 2 GB and more, which
-    programs write into a pipe, is no promise; nor is a WAV's size of 0, if samples follow.
+    A truncated file is refused if the format reveals it: WAV, AIFF, AU and NIST state their size,
+    OGG marks its end, and FLAC and most MP3 files count their samples. A stated size of 2 GB or
+    more is ignored, because programs write it into pipes; so is a WAV size of 0 if samples follow.
 
     Args:
         path: The file.
-        sample_rate: To bring it to, in Hz.
-        channels: What to do if there are several: ``refuse``, or ``mix``, which takes their mean.
+        sample_rate: Sample rate of the result, in Hz.
+        channels: What to do with several channels: "refuse" the file, or "mix" them by taking their
+            mean.
 
     Returns:
-        Samples, those of integers -1 to 1, (N,) float32; N is ``resampled_length`` of the file's.
+        Samples, (N,) float32, where N is ``resampled_length`` of the samples in the file. Integer
+        samples are scaled to -1 to 1.
 
     Raises:
-        InputError: If the file is missing, is not audio, is truncated or damaged, has no samples,
-            has some that are not finite, has several channels that may not be mixed, or says a
-            rate that no sound has.
+        InputError: If the file is missing, truncated, damaged or not audio, has no samples, has
+            samples that are not finite, has several channels that may not be mixed, or states an
+            implausible sample rate.
     """
     return torch.cat(list(audio_blocks(path, sample_rate, channels, _SECONDS)))
 
@@ -63,33 +65,36 @@ def read_audio(path: Path, sample_rate: int, channels: Channels = "refuse") -> T
 def audio_blocks(
     path: Path, sample_rate: int, channels: Channels, seconds: float
 ) -> Iterator[Tensor]:
-    """Reads a file as it goes: the samples of ``read_audio``, bit for bit, in blocks.
+    """Reads a file block by block; the samples are those of ``read_audio``, bit for bit.
 
     Args:
         path: The file.
-        sample_rate: To bring it to, in Hz.
-        channels: What to do if there are several, as in ``read_audio``.
-        seconds: Length of a block; about that, if the rate of the file is another.
+        sample_rate: Sample rate of the result, in Hz.
+        channels: What to do with several channels, as in ``read_audio``.
+        seconds: Duration of a block, in seconds; approximate if the file is resampled.
 
     Yields:
         Samples, (N,) float32.
 
     Raises:
-        InputError: As ``read_audio``, but what is wrong further on in the file is found after the
-            blocks before it were given.
+        InputError: As in ``read_audio``. A fault later in the file is raised after the blocks
+            before it were yielded.
     """
     yield from _resampled(_decoded(path, channels, seconds), sample_rate)
 
 
 def inspect(path: Path, channels: Channels = "refuse") -> AudioInfo:
-    """Decodes a whole file, of which it holds little at a time, and says what it holds.
+    """Decodes a whole file block by block and returns its properties.
 
     Args:
         path: The file.
-        channels: What to do if there are several, as in ``read_audio``.
+        channels: What to do with several channels, as in ``read_audio``.
+
+    Returns:
+        The properties of the file.
 
     Raises:
-        InputError: If ``read_audio`` would.
+        InputError: As in ``read_audio``.
     """
     blocks = [(len(block), rate) for block, rate in _decoded(path, channels, _SECONDS)]
     with path.open("rb") as file:
@@ -98,57 +103,60 @@ def inspect(path: Path, channels: Channels = "refuse") -> AudioInfo:
 
 
 def pcm_blocks(stream: BinaryIO, rate: int, sample_rate: int, seconds: float) -> Iterator[Tensor]:
-    """Reads samples without a header, 16-bit little-endian mono, from a pipe as they come.
+    """Reads raw 16-bit little-endian mono PCM from a pipe as it arrives.
 
     Args:
-        stream: Bytes; one that blocks until there are some. What has come is handed on at once.
-        rate: Samples in a second of the stream, in Hz.
-        sample_rate: To bring them to, in Hz.
-        seconds: Length of the longest block.
+        stream: Binary stream that blocks until it has data. Available data is yielded immediately.
+        rate: Sample rate of the stream, in Hz.
+        sample_rate: Sample rate of the result, in Hz.
+        seconds: Maximal duration of a block, in seconds.
 
     Yields:
-        Samples, -1 to 1, (N,) float32; of a stream at another rate about 0.1 seconds late, which
-        resampling needs.
+        Samples from -1 to 1, (N,) float32. Resampling delays them by about 0.1 s.
 
     Raises:
-        InputError: If the stream ends within a sample, after the blocks before it were given.
+        InputError: If the stream ends in the middle of a sample, after all complete samples were
+            yielded.
     """
     yield from _resampled(_pcm(stream, rate, seconds), sample_rate)
 
 
 def resampled_length(samples: int, rate: int, new_rate: int) -> int:
-    """Counts the samples that samples become at another rate.
+    """Computes the number of samples after resampling.
 
     Args:
-        samples: Samples that there are.
-        rate: Their rate, in Hz.
-        new_rate: The other rate, in Hz.
+        samples: Number of samples before.
+        rate: Sample rate before, in Hz.
+        new_rate: Sample rate after, in Hz.
 
     Returns:
-        The nearest whole number of samples, the larger of two.
+        Number of samples after resampling, rounded half up.
     """
     return (2 * samples * new_rate + rate) // (2 * rate)
 
 
 def length_after_speed(samples: int, speed: float) -> int:
-    """Counts the samples that ``change_speed`` makes.
+    """Computes the number of samples after ``change_speed``.
 
     Args:
-        samples: Samples that there are.
-        speed: How many times as fast, above 0.
+        samples: Number of samples before.
+        speed: Playback speed, above 0; 2 halves the duration.
+
+    Returns:
+        Number of samples after the change.
     """
     return int(samples / speed + 0.5)
 
 
 def change_speed(samples: Tensor, speed: float) -> Tensor:
-    """Plays sound faster or slower, which also makes it higher or lower, by resampling.
+    """Changes the playback speed by resampling, which also shifts the pitch.
 
     Args:
-        samples: Sound, (N,) float32.
-        speed: How many times as fast, above 0; 1 returns the samples themselves.
+        samples: Samples, (N,) float32.
+        speed: Playback speed, above 0; 2 halves the duration. 1 returns ``samples`` itself.
 
     Returns:
-        Sound, (N',) float32; N' is ``length_after_speed(N, speed)``.
+        Samples, (N',) float32, where N' is ``length_after_speed(N, speed)``.
 
     Raises:
         InputError: If ``speed`` is not above 0.
@@ -164,8 +172,10 @@ def change_speed(samples: Tensor, speed: float) -> Tensor:
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except (ImportError, OSError) as error:  # soundfile raises the latter without its library
-        raise InputError(f'reading audio needs {name}: pip install "srulight[speech]"') from error
+    except (ImportError, OSError) as error:  # soundfile raises OSError if libsndfile is missing
+        raise InputError(
+            f'reading audio needs the package {name}; run pip install "srulight[speech]"'
+        ) from error
 
 
 def _resampled(blocks: Iterator[_Block], new_rate: int) -> Iterator[Tensor]:
@@ -173,11 +183,11 @@ def _resampled(blocks: Iterator[_Block], new_rate: int) -> Iterator[Tensor]:
     taken = given = rate = 0
     for samples, rate in blocks:
         if min(rate, new_rate) < 1:
-            raise InputError(f"sample rates must be at least 1 Hz, got {rate} and {new_rate}")
+            raise InputError(f"sample_rate must be at least 1 Hz, got {rate} and {new_rate}")
         if rate == new_rate:
             yield samples
             continue
-        # What it makes does not depend on where blocks end.
+        # The resampler is stateful, so its output does not depend on the block boundaries.
         stream = stream or _imported("soxr").ResampleStream(rate, new_rate, 1)
         resampled = torch.from_numpy(stream.resample_chunk(samples.numpy()))
         taken += len(samples)
@@ -191,13 +201,13 @@ def _resampled(blocks: Iterator[_Block], new_rate: int) -> Iterator[Tensor]:
 
 def _block_size(seconds: float, rate: int) -> int:
     if not seconds > 0:
-        raise InputError(f"the seconds of a block must be above 0, got {seconds}")
+        raise InputError(f"the duration of a block must be above 0 seconds, got {seconds}")
     return max(1, round(seconds * rate))
 
 
 def _pcm(stream: BinaryIO, rate: int, seconds: float) -> Iterator[_Block]:
     size = 2 * _block_size(seconds, rate)
-    # A plain read of a buffered stream would wait until there are so many bytes.
+    # read() of a buffered stream would wait until a whole block has arrived.
     read = stream.read1 if isinstance(stream, io.BufferedIOBase) else stream.read
     data = b""
     while more := read(size - len(data)):
@@ -208,7 +218,9 @@ def _pcm(stream: BinaryIO, rate: int, seconds: float) -> Iterator[_Block]:
             yield samples.float() / 32768, rate
         data = data[whole:]
     if data:
-        raise InputError("the stream ended within a sample; 16-bit PCM has two bytes a sample")
+        raise InputError(
+            "standard input: expected 16-bit PCM, got an odd number of bytes; check the format"
+        )
 
 
 def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]:
@@ -218,15 +230,15 @@ def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]
             rate: int = sound.samplerate
             if not _SLOWEST <= rate <= _FASTEST:
                 raise InputError(
-                    f"{path} says {rate} samples per second; expected {_SLOWEST:,} to "
-                    f"{_FASTEST:,} Hz"
+                    f"{path}: expected a sample rate of {_SLOWEST:,} to {_FASTEST:,} Hz, got {rate}"
                 )
             if sound.channels > 1 and channels == "refuse":
                 raise InputError(
-                    f"{path} has {sound.channels} channels, not one; channels=mix takes their mean"
+                    f"{path}: expected one channel, got {sound.channels}; set channels=mix to use "
+                    "their mean"
                 )
             size = _block_size(seconds, rate)
-            # Else it seeks after each read, from which MP3 and Opus do not recover.
+            # soundfile seeks after each read of a seekable file, which breaks MP3 and Opus.
             sound.seekable = lambda: False
             done = 0
             while count := min(size, sound.frames - done):
@@ -237,17 +249,24 @@ def _decoded(path: Path, channels: Channels, seconds: float) -> Iterator[_Block]
                 if not len(samples):
                     break
                 if not samples.isfinite().all():
-                    raise InputError(f"{path} has samples that are not finite numbers")
+                    raise InputError(f"{path}: expected finite samples, got infinity or NaN")
                 yield samples, rate
             if done < sound.frames < _UNKNOWN_FRAMES:
-                raise InputError(f"{path} is truncated: it has {done} of {sound.frames} samples")
-            # A frame follows those that were counted.
+                raise InputError(
+                    f"{path}: expected {sound.frames:,} samples, got {done:,}: the file is "
+                    "truncated"
+                )
+            # Another MP3 frame follows the counted ones.
             if sound.format == "MP3" and file.read(1) == b"\xff":
-                raise InputError(f"{path} does not say how long it is; convert it to FLAC")
+                raise InputError(
+                    f"{path}: expected an MP3 that states its length; convert it to FLAC"
+                )
         if not done:
-            raise InputError(f"{path} has no samples")
+            raise InputError(f"{path}: expected audio, got no samples")
     except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror}") from error
+        raise InputError(f"{path}: expected an audio file, got: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        raise InputError(f"{path} is not audio, or is truncated or damaged: {reason}") from error
+        raise InputError(
+            f"{path}: expected audio, got a truncated, damaged or unknown file: {reason}"
+        ) from error

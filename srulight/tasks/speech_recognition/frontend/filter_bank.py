@@ -1,4 +1,4 @@
-"""What a recogniser hears: the energy of speech in bands of frequency."""
+"""Log-mel filter bank features."""
 
 import math
 
@@ -7,38 +7,39 @@ from torch import Tensor, nn
 
 from srulight.runtime.errors import InputError
 
-# Kaldi reads samples as 16-bit integers.
+# Kaldi scales samples as 16-bit integers.
 _FULL_SCALE = 32768.0
 _FLOOR = torch.finfo(torch.float32).eps
 
 
 class FilterBank(nn.Module):
-    """Log energies of triangular filters that stand evenly on the mel scale.
+    """Computes log energies of triangular filters that are evenly spaced on the mel scale.
 
-    They are those of Kaldi (``compute-fbank-feats`` without dither): frames that do not fit whole
-    are left out; each loses its mean, is pre-emphasised, weighed by the Povey window (a Hann window
-    to the power 0.85) and padded to a power of two; filters are triangles in mel, 1127 ln(1 + f /
-    700 Hz), over the power spectrum. Mel scale: O'Shaughnessy (1987), Speech Communication; filter
-    banks: Davis and Mermelstein (1980), IEEE Transactions on Acoustics, Speech and Signal
-    Processing 28(4).
+    The features equal those of Kaldi (``compute-fbank-feats`` without dither). Incomplete frames
+    are dropped. The mean of each frame is subtracted, and the frame is pre-emphasized, multiplied
+    by the Povey window (a Hann window to the power 0.85) and padded to a power of two. The filters
+    are triangles in mel, 1127 ln(1 + f / 700 Hz), over the power spectrum. Mel scale: O'Shaughnessy
+    (1987), Speech Communication. Filter banks: Davis and Mermelstein (1980), IEEE Transactions on
+    Acoustics, Speech and Signal Processing 28(4).
 
     Args:
-        sample_rate: Of the samples, in Hz.
-        num_mels: Filters, F.
-        frame_length: What a frame sees, in milliseconds.
-        frame_shift: From a frame to the next, in milliseconds.
-        low_frequency: Where the first filter begins, in Hz.
-        high_frequency: Where the last filter ends, in Hz; 0 or less counts from half of
+        sample_rate: Sample rate of the input, in Hz.
+        num_mels: Number of filters, F.
+        frame_length: Duration of a frame, in milliseconds.
+        frame_shift: Time from the start of one frame to the start of the next, in milliseconds.
+        low_frequency: Lower edge of the first filter, in Hz.
+        high_frequency: Upper edge of the last filter, in Hz; 0 or less is an offset from half of
             ``sample_rate``.
-        preemphasis: Share of the sample before that is taken off each sample, 0 to 1.
+        preemphasis: Coefficient of the pre-emphasis: the fraction of the previous sample that is
+            subtracted from each sample, 0 to 1.
 
     Attributes:
-        window: Samples that a frame sees.
-        shift: Samples from the start of a frame to the start of the next.
-        output_size: Features of a frame, F.
+        window: Number of samples in a frame.
+        shift: Number of samples from the start of one frame to the start of the next.
+        output_size: Number of features per frame, F.
 
     Raises:
-        InputError: If the settings are out of range, or leave a filter without any frequency.
+        InputError: If an argument is out of range, or a filter covers no frequency.
     """
 
     povey: Tensor
@@ -62,7 +63,7 @@ class FilterBank(nn.Module):
         self.low_frequency = low_frequency
         self.high_frequency = high_frequency
         self.preemphasis = preemphasis
-        # In this order, so that rounding is Kaldi's.
+        # The order of the factors matters: rounding must agree with Kaldi.
         self.window = int(sample_rate * 0.001 * frame_length)
         self.shift = int(sample_rate * 0.001 * frame_shift)
         self.output_size = num_mels
@@ -74,7 +75,7 @@ class FilterBank(nn.Module):
 
     @property
     def settings(self) -> dict[str, int | float]:
-        """Everything that makes another filter bank equal to this one, by argument."""
+        """All arguments by name, from which an equal filter bank can be built."""
         return {
             "sample_rate": self.sample_rate,
             "num_mels": self.num_mels,
@@ -86,26 +87,29 @@ class FilterBank(nn.Module):
         }
 
     def num_frames(self, samples: int) -> int:
-        """Counts the frames that fit whole.
+        """Counts the complete frames.
 
         Args:
-            samples: Samples that there are.
+            samples: Number of samples.
+
+        Returns:
+            Number of frames.
         """
         return max(0, (samples - self.window) // self.shift + 1)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Computes the frames that fit whole.
+        """Computes the features of all complete frames.
 
         Args:
-            samples: Sound, -1 to 1, (N,) float32.
+            samples: Samples from -1 to 1, (N,) float32.
 
         Returns:
-            Natural logarithms of energies, at least that of float32's epsilon, (T, F) float32; T
-            is ``num_frames(N)``.
+            Natural logarithms of the filter energies, (T, F) float32, where T is ``num_frames(N)``.
+            Energies are clamped to the epsilon of float32 from below.
         """
         if len(samples) < self.window:
             return samples.new_zeros(0, self.num_mels)
-        # Energies span more than half precision can hold.
+        # Energies exceed the range of half precision.
         with torch.autocast(samples.device.type, enabled=False):
             frames = samples.unfold(0, self.window, self.shift)  # (T, window)
             frames = frames - frames.mean(dim=1, keepdim=True)
@@ -122,12 +126,12 @@ class FilterBank(nn.Module):
             raise InputError(f"num_mels must be at least 1, got {self.num_mels}")
         if self.window < 2:
             raise InputError(
-                f"frame_length must be two samples or more, got {self.frame_length} ms at "
+                f"frame_length must be at least two samples, got {self.frame_length} ms at "
                 f"{self.sample_rate} Hz"
             )
         if self.shift < 1:
             raise InputError(
-                f"frame_shift must be a sample or more, got {self.frame_shift} ms at "
+                f"frame_shift must be at least one sample, got {self.frame_shift} ms at "
                 f"{self.sample_rate} Hz"
             )
         if not 0 <= self.preemphasis <= 1:
@@ -135,9 +139,9 @@ class FilterBank(nn.Module):
         half = self.sample_rate / 2
         if not 0 <= self.low_frequency < self._end() <= half:
             raise InputError(
-                "low_frequency must be 0 or more and below high_frequency, which may be at most "
-                f"{half:g} Hz, half of sample_rate; got {self.low_frequency:g} and "
-                f"{self.high_frequency:g}"
+                "low_frequency must be 0 or more and below high_frequency, which must be at most "
+                f"{half:g} Hz (half of sample_rate), got low_frequency={self.low_frequency:g} "
+                f"high_frequency={self.high_frequency:g}"
             )
 
     def _end(self) -> float:
@@ -151,15 +155,16 @@ class FilterBank(nn.Module):
         low = 1127 * math.log1p(self.low_frequency / 700)
         high = 1127 * math.log1p(self._end() / 700)
         width = (high - low) / (self.num_mels + 1)
-        centres = low + width * torch.arange(1, self.num_mels + 1)
-        triangles = (1 - (mels.unsqueeze(1) - centres).abs() / width).clamp(min=0)
-        # Kaldi leaves out half of the sample rate itself.
+        centers = low + width * torch.arange(1, self.num_mels + 1)
+        triangles = (1 - (mels.unsqueeze(1) - centers).abs() / width).clamp(min=0)
+        # Kaldi excludes the Nyquist frequency.
         triangles[-1] = 0
         empty = (triangles.sum(dim=0) == 0).nonzero()
         if len(empty):
             raise InputError(
-                f"num_mels={self.num_mels} leaves filter {int(empty[0]) + 1} without any of the "
-                f"frequencies that a frame of {self.fft_size} points has; ask for fewer filters, a "
-                "wider range of frequencies or a longer frame_length"
+                "num_mels must be small enough for each filter to cover a frequency of the "
+                f"{self.fft_size}-point spectrum, got {self.num_mels}, which leaves filter "
+                f"{int(empty[0]) + 1} empty; lower num_mels, widen the frequency range or raise "
+                "frame_length"
             )
         return triangles  # (fft_size / 2 + 1, F)

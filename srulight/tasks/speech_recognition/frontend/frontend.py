@@ -1,4 +1,4 @@
-"""From sound to what a network reads of it."""
+"""Audio frontend: from audio files to standardized feature frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,23 +21,25 @@ from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
 
 Normalization = Literal["global", "utterance", "none"]
 
-_LEAST = 1e-5  # Standard deviation of a feature that never changes.
+_LEAST = 1e-5  # Lower bound of the standard deviation, for features that never change.
 
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """What frames are made of recordings.
+    """Settings of the features that are computed from recordings.
 
     Args:
-        sample_rate: Samples per second (Hz) that all recordings are resampled to; that of the
-            first training recording if None.
-        num_mels: Filters of the mel filter bank, which are the features of a frame; at least 1.
-        frame_length: Duration of a frame in milliseconds.
-        frame_shift: Milliseconds from the start of a frame to that of the next, of frames in files
-            (.npy) too.
-        normalization: How features are brought to mean 0 and variance 1: "global", over the
-            training data; "utterance", over each utterance, which cannot be streamed; or "none".
-        channels: Of a recording with several channels: "refuse" it, or take their mean ("mix").
+        sample_rate: Sample rate in Hz to which all recordings are resampled. None means the rate of
+            the first usable training recording.
+        num_mels: Number of mel filters, which is the number of features per frame; at least 1.
+        frame_length: Duration of a frame, in milliseconds.
+        frame_shift: Time from the start of one frame to the start of the next, in milliseconds. If
+            the corpus has files of frames (.npy), set it to their frame shift.
+        normalization: How features are standardized to mean 0 and variance 1: "global", with
+            statistics of the training data; "utterance", with those of each utterance, which rules
+            out streaming; or "none".
+        channels: What to do with a recording of several channels: "refuse" it, or "mix" the
+            channels by taking their mean.
     """
 
     sample_rate: int | None = None
@@ -52,27 +54,30 @@ class FeatureSettings:
         check_range(0, frame_length=self.frame_length, frame_shift=self.frame_shift)
 
     def filter_bank(self, sample_rate: int) -> FilterBank:
-        """Makes the filter bank.
+        """Builds the filter bank.
 
         Args:
-            sample_rate: That of the first training recording, in Hz.
+            sample_rate: Sample rate to use if the settings have none, in Hz.
+
+        Returns:
+            The filter bank.
 
         Raises:
-            InputError: If the settings do not suit the sample rate.
+            InputError: If the settings do not fit the sample rate.
         """
         rate = self.sample_rate or sample_rate
         return FilterBank(rate, self.num_mels, self.frame_length, self.frame_shift)
 
 
 class Frontend:
-    """Reads sound, and makes standardized frames of it.
+    """Reads audio and computes standardized frames.
 
     Args:
-        filter_bank: Makes frames of samples; None if files hold frames already.
-        channels: What to do with a file of more than one channel.
-        normalization: Features are brought to mean 0 and variance 1 over all of the training data
-            ("global") or over each utterance, whose end must be known ("utterance"); or left as
-            they are ("none").
+        filter_bank: Filter bank that computes frames from samples. None means that the files
+            contain frames already.
+        channels: What to do with a recording of several channels: "refuse" it, or "mix" them.
+        normalization: How features are standardized to mean 0 and variance 1: "global", with
+            ``mean`` and ``std``; "utterance", with the statistics of each utterance; or "none".
         mean: Mean of each feature over the training data, for "global".
         std: Standard deviation of each feature over the training data, for "global".
     """
@@ -93,14 +98,14 @@ class Frontend:
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Frontend":
-        """Makes the one that has these ``settings``."""
+        """Builds a frontend from the ``settings`` of another."""
         bank = settings["filter_bank"]
         rest = {name: value for name, value in settings.items() if name != "filter_bank"}
         return cls(None if bank is None else FilterBank(**bank), **rest)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain data that the same can be made from."""
+        """All arguments as plain data, from which ``from_settings`` builds an equal frontend."""
         return {
             "filter_bank": None if self.filter_bank is None else self.filter_bank.settings,
             "channels": self.channels,
@@ -110,41 +115,41 @@ class Frontend:
         }
 
     def with_statistics(self, mean: Tensor, std: Tensor) -> "Frontend":
-        """Gives one that standardizes by the mean and standard deviation of each feature, (F,)."""
+        """Returns a copy with another mean and standard deviation of each feature, both (F,)."""
         return Frontend(
             self.filter_bank, self.channels, self.normalization, mean.tolist(), std.tolist()
         )
 
     def frames(self, audio: Sequence[Path], pause: float = 0.0, speed: float = 1.0) -> Tensor:
-        """Makes frames of an utterance, not standardized.
+        """Computes the frames of an utterance, without standardizing them.
 
         Args:
-            audio: Files, one after the other; or one of frames.
+            audio: Audio files, played one after the other; or one file of frames.
             pause: Silence between two files, in seconds.
-            speed: How many times as fast it is played.
+            speed: Playback speed; 1 is the original.
 
         Returns:
             Frames, (T, F) float32.
 
         Raises:
-            InputError: If a file is not what it should be.
+            InputError: If a file cannot be read.
         """
         if self.filter_bank is None:
             return read_frames(audio[0])
         return self.filter_bank(change_speed(self.samples(audio, pause), speed))
 
     def samples(self, audio: Sequence[Path], pause: float = 0.0) -> Tensor:
-        """Reads the sound of an utterance.
+        """Reads the samples of an utterance.
 
         Args:
-            audio: Files, one after the other.
+            audio: Audio files, played one after the other.
             pause: Silence between two files, in seconds.
 
         Returns:
-            Samples, (N,) float32, at the rate of the filter bank.
+            Samples at the sample rate of the filter bank, (N,) float32.
 
         Raises:
-            InputError: If a file is not what it should be.
+            InputError: If a file cannot be read.
         """
         assert self.filter_bank is not None
         rate = self.filter_bank.sample_rate
@@ -157,12 +162,15 @@ class Frontend:
     def num_frames(
         self, samples: Sequence[tuple[int, int]], pause: float = 0.0, speed: float = 1.0
     ) -> int:
-        """Counts the frames that ``frames`` makes.
+        """Counts the frames that ``frames`` computes, without reading any file.
 
         Args:
-            samples: Samples and sample rate (Hz) of each file.
+            samples: Number of samples and sample rate (Hz) of each file.
             pause: Silence between two files, in seconds.
-            speed: How many times as fast it is played.
+            speed: Playback speed; 1 is the original.
+
+        Returns:
+            Number of frames.
         """
         assert self.filter_bank is not None
         rate = self.filter_bank.sample_rate
@@ -171,7 +179,7 @@ class Frontend:
         return self.filter_bank.num_frames(length_after_speed(total, speed))
 
     def standardize(self, frames: Tensor) -> Tensor:
-        """Brings the features of an utterance's frames, (T, F), to mean 0 and variance 1."""
+        """Standardizes the frames of an utterance, (T, F), according to ``normalization``."""
         if self.normalization == "none":
             return frames
         if self.normalization == "global":
@@ -184,22 +192,25 @@ def read_frames(path: Path) -> Tensor:
     """Reads frames from a file.
 
     Args:
-        path: A file of NumPy's, (T, F) of a float type.
+        path: A NumPy file (.npy) with an array of shape (T, F) and a floating-point type.
+
+    Returns:
+        Frames, (T, F) float32.
 
     Raises:
-        InputError: If it is not that.
+        InputError: If the file is missing, or contains anything else.
     """
     try:
-        # Mapped, so that a file takes the memory that it has numbers for, whatever its header says.
+        # Mapped, so that a false size in the header cannot exhaust the memory.
         array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
-        raise InputError(f"{path} is not there") from error
+        raise InputError(f"{path}: expected a file of frames, got none") from error
     except (OSError, ValueError, EOFError, OverflowError, RecursionError, MemoryError) as error:
-        raise InputError(f"{path} is not a whole file of NumPy's: {error}") from error
+        raise InputError(f"{path}: expected a complete NumPy file, got: {error}") from error
     if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
         raise InputError(
-            f"{path}: expected frames, (T, F) of a float type; got {array.shape} of {array.dtype}"
+            f"{path}: expected floats of shape (T, F), got {array.dtype} of shape {array.shape}"
         )
     if not np.isfinite(array).all():
-        raise InputError(f"{path} has numbers that are not finite")
+        raise InputError(f"{path}: expected finite numbers, got infinity or NaN")
     return torch.from_numpy(array.astype(np.float32))

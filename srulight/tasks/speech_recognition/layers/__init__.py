@@ -1,4 +1,4 @@
-"""Modules that only speech needs."""
+"""Layers that only speech recognition needs."""
 
 from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugment, SpecAugmentSettings
 from srulight.tasks.speech_recognition.layers.subsampling import (

@@ -1,4 +1,4 @@
-"""Masks over frequencies and over stretches of time, drawn anew for each utterance."""
+"""SpecAugment: random masks over frequency and time."""
 
 from dataclasses import asdict, dataclass
 
@@ -11,14 +11,15 @@ from srulight.runtime.errors import check_range
 
 @dataclass(frozen=True)
 class SpecAugmentSettings:
-    """What is masked in each training utterance.
+    """Number and width of the masks on each training utterance.
 
     Args:
-        frequency_masks: Masks over neighbouring features, in all frames; 0 for none.
-        frequency_width: Features that one of them covers, at most.
-        time_masks: Masks over stretches of frames, in all features; 0 for none.
-        time_width: Frames that one of them covers, at most.
-        time_share: Part of an utterance that one of them covers, at most, 0 to 1.
+        frequency_masks: Number of frequency masks, each of which hides adjacent features in all
+            frames; 0 for none.
+        frequency_width: Maximal width of a frequency mask, in features.
+        time_masks: Number of time masks, each of which hides adjacent frames; 0 for none.
+        time_width: Maximal width of a time mask, in frames.
+        time_share: Maximal width of a time mask as a fraction of the utterance, 0 to 1.
     """
 
     frequency_masks: int = 2
@@ -33,15 +34,15 @@ class SpecAugmentSettings:
 
 
 class SpecAugment(nn.Module):
-    """Masks bands of neighbouring frequencies and stretches of frames while training.
+    """Masks random bands of frequencies and random spans of frames during training.
 
-    Park et al. (2019), SpecAugment, Interspeech (arXiv 1904.08779), section 2, without the time
-    warping. Each utterance has masks of its own. The width of a mask is drawn uniformly from 0 to
-    the largest, then its place from all where it lies within the features, or within the
-    utterance's real frames. Masks may overlap.
+    Park et al. (2019), SpecAugment, Interspeech (arXiv 1904.08779), section 2, without time
+    warping. Masks are drawn independently for each utterance: first the width, uniformly from 0 to
+    the maximum, then the position, uniformly among those that lie within the features or within the
+    valid frames. Masks may overlap.
 
     Args:
-        settings: How many masks there are, and how wide.
+        settings: Number and width of the masks.
     """
 
     def __init__(self, settings: SpecAugmentSettings = SpecAugmentSettings()) -> None:
@@ -53,11 +54,11 @@ class SpecAugment(nn.Module):
 
         Args:
             x: Frames, (B, T, F).
-            lengths: Real frames in each utterance, (B,) int64; None means all T.
+            lengths: Number of valid frames in each utterance, (B,) int64; None means all T.
 
         Returns:
-            The same shape and dtype, masked values 0, padding as it was; ``x`` itself when not
-            training.
+            Frames of the same shape and dtype, with 0 where masked and padding unchanged; ``x``
+            itself in evaluation mode.
         """
         if not self.training:
             return x
@@ -65,7 +66,7 @@ class SpecAugment(nn.Module):
         batch, frames, num_mels = x.shape
         if lengths is None:
             lengths = torch.full((batch,), frames, device=x.device)
-        # Not the default dtype, which a run in half precision changes.
+        # float32 explicitly, because runs in half precision change the default dtype.
         widest = (lengths.float() * settings.time_share).floor().clamp(max=settings.time_width)
         over_time = _draw_masks(settings.time_masks, widest, lengths.float(), frames)
         sizes = torch.full((batch,), float(num_mels), dtype=torch.float32, device=x.device)
@@ -83,13 +84,13 @@ def _draw_masks(masks: int, widest: Tensor, size: Tensor, places: int) -> Tensor
     """Draws masks for each utterance.
 
     Args:
-        masks: Masks in each utterance.
-        widest: The most places that one covers, whole numbers, (B,) float32.
-        size: Places that masks lie within, whole numbers, (B,) float32.
-        places: Places with padding, N.
+        masks: Number of masks per utterance.
+        widest: Maximal width of a mask, as whole numbers, (B,) float32.
+        size: Number of positions that may be masked, as whole numbers, (B,) float32.
+        places: Number of positions including padding, N.
 
     Returns:
-        True where any mask is, (B, N) bool.
+        True at masked positions, (B, N) bool.
     """
     draws = torch.rand(2, masks, len(size), dtype=torch.float32, device=size.device)
     width = (draws[0] * (widest + 1)).floor()

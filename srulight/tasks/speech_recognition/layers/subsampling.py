@@ -1,4 +1,4 @@
-"""Layers that turn many frames into fewer steps, before an encoder."""
+"""Subsampling layers, which reduce the number of frames before an encoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,17 +14,17 @@ _Frames = TypeVar("_Frames", int, Tensor)
 
 
 class Subsampling(nn.Module, ABC):
-    """Turns the frames of a padded batch into fewer steps.
+    """Base class of layers that turn the frames of a padded batch into fewer steps.
 
-    Step j sees the frames from ``j * shift`` to ``j * shift + window - 1``, and nothing else: no
-    zeros around a sequence, and no padding. So a long recording gives the same steps if it is cut
-    into stretches that begin at multiples of ``shift`` and overlap by ``window - shift`` frames.
+    Step j depends on the frames from ``j * shift`` to ``j * shift + window - 1`` only, and never on
+    padding. Therefore a long recording yields the same steps when it is cut into parts that start
+    at multiples of ``shift`` and overlap by ``window - shift`` frames.
 
     Attributes:
-        input_size: Features per frame, F.
-        output_size: Features per step, H.
-        window: Frames that a step sees.
-        shift: Frames from the start of one step to that of the next, the factor of subsampling.
+        input_size: Number of features per frame, F.
+        output_size: Number of features per step, H.
+        window: Number of frames that a step sees.
+        shift: Subsampling factor: frames from the start of one step to the start of the next.
     """
 
     input_size: int
@@ -38,39 +38,40 @@ class Subsampling(nn.Module, ABC):
 
         Args:
             x: Frames, (B, T, F).
-            lengths: Real frames in each sequence, (B,) int64, 0 to T; None means all T.
+            lengths: Number of valid frames in each sequence, (B,) int64, 0 to T; None means all T.
 
         Returns:
-            Steps, (B, T', H), zeros where padded, and real steps in each sequence, (B,) int64; None
-            for None. T' is ``steps(T)``; it and a length may be 0.
+            Steps, (B, T', H), where T' is ``steps(T)`` and padding is 0; and the number of valid
+            steps in each sequence, (B,) int64, or None if ``lengths`` is None. T' and the numbers
+            may be 0.
         """
 
     def steps(self, frames: _Frames) -> _Frames:
-        """Counts the steps that so many frames give, 0 if they are fewer than ``window``.
+        """Computes the number of steps for a number of frames; 0 for fewer than ``window``.
 
         Args:
-            frames: Frames, a number or int64 of any shape.
+            frames: Number of frames, as an int or as an int64 tensor of any shape.
 
         Returns:
-            Steps, a number or the same shape.
+            Number of steps, as an int or as a tensor of the same shape.
         """
         steps = (frames - self.window) // self.shift + 1
         return steps.clamp(min=0) if isinstance(steps, Tensor) else max(steps, 0)
 
 
 SubsamplingFactory = Callable[[int], Subsampling]
-"""Builds a subsampling for a given ``input_size``. The type a task asks for."""
+"""Builds a subsampling layer for a given ``input_size``."""
 
 
 class Stacking(Subsampling):
-    """Frames side by side; fewer than ``factor`` at the end of a sequence are dropped.
+    """Concatenates groups of frames; an incomplete group at the end is dropped.
 
     Frame stacking as in Sak et al. (2015), Fast and Accurate Recurrent Neural Network Acoustic
     Models for Speech Recognition, Interspeech (arXiv 1507.06947), with windows that do not overlap.
 
     Args:
-        input_size: Features per frame, F.
-        factor: Frames that become one step; 1 changes nothing.
+        input_size: Number of features per frame, F.
+        factor: Number of frames per step; 1 leaves the frames unchanged.
 
     Raises:
         InputError: If an argument is below 1.
@@ -92,14 +93,15 @@ class Stacking(Subsampling):
 
 
 class Convolutions(Subsampling):
-    """Convolutions over three frames, each of which goes on by two, with ReLU.
+    """Convolutions over time with kernel size 3 and stride 2, each followed by ReLU.
 
-    ``shift`` is 2^n and ``window`` 2^(n + 1) - 1 for n layers: 4 and 7 for two.
+    For n layers, ``shift`` is 2^n and ``window`` is 2^(n + 1) - 1: 4 and 7 frames for two layers.
 
     Args:
-        input_size: Features per frame, F.
-        channels: Features per step, and of all in between.
-        num_layers: Convolutions, each of which halves the number of steps.
+        input_size: Number of features per frame, F.
+        channels: Number of output channels of each convolution, which is the number of features per
+            step.
+        num_layers: Number of convolutions, each of which halves the number of steps.
 
     Raises:
         InputError: If an argument is below 1.
@@ -112,8 +114,8 @@ class Convolutions(Subsampling):
         self.output_size = channels
         self.shift = 2**num_layers
         self.window = 2 * self.shift - 1
-        # Torch 2.13 compiles the gradient of a convolution anew for every length; not so that of a
-        # product, which takes as long. The weights start as those of nn.Conv1d.
+        # torch.compile (2.13) recompiles the gradient of a convolution for every length, but not
+        # that of a matrix product, which is as fast. The initialization is that of nn.Conv1d.
         self.convolutions = nn.ModuleList(
             nn.Linear(3 * (input_size if i == 0 else channels), channels) for i in range(num_layers)
         )
@@ -123,20 +125,26 @@ class Convolutions(Subsampling):
             x = convolution(_windows(x, 3, 2)).relu()
         if lengths is None:
             return x, None
-        # A step that sees padding is padding.
+        # A step that depends on padding is padding itself.
         lengths = self.steps(lengths)
         return zero_padding(x, lengths), lengths
 
 
 def _windows(x: Tensor, size: int, shift: int) -> Tensor:
-    """Puts each ``size`` frames of (B, T, F), ``shift`` further each time, side by side.
+    """Concatenates the frames in each window of (B, T, F).
+
+    Args:
+        x: Frames, (B, T, F).
+        size: Number of frames in a window.
+        shift: Frames from the start of one window to the start of the next.
 
     Returns:
-        The windows that are whole, (B, T', size * F).
+        The complete windows, (B, T', size * F).
     """
     if x.size(1) < size:
         return x[:, :0].repeat(1, 1, size)
-    # Slices, views and unfold have a compiler ask whether shift divides T.
+    # Indexing, because slices, views and unfold make torch.compile specialize on whether shift
+    # divides T.
     first = torch.arange((x.size(1) - size) // shift + 1, device=x.device) * shift
     places = first.unsqueeze(1) + torch.arange(size, device=x.device)
     return x[:, places].flatten(2)

@@ -1,4 +1,4 @@
-"""Spoken digits, one by one and joined to strings."""
+"""FSDD: single digits and digit strings."""
 
 from collections import Counter
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_each_pass_says_each_clip_once(root: Path, shortest: int, longest: int) 
 
 
 def test_clips_left_over_where_no_string_can_take_them_are_few(root: Path) -> None:
-    # A speaker has 9 clips for training and 15 for the test: two strings of 4, and three.
+    # A speaker has 9 training clips and 15 test clips: two and three strings of 4.
     splits = FSDD(min_length=4, max_length=4, passes=1).read(root)
     assert [len(split) for split in splits] == [4, 6, 6]
     assert set(Counter(names(splits.train)).values()) == {1}
@@ -79,7 +79,7 @@ def test_clips_left_over_where_no_string_can_take_them_are_few(root: Path) -> No
 def test_lengths_and_orders_vary(root: Path) -> None:
     splits = FSDD(min_length=1, max_length=3, passes=4).read(root)
     assert {len(u.audio) for u in splits.train} == {1, 2, 3}
-    # Each pass makes three strings of each of the two speakers' clips.
+    # Each pass makes three strings for each of the two speakers.
     splits = FSDD(min_length=3, max_length=3, passes=2).read(root)
     assert len({u.where for u in splits.train}) > 6
 
@@ -117,7 +117,7 @@ def test_a_recording_with_another_name_is_refused(root: Path, name: str) -> None
 def test_a_folder_without_recordings_says_where_to_get_them(tmp_path: Path) -> None:
     digits = FSDD()
     for act in (digits.read, digits.fetch):
-        with pytest.raises(InputError, match=r"github.com/Jakobovski/.* and set --data.root"):
+        with pytest.raises(InputError, match=r"github.com/Jakobovski/.* and pass .*--data.root"):
             act(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_recordings_that_are_there_need_no_fetching(root: Path) -> None:
 def test_a_split_without_a_string_is_refused(root: Path) -> None:
     for path in (root / "recordings").glob("*_1?.wav"):
         path.unlink()
-    with pytest.raises(InputError, match=r"index of 10 and above in .* for the train split"):
+    with pytest.raises(InputError, match=r"index of 10 and above for the train split"):
         FSDD().read(root)
 
 
@@ -139,8 +139,8 @@ def test_a_split_without_a_string_is_refused(root: Path) -> None:
         ({"min_length": 8}, "min_length=8 max_length=7"),
         ({"passes": 0}, "passes=0"),
         ({"eval_passes": 0}, "eval_passes=0"),
-        ({"pause": -0.1}, "pause must be seconds, 0 or more; got -0.1"),
-        ({"pause": float("nan")}, "pause must be seconds"),
+        ({"pause": -0.1}, "pause must be a number of seconds, 0 or more, got -0.1"),
+        ({"pause": float("nan")}, "pause must be a number of seconds"),
     ],
 )
 def test_arguments_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A user's own recordings listed in manifests."""
+"""Manifests of a user's own recordings."""
 
 import json
 from collections.abc import Mapping
@@ -92,9 +92,9 @@ def test_one_utterance_without_a_speaker_and_no_speaker_is_held_out(tmp_path: Pa
         ("{", "not JSON: "),
         ("[1]", r"expected a JSON object, got '\[1\]'"),
         ("9" * 6000, "a number has too many digits"),
-        ('{"text": "a"}', "expected 'audio', got only text"),
-        ("{}", "expected 'audio', got only nothing"),
-        ('{"audio": "a"}', "expected 'text', got only audio"),
+        ('{"text": "a"}', "expected 'audio', got 'text'"),
+        ("{}", "expected 'audio', got nothing"),
+        ('{"audio": "a"}', "expected 'text', got 'audio'"),
         ('{"audio": "a", "text": 3}', "expected text in 'text', got 3"),
         ('{"audio_filepath": ["a"], "text": ""}', r"expected text in 'audio_filepath', got \['a'"),
         ('{"audio": "", "text": "a"}', "expected the path of a recording in 'audio', got ''"),
@@ -125,9 +125,9 @@ def test_a_duration_that_is_no_time_is_refused(duration: str, tmp_path: Path) ->
         ("audio\ttext\tduration\na\tb\tlong\n", "a.tsv:2: expected seconds above 0 .* 'long'"),
         ("audio\ttext\tduration\na\tb\t0\n", "a.tsv:2: expected seconds above 0 .* got 0"),
         ("audio,text\na,b\n", "a.tsv:1: columns are separated by ','; expected tabs"),
-        ("a.wav\thello\n", "a.tsv has a header but no utterances"),
+        ("a.wav\thello\n", "a.tsv: expected utterances below the header"),
         ("audio\ttext\ttext\na\tb\tc\n", "a.tsv:1: the column 'text' is there twice"),
-        ("audio\ttext\n", "a.tsv has a header but no utterances"),
+        ("audio\ttext\n", "a.tsv: expected utterances below the header"),
     ],
 )
 def test_a_table_that_cannot_be_used_says_where(text: str, message: str, tmp_path: Path) -> None:
@@ -137,13 +137,15 @@ def test_a_table_that_cannot_be_used_says_where(text: str, message: str, tmp_pat
 
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"a.txt: expected a name ending in .tsv, .csv, .jsonl, .json"
+        InputError, match=r"a.txt: expected a name ending in .tsv, .csv, .jsonl or .json"
     ):
         Manifest("a.txt").read(tmp_path)
 
 
 def test_a_manifest_that_is_missing_says_what_to_set(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"train.jsonl is not in .*; set --data.root"):
+    with pytest.raises(
+        InputError, match=r"train.jsonl is not in .*; pass its folder with --data.root"
+    ):
         Manifest().read(tmp_path)
 
 

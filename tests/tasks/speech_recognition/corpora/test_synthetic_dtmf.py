@@ -1,4 +1,4 @@
-"""Telephone numbers that are made on the spot."""
+"""Generated recordings of telephone keys."""
 
 import signal
 import subprocess
@@ -43,7 +43,7 @@ def sound(path: Path) -> np.ndarray:
 
 
 def bursts(samples: np.ndarray) -> list[tuple[int, int]]:
-    """Where there is sound between silences of 10 ms and more."""
+    """Returns the spans of sound between silences of at least 10 ms."""
     loud = np.flatnonzero(samples)
     breaks = np.flatnonzero(np.diff(loud) > 80)
     starts, stops = loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]] + 1
@@ -51,7 +51,7 @@ def bursts(samples: np.ndarray) -> list[tuple[int, int]]:
 
 
 def peak(samples: np.ndarray, low: int, high: int) -> int:
-    """Finds the strongest frequency, in Hz."""
+    """Returns the strongest frequency, in Hz."""
     strength = np.abs(np.fft.rfft(samples, 8000))
     return low + int(strength[low:high].argmax())
 
@@ -94,8 +94,7 @@ def test_noise_is_as_strong_as_asked_for_every_loudness(tmp_path: Path, noise: f
     for before, after in zip(clean, noisy, strict=True):
         tones, samples = sound(before.audio[0]), sound(after.audio[0])
         peaks.append(np.abs(tones).max())
-        # What of the noisy sound is tones, and what is left; two sines of amplitude A have a power
-        # of A**2 together.
+        # Separate tones and noise; two sines of amplitude A together have power A**2.
         scale = (tones @ samples) / (tones @ tones)
         keys = np.concatenate([tones[start:stop] for start, stop in bursts(tones)])
         assert (samples - scale * tones).std() / (scale * keys.std()) == pytest.approx(noise, 0.1)
@@ -114,7 +113,9 @@ def test_the_same_settings_give_the_same_bytes_and_others_do_not(
     assert content(SyntheticDTMF(2, 1, 1), "b") == first
     assert content(SyntheticDTMF(2, 1, 1, seed=2), "b") != first
     assert content(SyntheticDTMF(2, 1, 1, noise=0.1), "b") != first
-    assert content(SyntheticDTMF(5, 1, 1), "b")[-2:] == first[-2:]  # validation and test stay
+    assert (
+        content(SyntheticDTMF(5, 1, 1), "b")[-2:] == first[-2:]
+    )  # validation and test sets do not change
 
 
 def test_sounds_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +165,7 @@ def test_two_processes_at_once_do_no_harm() -> None:
     ):
         for process in (one, other):
             assert process.stdin is not None
-            process.stdin.close()  # both begin
+            process.stdin.close()  # start both processes
     assert one.returncode == other.returncode == 0
 
 
@@ -190,9 +191,9 @@ def test_nothing_is_fetched(cache: Path, tmp_path: Path) -> None:
         ({"test_size": -1}, "test_size=-1"),
         ({"min_length": 0}, "min_length=0"),
         ({"min_length": 9}, "min_length=9 max_length=8"),
-        ({"noise": -1.0}, "noise must be a number, 0 or more; got -1.0"),
-        ({"noise": float("nan")}, "noise must be a number"),
-        ({"min_length": 1, "max_length": 2}, r"too few numbers of 1 to 2 keys to choose 720"),
+        ({"noise": -1.0}, "noise must be a finite number, 0 or more, got -1.0"),
+        ({"noise": float("nan")}, "noise must be a finite number"),
+        ({"min_length": 1, "max_length": 2}, r"max_length must allow 720 distinct numbers"),
     ],
 )
 def test_arguments_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

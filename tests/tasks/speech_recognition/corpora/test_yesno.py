@@ -1,4 +1,4 @@
-"""YesNo reads what is said from the names of the files."""
+"""YesNo reads the transcripts from the names of the files."""
 
 import hashlib
 import tarfile
@@ -14,7 +14,7 @@ from srulight.tasks.speech_recognition.corpora.yesno import YesNo
 
 
 def record(folder: Path) -> Path:
-    """Twenty names that start with 0 and two that start with 1."""
+    """Creates twenty files that start with 0 and two that start with 1."""
     folder.mkdir(parents=True)
     for number in [*range(20), 128, 255]:
         (folder / f"{'_'.join(f'{number:08b}')}.wav").touch()
@@ -46,7 +46,9 @@ def test_a_name_that_spells_no_words_is_refused(name: str, tmp_path: Path) -> No
 
 
 def test_a_folder_without_recordings_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no recordings .*--data.root .*--data.download=true"):
+    with pytest.raises(
+        InputError, match=r"expected recordings .*--data.root, .*--data.download=true"
+    ):
         YesNo().read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Greedy decoding is argmax, without repeats and blanks, however the frames come."""
+"""Greedy decoding is argmax without repeats and blanks, for frames in chunks of any size."""
 
 from itertools import pairwise
 
@@ -67,11 +67,11 @@ def test_an_answer_stays_as_it_was_given() -> None:
 @pytest.mark.parametrize(
     ("frames", "why"),
     [
-        (torch.zeros(1, 2, 3), r"shape \(T, V\).*got \(1, 2, 3\) of torch.float32"),
-        (torch.zeros(2, 0), r"V 1 or more; got \(2, 0\)"),
-        (torch.zeros(2, 3, dtype=torch.int64), "got .* of torch.int64"),
-        (torch.tensor([[0.0, 0.0], [0.0, torch.nan]]), "frame 1 of 2 has nan"),
-        (torch.full((1, 2), -torch.inf), "frame 0 of 1 has -inf"),
+        (torch.zeros(1, 2, 3), r"shape \(T, V\).*got torch.float32 of shape \(1, 2, 3\)"),
+        (torch.zeros(2, 0), r"V at least 1, got .* of shape \(2, 0\)"),
+        (torch.zeros(2, 3, dtype=torch.int64), "got torch.int64"),
+        (torch.tensor([[0.0, 0.0], [0.0, torch.nan]]), "got nan in frame 1 of 2"),
+        (torch.full((1, 2), -torch.inf), "got -inf in frame 0 of 1"),
     ],
 )
 def test_what_are_no_log_probabilities_is_refused(frames: Tensor, why: str) -> None:

@@ -1,4 +1,4 @@
-"""KenLM and our own reader say the same of an ARPA file."""
+"""KenLM and the Python reader agree on the probabilities of an ARPA file."""
 
 import gzip
 import itertools
@@ -19,12 +19,12 @@ WORDS = ["a", "b", "né", "\u4e2d\u00a0"]
 
 
 def write(path: Path, order: int, seed: int, marks: tuple[str, ...]) -> Path:
-    """Writes a model with random n-grams, of which the first words and the last are listed too."""
+    """Writes a model with random n-grams whose prefixes and suffixes are listed as well."""
     rng = random.Random(seed)
     levels: list[list[tuple[str, ...]]] = [[(word,) for word in (*marks, *WORDS)]]
     for _ in range(order - 1):
         longer = [(*w, *last) for w in levels[-1] if w[-1] != "</s>" for last in levels[0]]
-        # A sentence begins once.
+        # <s> occurs only at the start of a sentence.
         longer = [w for w in longer if "<s>" not in w[1:] and w[1:] in levels[-1]]
         levels.append(rng.sample(longer, min(40, len(longer) * 2 // 3)))
     lines = ["\\data\\", *(f"ngram {n}={len(level)}" for n, level in enumerate(levels, 1))]
@@ -38,7 +38,7 @@ def write(path: Path, order: int, seed: int, marks: tuple[str, ...]) -> Path:
 
 
 def total(model: WordModel, words: tuple[str, ...]) -> list[float]:  # type: ignore[type-arg]
-    """Scores a sentence, word by word, and its end."""
+    """Returns the score of each word of a sentence and of its end."""
     state, scores = model.start, []
     for word in words:
         score, state = model.score(state, word)
@@ -65,7 +65,7 @@ def test_files_are_read_by_kenlm_if_it_can(tmp_path: Path) -> None:
     assert isinstance(read_ngram(path), KenLM)
     packed = tmp_path / "words.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    # Which of the two depends on how KenLM was built.
+    # The exception depends on how KenLM was built.
     assert total(read_ngram(packed), ("a", "b")) == pytest.approx(
         total(NGram.read(path), ("a", "b")), rel=1e-5
     )
@@ -88,9 +88,9 @@ def test_without_kenlm_files_are_read_all_the_same(
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("ngram 2=", "ngram 2=1", r"words.arpa:\d+: expected \d+ 2-grams, of which"),
-        ("ngram 1=7", "ngram 1=999999999999", r"words.arpa:\d+: expected \d+ 1-grams, of which"),
-        ("\\end\\", "", "words.arpa is cut off"),
+        ("ngram 2=", "ngram 2=1", r"words.arpa:\d+: expected \d+ 2-grams \("),
+        ("ngram 1=7", "ngram 1=999999999999", r"words.arpa:\d+: expected [\d,]+ 1-grams \("),
+        ("\\end\\", "", "words.arpa: expected an ARPA file that ends with"),
         ("</s>", "</S>", r"words.arpa(:\d+: expected| must have </s>)"),
     ],
 )
@@ -108,14 +108,14 @@ def test_a_broken_file_is_refused_with_its_place(
 def test_a_binary_file_is_refused_as_it_could_crash(tmp_path: Path) -> None:
     path = tmp_path / "words.bin"
     path.write_bytes(BINARY + b" format version 5\n\0" + bytes(200))
-    with pytest.raises(ValueError, match="is binary"):
+    with pytest.raises(ValueError, match="got a binary file"):
         KenLM(path)
-    with pytest.raises(InputError, match=r"words.bin is a binary file of KenLM.*name the ARPA"):
+    with pytest.raises(InputError, match=r"words.bin: .* a binary file of KenLM; pass the ARPA"):
         read_ngram(path)
 
 
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent is not in .*; name an ARPA file"):
+    with pytest.raises(InputError, match=r"absent is not in .*; pass an ARPA file"):
         read_ngram(tmp_path / "absent")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_ngram(tmp_path)

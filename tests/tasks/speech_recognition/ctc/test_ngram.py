@@ -1,4 +1,4 @@
-"""ARPA files give the probabilities that one works out by hand, or say what is wrong with them."""
+"""ARPA files yield probabilities computed by hand, or an error that names the fault."""
 
 import gzip
 import math
@@ -47,9 +47,9 @@ def read(root: Path, text: str) -> NGram:
     [
         (("<s>",), "a", -0.4, ("<s>", "a")),
         (("<s>", "a"), "né", -0.1, ("a", "né")),
-        # Two backoff weights, of "<s> a" and of "a".
+        # Two backoff weights apply, those of "<s> a" and of "a".
         (("<s>", "a"), "a", -0.2 - 0.3 - 0.6, ("a",)),
-        # Neither "a né" nor "né" has a weight; "né a" is not listed.
+        # Neither "a né" nor "né" has a backoff weight, and "né a" is not listed.
         (("a", "né"), "a", -0.6, ("a",)),
         (("<s>",), "né", -0.5 - 0.8, ("né",)),
         (("<s>",), "x", -0.5 - 2.0, ("<unk>",)),
@@ -116,30 +116,34 @@ def test_only_ascii_white_space_parts_words(tmp_path: Path) -> None:
         (
             "-0.6	a",
             "-0.6	a b c",
-            "arpa:12: expected a logarithm, 1 word and, if it has one, a",
+            "arpa:12: expected a logarithm, 1 word and optionally a",
         ),
-        ("-0.1	<s> a né", "-0.1	<s> a né -1", r"arpa:21: expected a logarithm, 3 words; got"),
-        ("-0.6	a", "minus	a", r"arpa:12: expected a finite logarithm .*; got 'minus.*a"),
+        ("-0.1	<s> a né", "-0.1	<s> a né -1", r"arpa:21: expected a logarithm, 3 words, got"),
+        ("-0.6	a", "minus	a", r"arpa:12: expected a finite logarithm .*, got 'minus.*a"),
         ("a	-0.3", "a	nan", "arpa:12: expected a finite logarithm"),
         ("-0.6	a", "0.6	a", "arpa:12: expected the logarithm of a probability, 0 or less"),
         ("-0.6	a", "-0.6	né", "arpa:13: expected each 1-gram once"),
-        ("-0.3	a né", "-0.3	a nè", "arpa:17: expected words that are among the 1-grams"),
+        ("-0.3	a né", "-0.3	a nè", "arpa:17: expected words from the 1-grams"),
         (
             "-0.4	<s> a",
             "-0.4	a a",
             "arpa:21: expected a 3-gram whose first 2 words are listed",
         ),
-        ("1=5", "1=6", r"arpa:15: expected 6 1-grams, of which 1 are missing; got .*2-grams"),
-        ("2=3", "2=2", r"arpa:18: expected .*3-grams:, as the counts say; got '-0.7\\tné"),
-        ("3=1", "3=0", r"arpa:21: expected .*end.*, as the counts say; got '-0.1"),
-        ("\\3-grams", "\\4-grams", r"arpa:20: expected .*3-grams.*, as the counts say; got .*4-"),
+        ("1=5", "1=6", r"arpa:15: expected 6 1-grams \(1 are missing\), got .*2-grams"),
+        ("2=3", "2=2", r"arpa:18: expected .*3-grams: according to the counts, got '-0.7\\tné"),
+        ("3=1", "3=0", r"arpa:21: expected .*end.* according to the counts, got '-0.1"),
+        (
+            "\\3-grams",
+            "\\4-grams",
+            r"arpa:20: expected .*3-grams.* according to the counts, got .*4-",
+        ),
         ("ngram 2=3\n", "", "arpa:5: expected the number of 2-grams.*got 'ngram 3=1'"),
-        ("1=5", "1=0", "arpa:4: expected the number of 1-grams, 1 or more of 1-grams; got"),
+        ("1=5", "1=0", "arpa:4: expected the number of 1-grams \\(at least 1 for 1-grams\\), got"),
         ("ngram 1=5\nngram 2=3\nngram 3=1\n", "", "arpa:5: expected a line such as 'ngram"),
-        ("\\end\\", "", r"arpa is cut off, or no ARPA file: it must end with .end."),
-        ("\\data\\", "", r"arpa is cut off, or no ARPA file"),
-        ("</s>", "</S>", "arpa:18: expected words that are among the 1-grams"),
-        ("-99	<s>", "-99	<S>", "arpa:16: expected words that are among the 1-grams"),
+        ("\\end\\", "", r"arpa: expected an ARPA file that ends with .end."),
+        ("\\data\\", "", r"arpa: expected an ARPA file"),
+        ("</s>", "</S>", "arpa:18: expected words from the 1-grams"),
+        ("-99	<s>", "-99	<S>", "arpa:16: expected words from the 1-grams"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(
@@ -152,7 +156,7 @@ def test_a_broken_file_is_refused_with_its_place(
 
 @pytest.mark.parametrize(("mark", "other"), [("<s>", "</s>"), ("</s>", "<s>")])
 def test_the_marks_of_sentences_must_be_known(mark: str, other: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"arpa must have {mark} among its 1-grams"):
+    with pytest.raises(InputError, match=f"arpa: expected {mark} among the 1-grams"):
         read(tmp_path, f"\\data\\\nngram 1=1\n\\1-grams:\n-1 {other}\n\\end\\\n")
 
 
@@ -164,7 +168,7 @@ def test_bytes_that_are_not_utf_8_are_refused_with_their_place(tmp_path: Path) -
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent is not in .*; name an ARPA file"):
+    with pytest.raises(InputError, match=r"absent is not in .*; pass an ARPA file"):
         NGram.read(tmp_path / "absent")
 
 

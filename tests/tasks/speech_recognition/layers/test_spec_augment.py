@@ -1,4 +1,4 @@
-"""Masks have the widths and places of the paper, and stay within each utterance."""
+"""Masks have the widths and positions of the paper, and stay within each utterance."""
 
 from collections import Counter
 from typing import Any
@@ -15,7 +15,7 @@ def augmenter(*masks: int, **named: Any) -> SpecAugment:  # noqa: ANN401
 
 
 def runs(covered: Tensor) -> list[tuple[int, int]]:
-    """Finds where runs of True in (N,) start, and how long they are."""
+    """Returns the start and length of each run of True in (N,)."""
     found: list[tuple[int, int]] = []
     for place, is_covered in enumerate(covered.tolist()):
         if not is_covered:
@@ -28,7 +28,7 @@ def runs(covered: Tensor) -> list[tuple[int, int]]:
 
 
 def places(size: int, widest: int) -> dict[tuple[int, int] | None, float]:
-    """Gives the probability of each start and width; None is a mask of width 0."""
+    """Returns the probability of each start and width; None is a mask of width 0."""
     expected: dict[tuple[int, int] | None, float] = {None: 1 / (widest + 1)}
     for width in range(1, widest + 1):
         for start in range(size - width + 1):
@@ -37,7 +37,7 @@ def places(size: int, widest: int) -> dict[tuple[int, int] | None, float]:
 
 
 def compare(masks: Tensor, expected: dict[tuple[int, int] | None, float]) -> None:
-    """Compares one mask in each row of (N, places) with the places' probabilities."""
+    """Compares the frequencies of one mask per row of (N, places) with their probabilities."""
     found = [runs(row) for row in masks]
     assert all(len(run) <= 1 for run in found)
     counts = Counter(run[0] if run else None for run in found)
@@ -52,7 +52,7 @@ def test_a_mask_over_time_has_every_width_and_place_within_the_utterance() -> No
     lengths = torch.tensor([7, 5, 2, 1]).repeat_interleave(4000)
     masked = augment(torch.ones(16_000, 8, 2), lengths) == 0
     assert torch.equal(masked[:, :, 0], masked[:, :, 1])
-    # The width allows 3 frames, half of an utterance 3, 2, 1 and 0.
+    # The width limit is 3 frames; half of an utterance is 3, 2, 1 and 0 frames.
     for rows, size, widest in zip(
         masked[:, :, 0].split(4000), (7, 5, 2, 1), (3, 2, 1, 0), strict=True
     ):
@@ -73,7 +73,7 @@ def test_masks_over_time_and_bands_cross_and_are_as_many_as_asked_for() -> None:
     assert torch.equal(masked, over_time.unsqueeze(2) | over_bands.unsqueeze(1))
     assert max(len(runs(row)) for row in over_time) == 3
     assert max(len(runs(row)) for row in over_bands) == 2
-    assert len(masked.flatten(1).unique(dim=0)) > 290  # each utterance its own
+    assert len(masked.flatten(1).unique(dim=0)) > 290  # masks differ between utterances
 
 
 def test_padding_is_left_as_it_was_and_draws_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Steps see their own frames alone, so that neither padding nor a cut changes them."""
+"""A step depends on its own frames only, so neither padding nor chunking changes it."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_gives_as_many_steps_as_it_says(make: SubsamplingFactory) -> None:
         y, lengths = layer(x)
         assert y.shape == (2, layer.steps(frames), layer.output_size)
         assert lengths is None
-        y.sum().backward()  # of no step, too
+        y.sum().backward()  # also if there are no steps
 
 
 @every
