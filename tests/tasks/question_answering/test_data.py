@@ -132,7 +132,9 @@ def test_a_checkpoint_brings_its_vocabulary() -> None:
     (batch,) = data.val_dataloader()
     assert batch.document.tolist() == [[1, 1]]
     other = QuestionAnsweringData(annotator="rules")
-    with pytest.raises(InputError, match="annotator=None and the data have annotator=rules"):
+    with pytest.raises(
+        InputError, match="annotator must be None, as in training, got 'rules'; set"
+    ):
         other.load_metadata(metadata)
 
 
@@ -169,7 +171,7 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
     long = Question("4", "What?", [Answer("sold lamps in Oslo", 4)])
     with caplog.at_level("INFO"):
         data = build(Paragraph(TEXT, [*QUESTIONS, long], "Ada"), windows=Windows(3, 1))
-    assert "train: 1 articles, 1 paragraphs, 3 questions; 1 left out: no window" in caplog.text
+    assert "train: 1 articles, 1 paragraphs, 3 questions; skipped 1: no window" in caplog.text
     assert sum(batch.size for batch in data.train_dataloader()) == 3
     assert sum(batch.size for batch in data.val_dataloader()) == 4
 
@@ -178,7 +180,7 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
 def test_an_answer_that_is_elsewhere_is_refused(start: int) -> None:
     question = Question("q", "How was she?", [Answer("happy.", start)])
     with pytest.raises(
-        InputError, match=f"the answer of question q is not at character {start} of"
+        InputError, match=f"question q: expected the answer at character {start} of"
     ):
         build(Paragraph(TEXT, [question], "Ada"))
 
@@ -195,7 +197,7 @@ def test_characters_are_words_for_scripts_without_spaces() -> None:
     ]
     assert sorted(zip(batch.first.tolist(), batch.last.tolist(), strict=True)) == [(2, 3), (9, 10)]
     with pytest.raises(
-        InputError, match=r"trained with tokenizer\.split=characters and the data have"
+        InputError, match=r"tokenizer\.split must be 'characters', as in training, got 'english'"
     ):
         build().load_metadata(data.metadata)
 
@@ -238,7 +240,7 @@ def test_bad_settings_are_refused() -> None:
 
 
 def test_a_context_without_words_is_named() -> None:
-    with pytest.raises(InputError, match="article Ada: the context of question 1 has no words"):
+    with pytest.raises(InputError, match="article Ada, question 1: expected a context with words"):
         build(Paragraph(" ", QUESTIONS[:1], "Ada"))
 
 

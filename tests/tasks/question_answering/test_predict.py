@@ -127,8 +127,8 @@ def test_a_question_about_a_text_is_answered(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], "expected a file of questions (.json, as SQuAD's), or a text and --question, got"),
-        (["--question= "], "expected a question, got nothing: set --question"),
+        ([], "--input must be a .json file of questions, got"),
+        (["--question= "], "--question must have words, got ' '; pass a question"),
         (["--question=Who?", "--n_best=0"], "n_best must be at least 1, got 0"),
     ],
 )

@@ -98,7 +98,7 @@ def test_sacrebleu_is_asked_for_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(SystemExit, match="error: BLEU needs sacrebleu: pip install"):
+    with pytest.raises(SystemExit, match="error: BLEU needs sacrebleu; install it: pip install"):
         main(["fit", f"--config={CONFIG}", f"--trainer.default_root_dir={tmp_path}"])
     assert not list(tmp_path.rglob("*.ckpt"))
 

@@ -177,7 +177,7 @@ def test_weights_are_tied_as_asked() -> None:
     assert shared(metadata(True), "none") == (False, False)
     assert shared(metadata(), "output") == (True, False)
     assert shared(metadata(True), "all") == (True, True)
-    with pytest.raises(InputError, match=r"tied=all needs a joint vocabulary: use --data.joint"):
+    with pytest.raises(InputError, match=r"tied=all needs a joint vocabulary; set --data.joint"):
         make(tied="all")
 
 
@@ -199,7 +199,7 @@ def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
         ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
         ({"length_penalty": -1.0}, "length_penalty must be at least 0, got -1.0"),
         ({"coverage_penalty": math.nan}, "coverage_penalty must be at least 0, got nan"),
-        ({"max_ratio": -1.0}, "max_ratio must be more than 0, got -1.0"),
+        ({"max_ratio": -1.0}, "max_ratio must be above 0 and finite, got -1.0"),
     ],
 )
 def test_a_search_refuses_bad_settings(changes: dict[str, Any], says: str) -> None:

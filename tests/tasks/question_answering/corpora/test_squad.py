@@ -97,11 +97,11 @@ def test_what_is_corrected_or_left_out_is_counted(tmp_path: Path) -> None:
     assert [question.id for p in paragraphs for question in p.questions] == ["q1"]
     assert paragraphs[0].questions[0].answers == [Answer("Ada", 0), Answer("sold  red", 4)]
     assert counts == {
-        "answers a few characters away from where they should be, corrected": 1,
-        "answers with other white space than their context, corrected": 1,
-        "answers that are not in their context, left out": 3,
-        "questions without an answer, left out": 2,
-        "paragraphs without words, left out": 1,
+        "answers corrected: a few characters away from their stated position": 1,
+        "answers corrected: white space differs from the context": 1,
+        "answers skipped: not in the context": 3,
+        "questions skipped: no answer": 2,
+        "paragraphs skipped: no words in the context": 1,
     }
 
 
@@ -110,12 +110,11 @@ def test_what_is_corrected_or_left_out_is_counted(tmp_path: Path) -> None:
     [
         (
             asked("q9", ("blue", 3)), CONTEXT,
-            "train.json, article Lamps, question q9: the answer 'blue' is not at character 3 of "
-            "its context, which has ' sol' there; correct it, or leave such out: "
-            "--data.corpus.on_error=skip",
+            "train.json, article Lamps, question q9: expected the answer 'blue' at character 3 of "
+            "the context, got ' sol'; fix it, or skip such items with --data.corpus.on_error=skip",
         ),
-        (asked("q9"), CONTEXT, "article Lamps, question q9: has no answer; correct it"),
-        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words; cor"),
+        (asked("q9"), CONTEXT, "article Lamps, question q9: expected an answer, got none"),
+        (asked("q9", ("a", 0)), " ", "question q9: expected a context with words, got ' '; fix"),
     ],
 )  # fmt: skip
 def test_what_is_faulty_is_refused_with_its_place(
@@ -183,23 +182,23 @@ GOOD = asked("q9", ("Ada", 0))
         ),
         (
             {"data": [article("A", without(GOOD, "answers"))]},
-            'article A, question q9: the field "answers" is missing',
+            'article A, question q9: expected "answers", got no such field',
         ),
         (
             {"data": [article("A", {**GOOD, "answers": [{"text": "Ada"}]})]},
-            'question q9: the field "answer_start" is missing',
+            'question q9: expected "answer_start", got no such field',
         ),
         (
             {"data": [article("A", {**GOOD, "answers": [{"text": 1, "answer_start": 0}]})]},
-            'question q9: the field "text" must be text, got 1',
+            'question q9: expected a string as "text", got 1',
         ),
         (
             {"data": [article("A", {**GOOD, "answers": [{"text": "Ada", "answer_start": True}]})]},
-            'question q9: the field "answer_start" must be a whole number, got true',
+            'question q9: expected an integer as "answer_start", got true',
         ),
         (
             {"data": [article("A", GOOD), article("B", GOOD)]},
-            "article B, question q9: the id is taken by a question of article A",
+            "article B, question q9: expected a unique id, got that of a question in article A",
         ),
     ],
 )
@@ -257,22 +256,22 @@ def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
     assert [paragraphs and paragraphs[0].questions[0].id for paragraphs in (train, val, test)] == [
         "1", "2", "3",
     ]  # fmt: skip
-    assert corrected == {"answers a few characters away from where they should be, corrected": 2}
+    assert corrected == {"answers corrected: a few characters away from their stated position": 2}
 
 
 def test_too_few_articles_are_not_split(tmp_path: Path) -> None:
     path = write(tmp_path, article("A", GOOD))
-    with pytest.raises(InputError, match=r"too few articles to split, 1; set val and test"):
+    with pytest.raises(InputError, match=r"or more articles to split, got 1; set val and test"):
         Squad("train.json").read(tmp_path)
     write(tmp_path, article("A", asked("q1", ("blue", 0))))
-    with pytest.raises(InputError, match="has no question that can be used"):
+    with pytest.raises(InputError, match="expected questions, got none that can be used"):
         Squad("train.json").read(tmp_path)
     assert path.exists()
 
 
 def test_a_question_in_two_parts_is_refused(tmp_path: Path) -> None:
     write(tmp_path, article("A", asked("1", ("Ada", 0))), article("B", asked("2", ("Ada", 0))))
-    says = "question [12] of train.json is in train and in val; .* --data.corpus.val=null"
+    says = "train.json: .* got [12] in train and val; set --data.corpus.val to another file"
     with pytest.raises(InputError, match=says):
         Squad("train.json", val="train.json").read(tmp_path)
 
@@ -280,14 +279,17 @@ def test_a_question_in_two_parts_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"val_fraction": 0.0}, "val_fraction must be above 0 and below 1, got 0.0; or set val"),
+        (
+            {"val_fraction": 0.0},
+            "val_fraction must be above 0 and below 1, got 0.0; set it, or set val",
+        ),
         ({"val_fraction": 1.0}, "val_fraction must be above 0 and below 1, got 1.0"),
         (
             {"val_fraction": 0.5, "test_fraction": 0.5},
-            "must leave something to learn from",
+            "must be at least 0 and leave articles to train on",
         ),
-        ({"test_fraction": -0.1}, "must leave something to learn from, got 0.1 and -0.1"),
-        ({"test": "x.json", "test_fraction": 0.1}, "give test or test_fraction, not both; got x"),
+        ({"test_fraction": -0.1}, "leave articles to train on, got 0.1 and -0.1"),
+        ({"test": "x.json", "test_fraction": 0.1}, r"0 if test is a file \(.x.json.\), got 0.1"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:

@@ -152,7 +152,7 @@ def test_without_test_pairs_there_is_no_test() -> None:
         ({"test_size": -1}, "test_size must be at least 0, got -1"),
         ({"largest": 0}, "largest must be 1 to 999999, got 0"),
         ({"largest": 1_000_000}, "largest must be 1 to 999999, got 1000000"),
-        ({"largest": 4398}, "4400 pairs need as many numbers, and 0 to largest are 4399"),
+        ({"largest": 4398}, r"at most largest \+ 1 \(4399\), got 4400; raise largest"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

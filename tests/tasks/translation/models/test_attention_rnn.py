@@ -139,9 +139,9 @@ def test_output_is_tanh_of_context_and_query() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"decoder, 5, as of the encoder, 6 .*attention=general"):
+    with pytest.raises(ValueError, match=r"decoder, got 6 and 5; .*attention=general"):
         get_attention("dot", 5, 6)
-    with pytest.raises(ValueError, match="attention must be dot, general or additive, got x"):
+    with pytest.raises(ValueError, match="attention must be dot, general or additive, got 'x'"):
         get_attention("x", 5, 5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a bidirectional LSTM reads the future"):
         AttentionRNN(4, decoder=partial(LSTM, bidirectional=True))

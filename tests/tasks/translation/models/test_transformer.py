@@ -325,13 +325,13 @@ def test_is_one_graph_for_all_sizes() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_heads must divide the features of a token, 6, got 4"):
+    with pytest.raises(ValueError, match=r"num_heads must divide embedding_size \(6\), got 4"):
         Transformer(6, num_heads=4)
     with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
         Transformer(8, num_layers=0)
     with pytest.raises(ValueError, match="attention_dropout must be at least 0 and below 1, got 1"):
         Transformer(8, attention_dropout=1.0)
-    with pytest.raises(ValueError, match="norm must be pre or post, got both"):
+    with pytest.raises(ValueError, match="norm must be pre or post, got 'both'"):
         Transformer(8, norm="both")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"must read left to right.* a bidirectional SRU"):
+    with pytest.raises(ValueError, match=r"must be unidirectional.* a bidirectional SRU"):
         Transformer(8, feed_forward=partial(SRU, bidirectional=True))
