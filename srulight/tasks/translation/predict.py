@@ -100,7 +100,7 @@ def _draw(best: PredictedTranslation, path: Path) -> None:
     rows, columns = best.attention.shape
     figure = Figure(figsize=(2 + 0.4 * columns, 1.5 + 0.3 * rows), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(best.attention, vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    axes.imshow(best.attention, vmin=0, vmax=1, cmap="binary", aspect="auto")
     axes.set_xticks(range(columns), [*best.source_tokens, END], rotation=60, ha="right")
     axes.set_yticks(range(rows), best.tokens)
     # Otherwise matplotlib would read text between dollar signs as a formula.

@@ -1,4 +1,4 @@
-"""Words and where they stand; what spaCy adds."""
+"""Tests of words, their positions, and the annotation by spaCy."""
 
 import sys
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_every_character_but_white_space_is_in_one_word() -> None:
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A pipeline with rules in place of what is learnt."""
+    """A spaCy pipeline with rules instead of trained components."""
     spacy = pytest.importorskip("spacy")
     language = spacy.blank("en")
     ruler = language.add_pipe("attribute_ruler")

@@ -1,4 +1,4 @@
-"""Questions become batches, once read from whatever has them."""
+"""Tests of the data module of question answering."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ QUESTIONS = [
 
 
 class Given(QuestionCorpus):
-    """Paragraphs given by the test."""
+    """A corpus with paragraphs given by the test."""
 
     def __init__(self, *train: Paragraph, test: list[Paragraph] | None = None) -> None:
         self.splits = QuestionSplits(list(train), list(train), test, {"answers corrected": 1200})
@@ -68,7 +68,7 @@ def test_a_training_batch_has_words_and_places_of_answers() -> None:
     assert places == {
         "who sold lamps ?": (0, 0),
         "where did ada sell lamps ?": (4, 4),
-        "what is half a word ?": (2, 2),  # the word that has it
+        "what is half a word ?": (2, 2),  # the word that contains the answer
     }
     assert [words[i] for i in batch.document[0]] == TEXT.lower().replace(".", " .").split()
 
@@ -92,7 +92,7 @@ def words_of(tokenizer: Words | None = None) -> list[str]:
 
 
 def test_words_of_questions_come_first(tmp_path: Path) -> None:
-    # By how often they are asked, then by how often they occur, then by the alphabet.
+    # Ordered by count in the questions, then by count in all texts, then alphabetically.
     words = words_of()
     assert words[:3] == ["?", "lamps", "ada"]
     assert set(words[-6:]) == {".", "happy", "in", "oslo", "she", "was"}
@@ -149,7 +149,7 @@ def test_vectors_are_those_of_the_file(tmp_path: Path) -> None:
     vectors, words = data.word_vectors, data.metadata["tokenizer"]["vocabulary"]
     assert vectors is not None
     assert "zebra" not in words
-    assert words[-1] == "bob"  # of the test alone, with a vector
+    assert words[-1] == "bob"  # occurs in the test set only, and has a vector
     for word, row in (("ada", [1, 2]), ("oslo", [5, 6]), ("bob", [7, 8]), ("<pad>", [0, 0])):
         assert vectors[words.index(word)].tolist() == row
     path.write_text("zebra 3 4\n")
@@ -204,7 +204,7 @@ def test_characters_are_words_for_scripts_without_spaces() -> None:
 
 def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = build().metadata
-    monkeypatch.setattr(tables_module, "Annotator", None)  # whoever calls it fails
+    monkeypatch.setattr(tables_module, "Annotator", None)  # calling it raises an error
     assert build().metadata == first
     with pytest.raises(TypeError):
         build(Paragraph(TEXT + " Yes.", QUESTIONS, "Ada"))

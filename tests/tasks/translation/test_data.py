@@ -1,4 +1,4 @@
-"""What the data module of translation promises."""
+"""Tests of the data module of translation."""
 
 import base64
 from pathlib import Path
@@ -45,7 +45,7 @@ def module(
 def test_a_batch_holds_both_sides_between_begin_and_end(tmp_path: Path) -> None:
     data = module(tmp_path)
     data.setup()
-    # By frequency, then by alphabet: a, b, c and x, y are tokens 4, 5, 6 and 4, 5.
+    # By frequency, then alphabetically: a, b, c and x, y are tokens 4, 5, 6 and 4, 5.
     (batch,) = data.val_dataloader()
     assert batch.source.tolist() == [
         [4, 5, END_ID, 0, 0],
@@ -181,7 +181,7 @@ def test_a_subword_model_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"other.model: expected the vocabulary of the checkpoint"):
         module(tmp_path, tokenizer=other).load_metadata(data.metadata)
     module(tmp_path, tokenizer=own).load_metadata(data.metadata)
-    # The checkpoint has what is needed, without the file.
+    # The checkpoint contains the vocabulary, so the file is not needed.
     paths[1].unlink()
     module(tmp_path, tokenizer=other).load_metadata(data.metadata)
 

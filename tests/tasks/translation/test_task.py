@@ -1,4 +1,4 @@
-"""The translator's promises."""
+"""Tests of the translation task."""
 
 import math
 from typing import Any
@@ -97,7 +97,7 @@ def test_the_loss_is_that_of_each_sentence_alone() -> None:
         one = batch_of((source, target))
         log_probs = task(one.source, one.source_lengths, one.target)[0].log_softmax(-1)
         for step, token in enumerate([*target, END_ID]):
-            # Szegedy et al.: 1 - s of the loss, and s of the mean of all tokens' losses.
+            # Szegedy et al.: 1 - s times the loss, plus s times the mean loss of all tokens.
             by_hand -= 0.8 * float(log_probs[step, token]) + 0.2 * float(log_probs[step].mean())
     assert float(total) == pytest.approx(by_hand, rel=1e-5)
 

@@ -1,4 +1,4 @@
-"""Files in the format of SQuAD: read, corrected, refused, and split by article."""
+"""Files in the format of SQuAD are read, corrected, refused, and split by article."""
 
 import json
 from pathlib import Path
@@ -36,24 +36,24 @@ def write(folder: Path, *articles: dict[str, Any], name: str = "train.json") -> 
     [
         ("Ada", 0, Answer("Ada", 0), None),
         ("red lamps", 10, Answer("red lamps", 10), None),
-        # White space at its ends is no part of it.
+        # White space around an answer is not part of it.
         (" Ada ", -1, Answer("Ada", 0), "white space"),
         ("sold ", 4, Answer("sold", 4), "white space"),
-        # Runs of white space are those of the context.
+        # White space is taken from the context.
         ("sold red", 4, Answer("sold  red", 4), "white space"),
         ("lamps. The", 14, Answer("lamps.\nThe", 14), "white space"),
-        # Off by a few: the nearest counts.
+        # The position is off by a few characters: the nearest match counts.
         ("Ada", 1, Answer("Ada", 0), "place"),
         ("red lamps", 14, Answer("red lamps", 10), "place"),
         ("red lamps", 22, Answer("red lamps", 25), "place"),
         ("sold red", 7, Answer("sold  red", 4), "place"),
-        # Nothing else may differ, and far away is another place.
+        # Other differences, and matches far away, do not count.
         ("ada", 0, None, None),
         ("Lamps", 14, None, None),
         ("Ada", 21, None, None),
         ("new", 10, None, None),
         ("", 0, None, None),
-        # A place before the text is none, nor one behind it.
+        # Positions outside the text are invalid.
         ("lamps.", -6, None, None),
         ("Ada", -1, None, None),
         (" Ada", -2, None, None),
@@ -161,24 +161,24 @@ GOOD = asked("q9", ("Ada", 0))
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ([], 'is not in the format of SQuAD: expected an object with a list "data", got []'),
-        ({"data": {}}, 'expected an object with a list "data", got {"data": {}}'),
+        ([], 'expected an object with a list "data", as in SQuAD, got []'),
+        ({"data": {}}, 'expected an object with a list "data", as in SQuAD, got {"data": {}}'),
         ({"data": [3]}, 'train.json, article 1: expected an object with "paragraphs", got 3'),
-        ({"data": [{"title": "A"}]}, 'article A: the field "paragraphs" is missing'),
-        ({"data": [{"paragraphs": "x"}]}, 'article 1: the field "paragraphs" must be a list, got'),
+        ({"data": [{"title": "A"}]}, 'article A: expected "paragraphs", got no such field'),
+        ({"data": [{"paragraphs": "x"}]}, 'article 1: expected a list as "paragraphs", got'),
         (
             {"data": [{"title": "A", "paragraphs": [{"qas": []}]}]},
-            'article A: the field "context" is missing',
+            'article A: expected "context", got no such field',
         ),
         (
             {"data": [{"title": "A", "paragraphs": [{"context": "x"}]}]},
-            'article A: the field "qas" is missing',
+            'article A: expected "qas", got no such field',
         ),
-        ({"data": [article("A", without(GOOD, "id"))]}, 'article A: the field "id" is missing'),
-        ({"data": [article("A", asked(None))]}, 'the field "id" must be text, got null'),
+        ({"data": [article("A", without(GOOD, "id"))]}, 'article A: expected "id", got no such field'),
+        ({"data": [article("A", asked(None))]}, 'expected a string as "id", got null'),
         (
             {"data": [article("A", without(GOOD, "question"))]},
-            'article A, question q9: the field "question" is missing',
+            'article A, question q9: expected "question", got no such field',
         ),
         (
             {"data": [article("A", without(GOOD, "answers"))]},
@@ -229,7 +229,7 @@ def names(paragraphs: list[Paragraph] | None) -> set[str]:
 
 
 def test_parts_are_split_by_article(tmp_path: Path) -> None:
-    # Every article comes twice, with a paragraph each time.
+    # Every article occurs twice, with one paragraph each time.
     articles = [article(f"A{i % 20}", asked(f"q{i}", ("Ada", 0))) for i in range(40)]
     write(tmp_path, *articles)
     corpus = Squad("train.json", val_fraction=0.2, test_fraction=0.1)
@@ -238,7 +238,7 @@ def test_parts_are_split_by_article(tmp_path: Path) -> None:
     assert (len(train), len(val), len(test)) == (28, 8, 4)
     parts = [names(part) for part in (train, val, test)]
     assert sum(map(len, parts)) == len(set().union(*parts)) == 20
-    # The order of the file does not matter, the seed does.
+    # The split depends on the seed and not on the order of the file.
     write(tmp_path, *reversed(articles))
     assert [names(part) for part in corpus.read(tmp_path)[:3]] == parts
     other = Squad("train.json", val_fraction=0.2, test_fraction=0.1, seed=2).read(tmp_path)
@@ -310,5 +310,5 @@ def test_only_what_is_known_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mo
         ("dev-v1.1.json", "95aa6a52", tmp_path / "dev-v1.1.json"),
         ("dev-v2.0.json", "80a5225e", tmp_path / "dev-v2.0.json"),
     ]
-    with pytest.raises(InputError, match=r"own\.json cannot be downloaded \(only train-v1"):
+    with pytest.raises(InputError, match=r"own\.json cannot be downloaded, only train-v1"):
         Squad("own.json").fetch(tmp_path)

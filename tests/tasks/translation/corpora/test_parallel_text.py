@@ -1,4 +1,4 @@
-"""Files in two languages are read side by side, whatever form they come in."""
+"""Tests of reading parallel text files in all supported formats."""
 
 import gzip
 from pathlib import Path
@@ -18,7 +18,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Holds a pair for validation, which every corpus must have."""
+    """Gives a folder with a validation pair, which every corpus needs."""
     write(tmp_path / "val.en", "yes\n")
     write(tmp_path / "val.de", "ja\n")
     return tmp_path
@@ -219,7 +219,7 @@ def test_the_key_changes_with_what_is_read_and_with_nothing_else(root: Path) -> 
         ParallelText("de", "en").read(root).train.key,
         ParallelText(train=["train", "val"]).read(root).train.key,
         ParallelText(train=["val", "train"]).read(root).train.key,
-        talks(root, "a\nb\n", "c\n").key,  # the same bytes, read in another way
+        talks(root, "a\nb\n", "c\n").key,  # the same bytes in another format
     ]
     assert len({key, *others}) == 8
     (root / "train.en").rename(root / "renamed.en")

@@ -1,4 +1,4 @@
-"""Numbers in words, in English and in German."""
+"""Tests of numbers in English and German words."""
 
 from collections import Counter
 from pathlib import Path
@@ -66,7 +66,7 @@ def everything(splits: ParallelSplits) -> list[list[Pair]]:
 
 
 def value(english: str) -> int:
-    """Reads a number back."""
+    """Converts words back to a number."""
     thousands, total = 0, 0
     for word in english.split():
         if word == "thousand":
@@ -113,7 +113,7 @@ def test_the_splits_share_no_number_and_have_all_counts_of_digits() -> None:
         counts = Counter(len(str(number)) for number in split)
         assert all(counts[digits] > len(split) / 8 for digits in (3, 4, 5, 6))
         assert counts[2]
-    # There are ten of one digit and ninety of two: nearly all are learned from, none is left.
+    # There are ten numbers with one digit and ninety with two; nearly all are in training.
     assert set(range(100)) <= {*train, *val, *test}
     assert sum(number < 100 for number in train) >= 80
 

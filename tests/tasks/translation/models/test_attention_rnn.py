@@ -1,4 +1,4 @@
-"""The attention translator: hand-worked values, and what every translator promises."""
+"""Tests of AttentionRNN: values computed by hand, and the contract of translators."""
 
 from collections.abc import Callable
 from functools import partial
@@ -69,7 +69,7 @@ def test_translations_side_by_side_are_those_alone(
 ) -> None:
     model = translator(decoder, attention, feeding)
     source, target = random(2, 5, 4), random(6, 4, 4)
-    source[1, 3:] = 9.0  # is padding
+    source[1, 3:] = 9.0  # padding
     both = model.decode(target, model.encode(source, LENGTHS))
     for i, length in enumerate(LENGTHS.tolist()):
         memory = model.encode(source[i : i + 1, :length], LENGTHS[i : i + 1])

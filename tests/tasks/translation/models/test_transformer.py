@@ -1,4 +1,4 @@
-"""The Transformer is torch's, with positions, and keeps what every translator promises."""
+"""The Transformer equals that of torch, with positions, and keeps the contract of translators."""
 
 import math
 from functools import partial
@@ -30,7 +30,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 def translator(kind: str = "pre", dropout: float = 0.0) -> Transformer:
     torch.manual_seed(0)
     model = Transformer(E, HIDDEN, LAYERS, HEADS, dropout, 0.0, *KINDS[kind]).double()
-    for parameter in model.parameters():  # ones and zeros hide what they multiply
+    for parameter in model.parameters():  # ones and zeros would hide what they multiply
         nn.init.normal_(parameter, std=0.4)
     return model
 
@@ -40,7 +40,7 @@ def random(*shape: int) -> Tensor:
 
 
 def placed(x: Tensor) -> Tensor:
-    """Gives what enters the first layer, by hand."""
+    """Computes the input of the first layer by hand."""
     rows = []
     for t in range(x.size(1)):
         row = []
@@ -52,7 +52,7 @@ def placed(x: Tensor) -> Tensor:
 
 
 def renamed(model: Transformer) -> dict[str, Tensor]:
-    """Gives a model's weights the names they have in torch.nn.Transformer."""
+    """Renames the weights of a model to those of torch.nn.Transformer."""
     new = {
         "around_attention.norm": "norm1",
         "around_cross.norm": "norm2",
@@ -276,7 +276,7 @@ def test_attention_is_dropped_in_training_only() -> None:
     memory = model.encode(source, LENGTHS)
     assert not torch.equal(memory.encoded, model.encode(source, LENGTHS).encoded)
     looks = [model.decode(target, memory).attention for _ in range(2)]
-    assert not torch.equal(*looks)  # what asks has attended to itself
+    assert not torch.equal(*looks)  # the queries have attended to themselves
     model.eval()
     again = [model.decode(target, model.encode(source, LENGTHS)).features for _ in range(2)]
     assert torch.equal(*again)
