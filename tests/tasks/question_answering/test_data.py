@@ -161,7 +161,7 @@ def test_what_was_corrected_is_reported(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level("INFO"):
         build()
     assert caplog.text.count("1,200 answers corrected") == 1
-    assert "train: 1 answers begin or end inside a word, and are widened" in caplog.text
+    assert "train: widened 1 answers that begin or end inside a word" in caplog.text
     assert "train: 1 articles, 1 paragraphs, 3 questions" in caplog.text
 
 

@@ -80,7 +80,11 @@ def test_pairs_out_of_proportion_are_left_out_of_training_and_counted(
         data.setup()
     said = "train: 3 pairs, 7 and 6 tokens"
     assert said in caplog.text
-    for why in ("longer than 8 tokens", "side more than 3 times as long", "empty on both sides"):
+    for why in (
+        "longer than 8 tokens",
+        "one side more than 3 times as long",
+        "empty on both sides",
+    ):
         assert f"skipped 1: {why}" in caplog.text
     # Validation covers all pairs, whatever their length.
     assert "val: 5 pairs, 17 and 18 tokens; skipped 1: empty on both sides" in caplog.text

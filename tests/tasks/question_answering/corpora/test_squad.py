@@ -174,7 +174,10 @@ GOOD = asked("q9", ("Ada", 0))
             {"data": [{"title": "A", "paragraphs": [{"context": "x"}]}]},
             'article A: expected "qas", got no such field',
         ),
-        ({"data": [article("A", without(GOOD, "id"))]}, 'article A: expected "id", got no such field'),
+        (
+            {"data": [article("A", without(GOOD, "id"))]},
+            'article A: expected "id", got no such field',
+        ),
         ({"data": [article("A", asked(None))]}, 'expected a string as "id", got null'),
         (
             {"data": [article("A", without(GOOD, "question"))]},
