@@ -27,7 +27,7 @@ _CITIES = (
     *("Lisbon", "Lyon", "Malmo", "New Orleans", "Oslo", "Porto", "Quito", "Riga", "San Remo"),
     *("Santa Fe", "Seville", "Tunis", "Turin", "Vienna", "Zagreb"),
 )
-_COLOURS = ("blue", "green", "red", "white", "black", "yellow")
+_COLORS = ("blue", "green", "red", "white", "black", "yellow")
 _GOODS = (
     *("boats", "bricks", "candles", "chairs", "clocks", "coats", "hats", "kites", "lamps"),
     *("mirrors", "pianos", "ropes", "shoes", "stamps", "tents", "violins"),
@@ -144,7 +144,7 @@ def _story(rng: random.Random, name: str, unanswerable: float) -> Paragraph:
     absent = people.pop()
     cities = iter(_draw(rng, _CITIES, 6))
     years = iter(_draw(rng, range(1900, 2000), 3))
-    goods = iter(f"{rng.choice(_COLOURS)} {what}" for what in _draw(rng, _GOODS, 3))
+    goods = iter(f"{rng.choice(_COLORS)} {what}" for what in _draw(rng, _GOODS, 3))
     values = {
         "birth": lambda: next(cities), "home": lambda: next(cities),
         "year": lambda: str(next(years)), "goods": lambda: next(goods),
