@@ -1,4 +1,4 @@
-"""Extractive question answering: the part of a text that answers a question."""
+"""Extractive question answering: finds the part of a text that answers a question."""
 
 from srulight.tasks.question_answering.corpora import QuestionCorpus, Squad, SyntheticStories
 from srulight.tasks.question_answering.data import QuestionAnsweringData

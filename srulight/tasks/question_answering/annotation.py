@@ -1,4 +1,4 @@
-"""Words of a text, where they stand in it, and how a tagger annotates them."""
+"""Splits texts into words with their positions, and annotates them with spaCy."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,15 @@ _SIGNS = re.compile(r"[-\u2010-\u2015/_]|[^-\u2010-\u2015/_]+")
 
 
 class Annotated(NamedTuple):
-    """The words of a text.
+    """The annotated words of a text.
 
     Attributes:
-        words: As they stand there, in NFC and with plain apostrophes.
-        starts: Where each begins, in characters.
-        ends: Where each ends, in characters.
-        lemmas: The dictionary form of each; none without spaCy.
-        tags: Part of speech of each word, and its entity type, "" for none; empty without spaCy.
+        words: Words, normalized to NFC and with plain apostrophes.
+        starts: Start of each word in the text, in characters.
+        ends: End of each word in the text, in characters.
+        lemmas: Lemma of each word; empty without spaCy.
+        tags: Part of speech of each word, and entity type of each word ("" for none); empty
+            without spaCy.
     """
 
     words: list[str]
@@ -35,17 +36,17 @@ class Annotated(NamedTuple):
 
 
 class Annotator:
-    """Splits text into words, and tags them if spaCy has a pipeline to do it.
+    """Splits texts into words, and tags the words if it has a spaCy pipeline.
 
-    Compounds that ``split=english`` leaves whole are split at hyphens and slashes, because an
-    answer may be one half of one. spaCy is given these words, so that a model with tags and one
-    without have the same words.
+    With ``split=english``, compounds are also split at hyphens and slashes, because an answer may
+    be one part of a compound. spaCy gets these words, so models with and without tags see the same
+    words.
 
     Args:
-        tokenizer: Splits text; it must tell where words stand (``english``, ``characters`` or
-            ``space``).
-        pipeline: Name or folder of a spaCy pipeline, such as ``en_core_web_sm``; no tags and no
-            lemmas if None.
+        tokenizer: Tokenizer that knows the positions of words: split must be ``english``,
+            ``characters`` or ``space``.
+        pipeline: Name or folder of a spaCy pipeline, such as ``en_core_web_sm``. Without one, there
+            are no tags and no lemmas.
 
     Raises:
         InputError: If spaCy or the pipeline is not installed.
@@ -56,7 +57,7 @@ class Annotator:
         self._spacy = None if pipeline is None else _load(pipeline)
 
     def __call__(self, texts: Iterable[str]) -> Iterator[Annotated]:
-        """Annotates each text, in order."""
+        """Yields the annotated words of each text, in order."""
         split = ((text, self._split(text)) for text in texts)
         if self._spacy is None:
             yield from (found for _, found in split)
@@ -76,7 +77,7 @@ class Annotator:
 
 
 def _parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Splits a compound; signs that stand together, such as two hyphens, stay together."""
+    """Splits a compound, and keeps adjacent punctuation such as two hyphens in one piece."""
     if not any(map(str.isalnum, text[start:end])):
         return [(start, end)]
     return [match.span() for match in _SIGNS.finditer(text, start, end)]
@@ -87,14 +88,14 @@ def _load(pipeline: str) -> "Language":
         import spacy
     except ImportError as error:
         raise InputError(
-            f'annotator {pipeline} needs spaCy: pip install "srulight[annotation]", or leave the '
-            "annotator out"
+            f"annotator {pipeline!r} needs spaCy; install it: pip install "
+            '"srulight[annotation]", or remove --data.annotator'
         ) from error
     missing = InputError(
-        f"spaCy has no pipeline {pipeline}: python -m spacy download {pipeline}, or leave the "
-        "annotator out"
+        f"annotator must be an installed spaCy pipeline, got {pipeline!r}; install it: python -m "
+        f"spacy download {pipeline}, or remove --data.annotator"
     )
-    # The name may come from a checkpoint: spaCy would import whatever package has it.
+    # The name may come from an untrusted checkpoint, and spaCy imports any package by its name.
     if not Path(pipeline).is_dir() and pipeline not in spacy.util.get_installed_models():
         raise missing
     try:

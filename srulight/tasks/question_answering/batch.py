@@ -1,4 +1,4 @@
-"""A batch of questions."""
+"""A batch of questions and texts."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 class QuestionContext(NamedTuple):
-    """The text that a question is about, and the reference answers.
+    """The text that a question is about, and its reference answers.
 
     Attributes:
         id: Id of the question.
         text: The text.
-        starts: Where each of its words begins, in characters, (T,) int32.
-        ends: Where each ends, (T,) int32.
-        answers: Equally good answers; none if the text has none.
+        starts: Start of each word of the text, in characters, (T,) int32.
+        ends: End of each word of the text, in characters, (T,) int32.
+        answers: Reference answers; empty if the text does not answer the question.
     """
 
     id: str
@@ -24,23 +24,24 @@ class QuestionContext(NamedTuple):
 
 
 class QuestionBatch(NamedTuple):
-    """Questions with the texts to answer them from, long texts in windows that overlap.
+    """A padded batch of questions with their texts, split into overlapping windows.
 
-    B questions have W windows, at least one each, those of a question next to each other.
+    The B questions have W windows, at least one each. The windows of a question are adjacent.
 
     Attributes:
-        document: Word indices of each window, (W, T) int64, padded on the right with 0.
-        lengths: Real words of each window, (W,) int64, at least 1.
-        features: Other features of each word, (W, T, A) float32, padded with 0.
-        question: Word indices of the question of each window, (W, Q) int64, padded with 0.
-        question_lengths: Real words of each question, (W,) int64, at least 1.
-        question_index: Question of each window, (W,) int64, 0 to B - 1, never falling.
-        offsets: Where each window begins in its text, in words, (W,) int64.
-        first: First word of the answer in each window, (W,) int64; T if the window does not have
-            it, -100 if there is nothing to learn.
-        last: Last word of the answer, as ``first``.
-        contexts: Texts and reference answers of the questions, B of them; none while training.
-        size: Questions in the batch.
+        document: Word ids of each window, (W, T) int64, padded on the right with 0.
+        lengths: Number of words of each window without padding, (W,) int64, at least 1.
+        features: Additional features of each word, (W, T, A) float32, padded with 0.
+        question: Word ids of the question of each window, (W, Q) int64, padded with 0.
+        question_lengths: Number of words of each question without padding, (W,) int64, at least 1.
+        question_index: Index of the question of each window, (W,) int64, 0 to B - 1, in
+            nondecreasing order.
+        offsets: Start of each window in its text, in words, (W,) int64.
+        first: Index of the first word of the answer in each window, (W,) int64; T if the window
+            does not contain the answer, -100 if the loss ignores the window.
+        last: Index of the last word of the answer, with the same special values as ``first``.
+        contexts: Texts and reference answers of the B questions; empty during training.
+        size: Number of questions in the batch.
     """
 
     document: Tensor
@@ -57,5 +58,5 @@ class QuestionBatch(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What speed is counted in."""
+        """Unit in which the training speed is reported."""
         return "questions"

@@ -1,4 +1,4 @@
-"""Questions about texts."""
+"""The data module of question answering."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +26,12 @@ from srulight.text.word_vectors import vocabulary_with_vectors
 
 
 class _Questions(BatchDataset[QuestionBatch]):
-    """Questions, a batch at a time.
+    """Builds batches of questions.
 
     Args:
-        featurizer: Makes the batches.
-        examples: The questions.
-        contexts: Their texts and reference answers; none while training.
+        featurizer: Featurizer that computes the batches.
+        examples: Questions.
+        contexts: Texts and reference answers of the questions; empty for training.
     """
 
     def __init__(
@@ -54,36 +54,37 @@ class _Questions(BatchDataset[QuestionBatch]):
 
 
 class QuestionAnsweringData(TaskData):
-    """Questions about texts, in batches of texts of similar length.
+    """Loads questions about texts, in batches of texts of similar length.
 
-    Its metadata: the fields of ``FeaturizerSettings``, as plain data.
+    The metadata has the fields of ``FeaturizerSettings`` as plain data.
 
-    The words of the texts are found once, by several processes, and kept in a file (in
-    SRULIGHT_CACHE, or ~/.cache/srulight).
+    srulight splits the texts into words only once, in several processes, and caches the result in
+    SRULIGHT_CACHE (``~/.cache/srulight`` by default).
 
     Args:
-        corpus: Where the questions come from; ``SyntheticStories``, made on the spot, which need
-            no files, if None.
-        root: Folder of the corpus's files.
-        download: Download the files that are missing, if the corpus knows where they are.
-        tokenizer: Splits texts into words: ``Words``, whose ``split`` is ``english``,
-            ``characters`` (each one a word, for scripts without spaces, such as Chinese, Japanese
-            and Thai) or ``space``. English words in lower case if None; vectors of cased words,
-            such as glove.840B, need ``lowercase=False``.
-        annotator: Name or folder of a spaCy pipeline, such as en_core_web_sm, for lemmas, parts of
-            speech and entities; words alone if None.
-        vectors: File of pretrained word vectors as text (GloVe, word2vec, fastText).
-        windows: How texts that are too long to be read at once are split.
-        batch_size: Training questions per step and process, at most.
-        eval_batch_size: Validation and test questions per step and process, at most.
-        preparation_workers: Processes that find the words; 0 for the main one, one a core if None,
-            where that pays.
-        num_workers: Processes that prepare batches; 0 prepares them in the main one.
-        seed: Number that decides the order of the batches and the vectors of unknown words.
+        corpus: Corpus to read, such as ``Squad``. The default is ``SyntheticStories``, generated
+            stories and questions.
+        root: Folder with the files of the corpus.
+        download: Whether to download missing files, for a corpus that has a public source.
+        tokenizer: Tokenizer that splits texts into words: ``Words`` with split ``english``,
+            ``characters`` (each character is a word, for Chinese, Japanese or Thai) or ``space``.
+            The default is English words in lower case. Vectors of cased words, such as glove.840B,
+            need lowercase=false.
+        annotator: Name or folder of a spaCy pipeline, such as en_core_web_sm, that adds lemmas,
+            parts of speech and entity types. The default adds none.
+        vectors: File with pretrained word vectors in text format (GloVe, word2vec or fastText).
+        windows: Size and overlap of the windows in which long texts are read.
+        batch_size: Maximum number of questions per training batch on each process.
+        eval_batch_size: Maximum number of questions per validation or test batch on each process.
+        preparation_workers: Number of processes that split texts into words; 0 uses the main
+            process. The default is one per core for large corpora, and the main process otherwise.
+        num_workers: Number of worker processes that prepare batches; 0 prepares them in the main
+            process.
+        seed: Seed for the order of the batches and the vectors of words without a pretrained one.
 
     Attributes:
         word_vectors: Pretrained vectors in the order of the vocabulary, (V, F) float32; None
-            without any, and before ``setup``.
+            without pretrained vectors, and before ``setup``.
     """
 
     examples = "questions"
@@ -109,7 +110,7 @@ class QuestionAnsweringData(TaskData):
         )  # fmt: skip
         check_range(0, preparation_workers=preparation_workers)
         self.tokenizer = tokenizer or Words(lowercase=True)
-        self.tokenizer.spans("")  # raises if it does not tell where words stand
+        self.tokenizer.spans("")  # raises an error if it does not know the positions of words
         self.annotator = annotator
         self.vectors = vectors
         self.windows = windows
@@ -124,8 +125,8 @@ class QuestionAnsweringData(TaskData):
         ):
             if theirs != own:
                 raise InputError(
-                    f"the checkpoint was trained with {name}={theirs} and the data have "
-                    f"{name}={own}: set --data.{name}"
+                    f"{name} must be {theirs!r}, as in training, got {own!r}; set "
+                    f"--data.{name}={'null' if theirs is None else theirs}"
                 )
         super().load_metadata(metadata)
 
@@ -134,10 +135,10 @@ class QuestionAnsweringData(TaskData):
             self._table(paragraphs, name)
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the questions, once whatever the stages.
+        """Reads all splits on the first call, and does nothing afterwards.
 
         Args:
-            stage: Not used: a vocabulary with vectors depends on all the splits.
+            stage: Ignored, because a vocabulary with pretrained vectors depends on all splits.
         """
         if self.datasets:
             return
@@ -163,11 +164,11 @@ class QuestionAnsweringData(TaskData):
                 contexts = []
             self.datasets[name] = _Questions(featurizer, examples, contexts)
             articles = len({paragraph.article for paragraph in paragraphs})
-            left = total - len(examples)
+            skipped = total - len(examples)
             rank_zero_info(
                 f"{name}: {articles:,} articles, {len(paragraphs):,} paragraphs, "
                 f"{len(examples):,} questions"
-                + (f"; {left:,} left out: no window has the answer" if left else "")
+                + (f"; skipped {skipped:,}: no window has the answer" if skipped else "")
             )
 
     def _paragraphs(self, report: bool = False) -> dict[str, list[Paragraph]]:
@@ -183,11 +184,13 @@ class QuestionAnsweringData(TaskData):
         )
 
     def _fitted(self, contexts: int, tables: dict[str, TokenTable]) -> Words:
-        """Gives the tokenizer a vocabulary: frequent words of questions first, as they are tuned.
+        """Fits the vocabulary, with the most frequent words of questions first.
+
+        The model tunes the vectors of a prefix of the vocabulary, hence this order.
 
         Args:
-            contexts: Texts in the table of training, which come before the questions.
-            tables: The words of each split.
+            contexts: Number of texts in the training table, which precede the questions.
+            tables: Words of each split.
         """
         tokenizer = self.tokenizer
         counts = {name: table.counts(tokenizer.lowercase) for name, table in tables.items()}
@@ -208,7 +211,7 @@ class QuestionAnsweringData(TaskData):
 def _examples(
     paragraphs: Sequence[Paragraph], table: TokenTable, name: str
 ) -> tuple[list[QuestionExample], list[QuestionContext]]:
-    """Gives every question, with its text and reference answers."""
+    """Builds the examples of all questions, with their texts and reference answers."""
     examples: list[QuestionExample] = []
     contexts: list[QuestionContext] = []
     widened = 0
@@ -217,16 +220,16 @@ def _examples(
         starts, ends = table.starts[place], table.ends[place]
         if not len(starts):
             raise InputError(
-                f"article {paragraph.article}: the context of question "
-                f"{paragraph.questions[0].id} has no words"
+                f"article {paragraph.article}, question {paragraph.questions[0].id}: expected a "
+                f"context with words, got {paragraph.context[:60]!r}; remove the question"
             )
         for question in paragraph.questions:
             words = None
             for answer in question.answers[:1]:
                 if answer.start < 0 or not paragraph.context.startswith(*answer):
                     raise InputError(
-                        f"article {paragraph.article}: the answer of question {question.id} is not "
-                        f"at character {answer.start} of its context"
+                        f"article {paragraph.article}, question {question.id}: expected the answer "
+                        f"at character {answer.start} of the context, got other text; fix its start"
                     )
                 part = (answer.start, answer.start + len(answer.text))
                 words = answer_words(*part, starts, ends)
@@ -235,5 +238,5 @@ def _examples(
             answers = [answer.text for answer in question.answers]
             contexts.append(QuestionContext(question.id, paragraph.context, starts, ends, answers))
     if widened:
-        rank_zero_info(f"{name}: {widened:,} answers begin or end inside a word, and are widened")
+        rank_zero_info(f"{name}: widened {widened:,} answers that begin or end inside a word")
     return examples, contexts

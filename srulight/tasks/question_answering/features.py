@@ -1,4 +1,4 @@
-"""Texts and questions as numbers: words, features and windows, for training and prediction."""
+"""Converts texts and questions to word ids, features and windows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,16 +14,14 @@ from srulight.tasks.question_answering.batch import QuestionBatch, QuestionConte
 from srulight.tasks.question_answering.token_table import TokenTable
 from srulight.text.tokenizers import PAD_UNKNOWN, UNKNOWN_ID, Words, from_settings
 
-"""Special tokens of the vocabulary."""
-
 
 @dataclass(frozen=True)
 class Windows:
-    """How a long text is read: in windows that overlap.
+    """Size and overlap of the windows in which long texts are read.
 
     Args:
-        size: Most words of a text that are read at once, at least 1.
-        overlap: Words that a window has in common with the next, 0 to below ``size``.
+        size: Maximum number of words in a window, at least 1.
+        overlap: Number of words that adjacent windows share, at least 0 and below ``size``.
     """
 
     size: int = 400
@@ -34,10 +32,13 @@ class Windows:
         check_range(0, self.size - 1, **{"windows.overlap": self.overlap})
 
     def split(self, words: int) -> list[range]:
-        """Gives the words of each window of a text.
+        """Computes the windows of a text.
 
         Args:
-            words: Words of the text.
+            words: Number of words of the text.
+
+        Returns:
+            The word positions of each window.
         """
         starts = range(0, max(words - self.overlap, 1), self.size - self.overlap)
         return [range(start, min(start + self.size, words)) for start in starts]
@@ -47,9 +48,9 @@ class QuestionExample(NamedTuple):
     """A question about a text.
 
     Attributes:
-        context: Number of the text in the table.
-        question: Number of the question in the table.
-        answer: First and last word of the answer in the text; None if the text does not have it.
+        context: Index of the text in the table.
+        question: Index of the question in the table.
+        answer: First and last word of the answer in the text; None if the text does not contain it.
     """
 
     context: int
@@ -58,14 +59,14 @@ class QuestionExample(NamedTuple):
 
 
 class FeaturizerSettings(NamedTuple):
-    """How texts become numbers; what a checkpoint knows of its data.
+    """Settings of the featurizer, which a checkpoint stores.
 
     Attributes:
-        tokenizer: Splits texts, and has the vocabulary.
-        annotator: Name or folder of the spaCy pipeline that gives lemmas and tags; None without.
-        tag_names: Tags that are told apart, of each kind.
-        windows: How long texts are read.
-        no_answer: Whether a text may not have the answer.
+        tokenizer: Tokenizer with its vocabulary.
+        annotator: Name or folder of the spaCy pipeline that adds lemmas and tags, or None.
+        tag_names: Known tags of each kind.
+        windows: Size and overlap of the windows.
+        no_answer: Whether questions without an answer occur.
     """
 
     tokenizer: Words
@@ -76,10 +77,13 @@ class FeaturizerSettings(NamedTuple):
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> "FeaturizerSettings":
-        """Makes them of a data module's ``metadata``, maybe that of a checkpoint.
+        """Builds settings from the metadata of a data module or a checkpoint.
+
+        Args:
+            metadata: Value of ``metadata`` of such settings.
 
         Raises:
-            InputError: If something is out of range, or the tokenizer is not of this kind.
+            InputError: If a number is out of range, or the tokenizer is not ``Words``.
         """
         tokenizer = from_settings(metadata["tokenizer"], PAD_UNKNOWN)
         if not isinstance(tokenizer, Words):
@@ -90,42 +94,42 @@ class FeaturizerSettings(NamedTuple):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Plain data that ``from_metadata`` makes the same from."""
+        """The settings as plain data, for ``from_metadata``."""
         plain = {"tokenizer": self.tokenizer.settings, "windows": asdict(self.windows)}
         return {**self._asdict(), **plain}
 
     @property
     def tag_start(self) -> int:
-        """Features of a word before its tags: exact matches, frequency, and match of lemmas."""
+        """Number of features before the tags: exact matches, frequency and lemma match."""
         return 3 + (self.annotator is not None)
 
     @property
     def feature_size(self) -> int:
-        """Features of a word: those before its tags, and one for each tag."""
+        """Number of features of a word, including one for each tag."""
         return self.tag_start + sum(map(len, self.tag_names))
 
 
 class _Row(NamedTuple):
-    """A window of a text, as a row of a batch."""
+    """A window of a text, which becomes a row of a batch."""
 
-    document: Tensor  # word indices, (T,)
+    document: Tensor  # word ids, (T,)
     features: Tensor  # (T, A)
-    question: Tensor  # word indices, (Q,)
+    question: Tensor  # word ids, (Q,)
     question_index: int
     offset: int
-    answer: tuple[int, int] | None  # first and last word, in the window
+    answer: tuple[int, int] | None  # first and last word, relative to the window
 
 
 class QuestionFeaturizer:
-    """Makes batches of questions.
+    """Computes batches of questions.
 
     The features of a word are those of Chen et al. (2017), arXiv 1704.00051, section 3.2: whether
-    the question has it as it is, in lower case, and as a lemma; its tags; and how frequent it is in
-    the whole text.
+    the question contains it as it is, in lower case, and as a lemma; its frequency in the whole
+    text; and its tags.
 
     Args:
-        table: Words of texts and questions.
-        settings: How they become numbers.
+        table: Words of the texts and questions.
+        settings: Settings of the features and windows.
     """
 
     def __init__(self, table: TokenTable, settings: FeaturizerSettings) -> None:
@@ -137,7 +141,7 @@ class QuestionFeaturizer:
         number: dict[str, int] = {}
         same = [number.setdefault(form, len(number)) for form in lower]
         self._lower = torch.tensor(same, dtype=torch.int32)
-        # Column of each tag among the features; those that training did not see have none.
+        # Feature column of each tag; -1 for tags that do not occur in the training data.
         self._columns = []
         column = settings.tag_start
         for names, learned in zip(table.tag_names, settings.tag_names, strict=True):
@@ -146,12 +150,15 @@ class QuestionFeaturizer:
             column += len(learned)
 
     def windows(self, example: QuestionExample, training: bool = False) -> list[range]:
-        """Gives the words of each window of an example's text.
+        """Computes the windows of the text of an example.
 
         Args:
             example: A question about a text.
-            training: Whether to leave out windows with nothing to learn: those without the answer,
-                unless a text may not have one.
+            training: Whether to skip windows that do not contain the answer. They are kept if
+                questions without an answer occur.
+
+        Returns:
+            The word positions of each window.
         """
         here = self.table.place(example.context)
         windows = self.settings.windows.split(here.stop - here.start)
@@ -160,7 +167,7 @@ class QuestionFeaturizer:
         return [window for window in windows if _inside(example.answer, window)]
 
     def features(self, example: QuestionExample) -> Tensor:
-        """Gives the features of all words of an example's text, (T, A) float32."""
+        """Computes the features of all words of the text of an example, (T, A) float32."""
         here, there = self.table.place(example.context), self.table.place(example.question)
         words, question = self.table.words[here], self.table.words[there]
         lower = self._lower[words]
@@ -178,12 +185,12 @@ class QuestionFeaturizer:
         return features
 
     def _words(self, text: int) -> Tensor:
-        """Looks up the words of a text; a text without words is an unknown one."""
+        """Looks up the word ids of a text; a text without words becomes one unknown word."""
         words = self._ids[self.table.words[self.table.place(text)]]
         return words if len(words) else torch.tensor([UNKNOWN_ID])
 
     def _rows(self, example: QuestionExample, index: int, training: bool) -> Iterator[_Row]:
-        """Gives the windows of the example that is ``index`` in its batch."""
+        """Yields the windows of the example at position ``index`` of its batch."""
         words, question = self._words(example.context), self._words(example.question)
         features = self.features(example)
         for window in self.windows(example, training):
@@ -199,13 +206,13 @@ class QuestionFeaturizer:
         contexts: Sequence[QuestionContext] = (),
         training: bool = False,
     ) -> QuestionBatch:
-        """Makes a batch.
+        """Builds a batch.
 
         Args:
-            examples: The questions. Without any it is an unknown word asked about an unknown word,
-                with nothing to learn.
-            contexts: Their texts and reference answers, where answers are to be found.
-            training: Whether to leave out windows with nothing to learn.
+            examples: Questions. Without any, the batch has one placeholder row that the loss
+                ignores.
+            contexts: Texts and reference answers of the questions, for evaluation and prediction.
+            training: Whether to skip windows that do not contain the answer, as in ``windows``.
         """
         rows = [
             row for i, example in enumerate(examples) for row in self._rows(example, i, training)
@@ -216,7 +223,7 @@ class QuestionFeaturizer:
             features = torch.zeros(1, self.settings.feature_size)
             rows = [_Row(unknown, features, unknown, 0, 0, None)]
         lengths = torch.tensor([len(row.document) for row in rows])
-        # What says that there is no answer stands behind the last word.
+        # The label for "no answer" is the position after the last word.
         none = int(lengths.max()) if may_lack else IGNORED
         labels = torch.tensor([row.answer or (none, none) for row in rows])
         return QuestionBatch(
@@ -239,13 +246,16 @@ def _inside(answer: tuple[int, int] | None, window: range) -> bool:
 
 
 def answer_words(start: int, end: int, starts: Tensor, ends: Tensor) -> tuple[int, int]:
-    """Finds the first and the last word that overlap with a part of a text.
+    """Finds the first and last word that overlap a part of a text.
 
     Args:
-        start: Where the part begins, in characters.
-        end: Where it ends; it must have more than white space.
-        starts: Where each word begins, (T,), rising.
-        ends: Where each word ends, (T,), rising.
+        start: Start of the part, in characters.
+        end: End of the part, in characters. The part must contain a word.
+        starts: Start of each word, in characters, (T,), increasing.
+        ends: End of each word, in characters, (T,), increasing.
+
+    Returns:
+        Indices of the first and last word.
     """
     first = int(torch.searchsorted(ends, start, right=True))
     return first, int(torch.searchsorted(starts, end)) - 1

@@ -1,4 +1,4 @@
-"""Where in a text the answer to a question begins and ends."""
+"""The document reader, which scores the words of a text as the first and last of an answer."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,15 +16,13 @@ from srulight.runtime.errors import check_range
 
 
 class Scores(NamedTuple):
-    """How well the answer begins, and ends, at each word of a text.
-
-    All are unnormalised log-probabilities, float32 or wider.
+    """Logits of the first and last word of the answer, float32 or wider.
 
     Attributes:
-        start: Of the first word, (B, T); minus infinity where padded.
-        end: Of the last word, (B, T), as ``start``.
-        none: That the text does not have the answer, (B,), which competes with the words; None if
-            every text has it.
+        start: Logit of each word as the first, (B, T); minus infinity in padding.
+        end: Logit of each word as the last, (B, T); minus infinity in padding.
+        none: Logit of "no answer", (B,), which competes with the words; None if every question has
+            an answer.
     """
 
     start: Tensor
@@ -34,11 +32,11 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class ReaderLayers:
-    """Layers of the document reader; the outputs of all of them count.
+    """Number of stacked encoders in the document reader.
 
     Args:
-        document: Encoders of the text, one on top of the other, at least 1.
-        question: Encoders of the question, as well.
+        document: Number of encoders for the text, at least 1.
+        question: Number of encoders for the question, at least 1.
     """
 
     document: int = 3
@@ -50,21 +48,22 @@ class ReaderLayers:
 
 
 class StackedEncoder(nn.Module):
-    """Encoders one on top of the other, whose outputs are concatenated.
+    """A stack of encoders whose outputs are concatenated.
 
-    Chen et al. (2017), arXiv 1704.00051, section 3.2, concatenate the states of every layer. A
-    Recurrent of several layers gives those of its last alone: hence one encoder a layer. Dropout
-    draws once for a whole sequence (Gal and Ghahramani 2016, arXiv 1512.05287).
+    Chen et al. (2017), arXiv 1704.00051, section 3.2, concatenate the outputs of all layers. An
+    encoder with several layers returns only those of its last layer, so each layer is an encoder
+    of its own. All steps of a sequence share one dropout mask (Gal and Ghahramani 2016, arXiv
+    1512.05287).
 
     Args:
-        input_size: Features of a step, F.
-        factory: Builds a layer for a number of features.
-        num_layers: Layers, at least 1.
-        dropout: Probability of zeroing a feature that goes into a layer, or comes out of the last,
-            while training, 0 to 1.
+        input_size: Number of features of a step, F.
+        factory: Function that builds a layer for a number of input features.
+        num_layers: Number of layers, at least 1.
+        dropout: Probability of zeroing a feature of the input of each layer and of the concatenated
+            output during training, from 0 to 1.
 
     Attributes:
-        output_size: Features of all layers together.
+        output_size: Number of features of the concatenated output.
     """
 
     def __init__(
@@ -86,10 +85,10 @@ class StackedEncoder(nn.Module):
 
         Args:
             x: Steps, (B, T, F).
-            lengths: Real steps in each sequence, (B,) int64.
+            lengths: Number of steps of each sequence without padding, (B,) int64.
 
         Returns:
-            What comes out of every layer, (B, T, ``output_size``), zeros where padded.
+            Concatenated outputs of all layers, (B, T, ``output_size``), zeros in padding.
         """
         outputs = []
         for layer in self.layers:
@@ -104,21 +103,21 @@ class StackedEncoder(nn.Module):
 
 
 class DocumentReader(nn.Module):
-    """Encodes a text and a question, and compares each word of the text with the question.
+    """Encodes a text and a question, and scores each word of the text against the question.
 
-    Chen et al. (2017), arXiv 1704.00051, section 3.2, with encoders of any kind. Each word of the
-    text attends to the words of the question; the question becomes one vector, the mean of its
-    encoded words by learned weights.
+    This is the document reader of Chen et al. (2017), arXiv 1704.00051, section 3.2, with arbitrary
+    encoders. Each word of the text attends to the words of the question. The question is pooled
+    into one vector, a learned weighted mean of its encoded words.
 
     Args:
-        vector_size: Features of a word vector, F.
-        feature_size: Other features of a word of the text, A.
-        document_encoder: Builds a layer of the text's encoder.
-        question_encoder: Builds a layer of the question's encoder.
-        layers: Layers of both encoders.
-        dropout: Probability of zeroing a feature that goes into a layer, or comes out of the last,
-            while training, 0 to 1.
-        no_answer: Whether a text may not have the answer.
+        vector_size: Number of features of a word vector, F.
+        feature_size: Number of additional features of a word of the text, A.
+        document_encoder: Function that builds one layer of the text encoder.
+        question_encoder: Function that builds one layer of the question encoder.
+        layers: Number of layers of both encoders.
+        dropout: Probability of zeroing a feature of the input of each layer and of the encoder
+            outputs during training, from 0 to 1.
+        no_answer: Whether to score "no answer" as well.
     """
 
     def __init__(
@@ -155,14 +154,18 @@ class DocumentReader(nn.Module):
 
         Args:
             document: Word vectors of the texts, (B, T, F).
-            lengths: Real words of each text, (B,) int64, at least 1.
-            features: Other features of each word, (B, T, A).
+            lengths: Number of words of each text without padding, (B,) int64, at least 1.
+            features: Additional features of each word, (B, T, A).
             question: Word vectors of the questions, (B, Q, F).
-            question_lengths: Real words of each question, (B,) int64, at least 1.
+            question_lengths: Number of words of each question without padding, (B,) int64, at
+                least 1.
+
+        Returns:
+            Logits of the first and last word of the answer.
         """
         valid = valid_steps(lengths, document.size(1))
         valid_question = valid_steps(question_lengths, question.size(1)).unsqueeze(1)
-        # f_align of Chen et al.: attention from each word of the text to those of the question.
+        # f_align of Chen et al.: each word of the text attends to the words of the question.
         keys = self.align(question).relu()
         similarity = self.align(document).relu() @ keys.transpose(1, 2)
         aligned = _softmax(similarity, valid_question) @ question
@@ -183,16 +186,16 @@ class DocumentReader(nn.Module):
 
 
 def span_loss(scores: Scores, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes the loss, -(log P(first) + log P(last)) / 2, over all texts that have one.
+    """Computes the loss of the answer spans, -(log P(first) + log P(last)) / 2 for each text.
 
     Args:
-        scores: Of B texts.
-        first: First word of each answer, (B,) int64; T if the text does not have the answer, and
-            ``IGNORED`` where there is nothing to learn.
-        last: Last word, as ``first``.
+        scores: Logits for B texts.
+        first: First word of each answer, (B,) int64; T if the text does not contain the answer, and
+            ``IGNORED`` if the loss ignores the text.
+        last: Last word of each answer, with the same special values as ``first``.
 
     Returns:
-        The sum of the losses, and how many they are.
+        The sum of the losses, and the number of texts in it.
     """
     total = torch.zeros((), device=first.device)
     for words, labels in ((scores.start, first), (scores.end, last)):
@@ -207,5 +210,5 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _softmax(scores: Tensor, valid: Tensor) -> Tensor:
-    """Gives weights in the type of the scores, 0 where they are not valid."""
+    """Computes a masked softmax in the dtype of the scores, 0 where masked."""
     return _wide(scores).masked_fill(~valid, float("-inf")).softmax(-1).to(scores.dtype)

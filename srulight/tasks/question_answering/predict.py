@@ -1,4 +1,4 @@
-"""Answering a question about a text, or a file of questions in the format of SQuAD."""
+"""The predict command of question answering: one question, or a file in the format of SQuAD."""
 
 import json
 from collections.abc import Iterator
@@ -15,27 +15,29 @@ if TYPE_CHECKING:
 
 
 class QuestionPredictor(Predictor):
-    """Answers a file of questions, or one question about a text.
+    """Answers one question about a text, or all questions of a JSON file.
 
-    For a file it writes the official JSON of predictions: an object of question ids and answers, ""
-    where there is none; with n_best above 1, lists of answers with text, start and probability. For
-    one question, a line for each answer: probability, where it begins in characters, and the
-    answer, tabs between.
+    For one question, it writes a line per answer: probability, start in characters, and the answer,
+    separated by tabs. For a file, it writes the JSON of predictions that the evaluation script of
+    SQuAD reads: an object from question ids to answers, "" for no answer. With n_best above 1, each
+    id maps to a list of answers with text, start and probability.
 
     Args:
-        question: A question about the text in the input.
-        batch_size: Questions at a time.
-        n_best: Answers of each question, at most.
+        question: Question about the text in the input. Without it, the input is a JSON file of
+            questions.
+        batch_size: Number of questions to answer at a time.
+        n_best: Maximum number of answers to write for each question.
     """
 
     inputs = (
-        "file of questions (.json, as SQuAD's); or, with --question, a text, - for standard input"
+        "JSON file of questions in the format of SQuAD; with --question, a text file, or - for "
+        "standard input"
     )
 
     def __init__(self, question: str | None = None, batch_size: int = 64, n_best: int = 1) -> None:
         check_range(1, batch_size=batch_size, n_best=n_best)
         if question is not None and not question.strip():
-            raise InputError("expected a question, got nothing: set --question")
+            raise InputError(f"--question must have words, got {question!r}; pass a question")
         self.question = question
         self.batch_size = batch_size
         self.n_best = n_best
@@ -46,8 +48,8 @@ class QuestionPredictor(Predictor):
             return self._answer(task, read_text(name), self.question)
         if not name.endswith(".json"):
             raise InputError(
-                f"expected a file of questions (.json, as SQuAD's), or a text and --question, got "
-                f"{name}"
+                f"--input must be a .json file of questions, got {name!r}; to ask about a text, "
+                "pass --question=QUESTION"
             )
         return self._answer_file(task, Path(name))
 

@@ -1,4 +1,4 @@
-"""The best parts of a text, by the scores of their first and last words."""
+"""Finds the best answer spans from the scores of their first and last words."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ _NO = float("-inf")
 
 
 class Span(NamedTuple):
-    """A part of a text.
+    """A span of words in a text, or "no answer".
 
     Attributes:
-        first: Its first word; -1 if the text does not have what is looked for.
-        last: Its last word; -1 as well.
-        log_probability: Natural logarithm of its probability.
+        first: Index of the first word; -1 for no answer.
+        last: Index of the last word; -1 for no answer.
+        log_probability: Natural logarithm of the probability.
     """
 
     first: int
@@ -33,27 +33,28 @@ def best_spans(
     max_words: int,
     count: int,
 ) -> list[list[Span]]:
-    """Finds the best spans of texts that were read in windows.
+    """Finds the best answer spans of texts that were read in windows.
 
-    A span's score is that of its first word plus that of its last. Its probability is among all
-    spans in the windows of a text that are not too long, and the chance that there is none: that
-    scores as twice the lowest ``none`` of its windows, for all have to agree. Of a span that lies
-    in several windows, the better one counts.
+    The score of a span is the sum of the scores of its first and last word. "No answer" scores
+    twice the lowest ``none`` of the windows of the text, because all windows must agree. The
+    probabilities are a softmax over "no answer" and all spans of at most ``max_words`` words in the
+    windows of a text. If a span lies in several windows, its best score counts.
 
     Args:
-        start: Score of each word as the first, (W, T); minus infinity where padded.
-        end: Score of each word as the last, (W, T), as ``start``.
-        none: Score of a window not having what is looked for, (W,); None if each text has it.
-        question_index: Text of each window, (W,) int64, 0 to B - 1, never falling, none left out.
-        offsets: Where each window begins in its text, in words, (W,) int64.
-        max_words: Most words of a span, at least 1.
-        count: Spans of each text, at most.
+        start: Score of each word as the first, (W, T); minus infinity in padding.
+        end: Score of each word as the last, (W, T); minus infinity in padding.
+        none: Score of "no answer" for each window, (W,); None if every question has an answer.
+        question_index: Index of the question of each window, (W,) int64, 0 to B - 1, in
+            nondecreasing order and without gaps.
+        offsets: Start of each window in its text, in words, (W,) int64.
+        max_words: Maximum number of words in a span, at least 1.
+        count: Maximum number of spans to return for each question.
 
     Returns:
-        The best spans of each of the B texts, the best first; of equals the first, then the
-        shortest.
+        The spans of each of the B questions, by decreasing probability. Of equal spans, the one
+        that starts first comes first, then the shorter one.
     """
-    # Where, in a window, a span may end that begins at each word: (W, T, max_words).
+    # Scores of the possible last words of spans that start at each word: (W, T, max_words).
     ends = F.pad(end.float(), (0, max_words - 1), value=_NO).unfold(1, max_words, 1)
     scores = (start.float().unsqueeze(-1) + ends).cpu()
     found = []
@@ -70,17 +71,17 @@ def _best(scores: Tensor, no_span: Tensor, offsets: list[int], count: int) -> li
     """Finds the best spans of one text.
 
     Args:
-        scores: Of the spans that begin at each word of each window, (W, T, max_words).
-        no_span: Score of there being none, (); minus infinity if there must be one.
-        offsets: Where each window begins in the text.
-        count: Spans, at most.
+        scores: Scores of the spans that start at each word of each window, (W, T, max_words).
+        no_span: Score of "no answer", (); minus infinity if there must be an answer.
+        offsets: Start of each window in the text, in words.
+        count: Maximum number of spans.
     """
     windows, steps, max_words = scores.shape
     scores = scores.flatten()
     total = float(torch.cat((scores, no_span.view(1))).logsumexp(0))
     spans = [Span(-1, -1, float(no_span) - total)] if no_span > _NO else []
-    # A span can lie in as many windows as there are; all that equal the last are there, for a
-    # later window may have the earlier span.
+    # A span can occur in every window, hence the factor. Keep all ties with the lowest score,
+    # because an earlier span can come from a later window.
     least = scores.topk(min(count * windows, len(scores))).values[-1]
     places = ((scores >= least) & (scores > _NO)).nonzero().squeeze(1)
     for value, place in zip(scores[places].tolist(), places.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The part of a text that answers a question."""
+"""The question answering task."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -39,12 +39,12 @@ from srulight.text.word_vectors import pretrained_vectors
 
 
 class PredictedAnswer(NamedTuple):
-    """An answer out of a text.
+    """A predicted answer.
 
     Attributes:
-        text: The part of the text, character for character; "" if the text has no answer.
-        start: Where it begins, in characters; -1 if the text has no answer.
-        probability: 0 to 1.
+        text: Part of the text, character for character; "" for no answer.
+        start: Start of the answer in the text, in characters; -1 for no answer.
+        probability: Probability of the answer, from 0 to 1.
     """
 
     text: str
@@ -53,31 +53,33 @@ class PredictedAnswer(NamedTuple):
 
 
 class QuestionAnswering(Task):
-    """Reads a text with a question in mind, and points at the answer.
+    """Finds the part of a text that answers a question.
 
-    The document reader of Chen et al. (2017), arXiv 1704.00051, section 3.2. Exact match and F1 are
-    those of SQuAD (torchmetrics); of questions that the text does not answer, both are 100 if the
-    model says so, and 0 if not.
+    The model is the document reader of Chen et al. (2017), arXiv 1704.00051, section 3.2. Exact
+    match and F1 are those of SQuAD, computed by torchmetrics. For a question without an answer,
+    both are 100 if the model gives no answer, and 0 otherwise.
 
     Args:
-        embedding_size: Features of a word.
-        tuned_words: How many of the word vectors are trained, those of the most frequent words of
-            questions; all if None. The others stay as they start: random, or pretrained if the data
-            have ``vectors``.
-        word_dropout: Probability of zeroing a feature of the word vectors while training, 0 to 1.
-        dropout: Probability of zeroing a feature that goes into an encoder, or comes out of the
-            last, while training, 0 to 1.
-        layers: Encoders of the text and of the question, one on top of the other.
-        max_answer: Most words of an answer.
-        encoder: Builds one layer that reads the text: an encoder of any kind, of one layer. A
-            bidirectional SRU of 128 units if None.
-        question_encoder: Builds one layer that reads the question; as ``encoder`` if None.
-        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
-            if None.
-        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch
-            (lightning.pytorch.cli.ReduceLROnPlateau: every epoch); a constant rate if None.
-        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
-            compiler. An LSTM or GRU is not compiled, what surrounds it is.
+        embedding_size: Number of features of a word vector.
+        tuned_words: Number of word vectors to train, those of the most frequent words in the
+            questions. The other vectors keep their initial values, which are pretrained with
+            data.vectors and random otherwise. The default trains all vectors.
+        word_dropout: Probability of zeroing a feature of the word vectors during training, from 0
+            to 1.
+        dropout: Probability of zeroing a feature of the input of each encoder and of the encoder
+            outputs during training, from 0 to 1.
+        layers: Number of stacked encoders for the text and for the question.
+        max_answer: Maximum number of words in an answer.
+        encoder: Encoder of the text, built once for each layer, and hence with one layer of its
+            own. The default is a bidirectional SRU with 128 units per direction.
+        question_encoder: Encoder of the question, built once for each layer. The default is the
+            encoder of the text.
+        optimizer: Optimizer. The default is Adam with a learning rate of 0.001.
+        scheduler: Learning-rate schedule, stepped after every batch
+            (lightning.pytorch.cli.ReduceLROnPlateau steps after every epoch). The default is a
+            constant learning rate.
+        compile: Whether to compile the network with ``torch.compile`` for training and evaluation,
+            which needs a C++ compiler on a CPU. LSTM and GRU layers run uncompiled inside it.
     """
 
     monitor = ("val/f1", "max")
@@ -129,7 +131,7 @@ class QuestionAnswering(Task):
         vectors = torch.empty(words, self.embedding_size).uniform_(-0.25, 0.25)
         vectors[0] = 0
         self.tuned = nn.Embedding.from_pretrained(vectors[:tuned], freeze=False, padding_idx=0)
-        # No parameter: an optimiser would keep a copy of it, and processes would exchange it.
+        # A buffer, because a parameter would take part in optimization and gradient exchange.
         self.fixed: Tensor
         self.register_buffer("fixed", vectors[tuned:])
         self.reader = DocumentReader(
@@ -160,9 +162,17 @@ class QuestionAnswering(Task):
         question: Tensor,
         question_lengths: Tensor,
     ) -> Scores:
-        """Scores the words of texts as the first and the last of an answer.
+        """Scores the words of texts as the first and last word of an answer.
 
-        Args: those of a QuestionBatch.
+        Args:
+            document: Word ids of the windows, (W, T) int64.
+            lengths: Number of words of each window without padding, (W,) int64.
+            features: Additional features of each word, (W, T, A).
+            question: Word ids of the question of each window, (W, Q) int64.
+            question_lengths: Number of words of each question without padding, (W,) int64.
+
+        Returns:
+            Logits of the first and last word of the answer.
         """
         document_vectors = self.word_dropout(self._embed(document))
         question_vectors = self.word_dropout(self._embed(question))
@@ -194,7 +204,7 @@ class QuestionAnswering(Task):
     def measure(self, batch: QuestionBatch, metrics: MetricCollection, stage: Stage) -> None:
         scores = self._scores(batch)
         metrics["loss"].update(*span_loss(scores, batch.first, batch.last))
-        # A batch without questions has a window, to fill it up, but no text to find answers in.
+        # A placeholder batch has a window, but no question to answer.
         best = self._best_answers(scores, batch, 1) if batch.contexts else []
         metrics["answers"].update(
             [
@@ -226,16 +236,16 @@ class QuestionAnswering(Task):
         """Answers questions about texts.
 
         Args:
-            inputs: Texts, each with a question about it.
-            batch_size: Questions at a time.
-            n_best: Answers to each, at most.
+            inputs: Pairs of a text and a question about it.
+            batch_size: Number of questions to answer at a time.
+            n_best: Maximum number of answers to each question.
 
         Returns:
-            The best answers to each question, the best first, in order.
+            For each question, in the order of ``inputs``, its answers by decreasing probability.
 
         Raises:
-            InputError: If an input is no pair, a text has no words, or ``batch_size`` or ``n_best``
-                is below 1.
+            InputError: If an input is not a pair of strings, a text has no words, or ``batch_size``
+                or ``n_best`` is below 1.
         """
         self.begin_predicting(batch_size)
         check_range(1, n_best=n_best)
@@ -254,14 +264,14 @@ class QuestionAnswering(Task):
     def _read(
         self, inputs: list[tuple[str, str]]
     ) -> tuple[QuestionFeaturizer, list[tuple[QuestionExample, QuestionContext]]]:
-        """Splits texts and questions into words; a text with several questions is read once."""
+        """Splits texts and questions into words, and each distinct text only once."""
         annotate = Annotator(self.settings.tokenizer, self.settings.annotator)
         texts = list(dict.fromkeys(text for text, _ in inputs))
         number = {text: i for i, text in enumerate(texts)}
         table = token_table(annotate([*texts, *(question for _, question in inputs)]))
         for text, words in zip(texts, table.bounds.diff().tolist(), strict=False):
             if not words:
-                raise InputError(f"expected a text with words, got {text[:60]!r}")
+                raise InputError(f"text must have words, got {text[:60]!r}; replace or remove it")
         items = []
         for i, (text, _) in enumerate(inputs):
             place = table.place(number[text])
@@ -273,7 +283,7 @@ class QuestionAnswering(Task):
 def _pair(given: object) -> tuple[str, str]:
     if isinstance(given, tuple | list) and [type(one) for one in given] == [str, str]:
         return well_formed(given[0]), well_formed(given[1])
-    raise InputError(f"expected a text and a question, got {str(given)[:60]!r}")
+    raise InputError(f"inputs must be pairs (text, question), got {str(given)[:60]!r}")
 
 
 def _answer(span: Span, context: QuestionContext) -> PredictedAnswer:

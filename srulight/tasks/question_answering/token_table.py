@@ -1,4 +1,4 @@
-"""The words of many texts in one table: found once, by several processes, and kept in a file."""
+"""Tables of the words of many texts, computed by several processes and cached."""
 
 import multiprocessing
 from collections import Counter
@@ -19,23 +19,23 @@ from srulight.tasks.question_answering.annotation import Annotated, Annotator
 from srulight.tasks.question_answering.corpora.base import Paragraph
 from srulight.text.tokenizers import Words
 
-_VERSION = 2  # Of the files below; raised when what they hold changes.
-_PIECE = 500  # Texts that a process is given at a time.
-_FEW = 4000  # Texts that are done before other processes would have started.
+_VERSION = 2  # Format of the cached tables; increase it when their content changes.
+_PIECE = 500  # Number of texts that a worker process gets at a time.
+_FEW = 4000  # Number of texts below which starting worker processes does not pay.
 
 
 class TokenTable(NamedTuple):
-    """The words of many texts, one text behind the other; S words in all.
+    """The words of N texts, concatenated to S words.
 
     Attributes:
-        forms: Every distinct word and lemma.
-        words: Form of each word, (S,) int32.
-        lemmas: Form of the lemma of each word, (S,) int32; (0,) if they are not known.
-        tags: Tag of each word, (K, S) int32, numbers as in ``tag_names``; K is 0 without tags.
-        tag_names: Names of the tags of each of the K kinds.
-        starts: Where each word begins in its text, in characters, (S,) int32.
-        ends: Where each word ends, (S,) int32.
-        bounds: Where each of the N texts begins, and the last ends, in words, (N + 1,) int64.
+        forms: Distinct words and lemmas.
+        words: Index of each word in ``forms``, (S,) int32.
+        lemmas: Index of the lemma of each word in ``forms``, (S,) int32; (0,) without lemmas.
+        tags: Index of each tag in ``tag_names``, (K, S) int32; K is 0 without tags.
+        tag_names: Distinct tags of each of the K kinds.
+        starts: Start of each word in its text, in characters, (S,) int32.
+        ends: End of each word in its text, in characters, (S,) int32.
+        bounds: Start of each text, and end of the last one, in words, (N + 1,) int64.
     """
 
     forms: list[str]
@@ -48,15 +48,18 @@ class TokenTable(NamedTuple):
     bounds: Tensor
 
     def place(self, text: int) -> slice:
-        """Gives where the words of a text are."""
+        """Gives the slice with the words of a text."""
         return slice(int(self.bounds[text]), int(self.bounds[text + 1]))
 
     def counts(self, lowercase: bool, first: int = 0) -> Counter[str]:
-        """Counts the words.
+        """Counts how often each word occurs.
 
         Args:
-            lowercase: Whether to count them in lower case.
-            first: Number of the first text whose words are counted.
+            lowercase: Whether to convert words to lower case first.
+            first: Index of the first text to count.
+
+        Returns:
+            The count of each word.
         """
         words = self.words[int(self.bounds[first]) :]
         numbers = words.bincount(minlength=len(self.forms)).tolist()
@@ -68,7 +71,7 @@ class TokenTable(NamedTuple):
 
 
 def token_table(texts: Iterable[Annotated]) -> TokenTable:
-    """Puts the words of texts into a table."""
+    """Builds the table of annotated texts."""
     forms: dict[str, int] = {}
     names: list[dict[str, int]] = []
     words: list[int] = []
@@ -111,15 +114,18 @@ def paragraph_tokens(
     workers: int | None,
     name: str,
 ) -> TokenTable:
-    """Gives the words of the contexts, and behind them those of all questions, in order.
+    """Builds the table of all contexts followed by all questions, or reads it from the cache.
 
     Args:
-        paragraphs: The texts.
-        tokenizer: Splits them.
-        annotator: Name of a spaCy pipeline; None for words alone.
-        workers: Processes that find the words; None for as many as there are cores, if the texts
-            are many or spaCy tags them.
-        name: What the progress bar calls the texts.
+        paragraphs: Paragraphs with their questions.
+        tokenizer: Tokenizer that splits the texts.
+        annotator: Name or folder of a spaCy pipeline, or None.
+        workers: Number of processes that split the texts. None means one per core if there are many
+            texts or spaCy tags them, and the main process otherwise.
+        name: Name of the split, for the progress bar.
+
+    Returns:
+        The table, mapped into memory.
 
     Raises:
         InputError: If spaCy or its pipeline is not installed.
@@ -148,7 +154,7 @@ def _annotated(
         annotate = build()
         yield from (list(annotate(piece)) for piece in pieces)
         return
-    # Started anew: a copy of a process in which torch has computed may hang.
+    # A forked process may hang after torch has used threads, so spawn new ones.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start, (build,)) as pool:
         yield from pool.map(_annotate, pieces)
@@ -158,7 +164,7 @@ _annotator: Annotator
 
 
 def _start(build: Callable[[], Annotator]) -> None:
-    """Makes the annotator of a process."""
+    """Creates the annotator of a worker process."""
     global _annotator
     _annotator = build()
 

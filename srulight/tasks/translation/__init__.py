@@ -1,4 +1,4 @@
-"""Translation of sentences."""
+"""The translation task: data, models, beam search and prediction."""
 
 from srulight.tasks.translation.corpora import ParallelCorpus, ParallelText, SyntheticNumbers
 from srulight.tasks.translation.data import TranslationData

@@ -1,4 +1,4 @@
-"""A batch of sentence pairs, and the special tokens in it."""
+"""A batch of sentence pairs, and the special tokens of both sides."""
 
 from typing import NamedTuple
 
@@ -7,25 +7,26 @@ from torch import Tensor
 from srulight.text.tokenizers import BEGIN, END, PAD, UNKNOWN
 
 SPECIALS = (PAD, UNKNOWN, BEGIN, END)
-"""Names of the special tokens on both sides."""
+"""Names of the special tokens, which are the same on both sides."""
 
 PAD_ID, UNKNOWN_ID, BEGIN_ID, END_ID = range(len(SPECIALS))
-"""Their ids."""
+"""Ids of the special tokens."""
 
 
 class TranslationBatch(NamedTuple):
-    """Padded sentences with their translations.
+    """A padded batch of sentences and their translations.
 
     Attributes:
-        source: Token ids, (B, S) int64, ``</s>`` at the end, padded on the right with 0.
-        source_lengths: Tokens of each sentence, (B,) int64, at least 1.
-        target: Token ids of the translations, (B, T) int64, ``<s>`` at the beginning, padded on the
+        source: Source token ids, (B, S) int64, each sentence ending with ``</s>`` and padded on the
             right with 0.
-        labels: The next token of each, (B, T) int64, the last one ``</s>``; -100 where padded, and
-            in all of a sentence that only fills up the batch of a process.
-        texts: Source and reference translation of each sentence, as texts; None for sentences that
-            are not translated in validation. Empty while training.
-        size: Tokens in the batch, of both sides, without padding.
+        source_lengths: Number of tokens in each source sentence, (B,) int64, at least 1.
+        target: Target token ids, (B, T) int64, each translation starting with ``<s>`` and padded on
+            the right with 0.
+        labels: Token that follows each target token, (B, T) int64, the last one ``</s>``; -100 in
+            padding, and everywhere in a placeholder sentence that fills the batch of a process.
+        texts: Source sentence and reference translation of each pair, as text; None for sentences
+            that validation does not translate. The list is empty during training.
+        size: Number of tokens on both sides, without padding.
     """
 
     source: Tensor
@@ -37,5 +38,5 @@ class TranslationBatch(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What speed is counted in."""
+        """Unit in which the training speed is reported."""
         return "tokens"

@@ -1,7 +1,7 @@
-"""Beam search for sequences that a model decodes token by token.
+"""Beam search for models that decode sequences token by token.
 
-Shapes: B sequences, each with a beam of K partial hypotheses in rows next to each other, which
-makes N = K * B rows (K is 1 before the first step); V tokens, S source steps.
+Shapes: B sequences, each with a beam of K partial hypotheses in adjacent rows, which makes
+N = K * B rows (K is 1 before the first step); V tokens in the vocabulary; S source steps.
 """
 
 from abc import ABC, abstractmethod
@@ -16,35 +16,35 @@ from srulight.tasks.translation.settings import SearchSettings
 
 
 class IncrementalDecoder(ABC):
-    """Decodes many sequences at once, a token of each at every step."""
+    """Decodes many sequences in parallel, one token per step."""
 
     @abstractmethod
     def step(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Reads one more token of every row.
+        """Feeds the next token of every row to the decoder.
 
         Args:
             tokens: Token ids, (N,) int64.
 
         Returns:
-            Log-probability of each next token (natural logarithm), (N, V), and the attention of
-            each row to each source step, (N, S), 0 where padded.
+            The log-probability of each possible next token (natural logarithm), (N, V), and the
+            attention weights of each row over the source steps, (N, S), 0 in padding.
         """
 
     @abstractmethod
     def reorder(self, rows: Tensor) -> None:
-        """Goes on with other rows.
+        """Replaces the rows of the decoder by a selection of them.
 
         Args:
-            rows: Indices of rows, (N',) int64, those of a sequence next to each other; one may come
-                several times.
+            rows: Indices of the selected rows, (N',) int64. The rows of a sequence are adjacent,
+                and a row may be selected several times.
         """
 
     @abstractmethod
     def keep(self, sequences: Tensor) -> None:
-        """Goes on with some sequences only, and all rows of each.
+        """Drops all sequences except the given ones, which keep all their rows.
 
         Args:
-            sequences: Indices of the sequences to keep, (B',) int64, among those that are left.
+            sequences: Indices of the sequences to keep, (B',) int64, among the current ones.
         """
 
 
@@ -60,37 +60,39 @@ def beam_search(
     n_best: int = 1,
     forbidden: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Finds the best sequences.
+    """Finds the best hypotheses for each sequence by beam search.
 
-    A sequence is done when no partial hypothesis can become better than the finished ones to
-    return; with a beam of 1, at its first end, so that it has the likeliest token at each step. It
-    then costs nothing more. Among equals the choice is PyTorch's.
+    The search for a sequence stops as soon as no partial hypothesis can beat the finished
+    hypotheses that it returns. With a beam of 1 it stops at the first end token, which makes it
+    greedy decoding. A sequence whose search has stopped leaves the batch. PyTorch decides between
+    hypotheses of equal score.
 
     Args:
-        decoder: Decoder at the beginning of all sequences.
-        source_lengths: Source steps of each, (B,) int64.
-        limits: Most tokens of each, without its end, (B,) int64, 0 or more; there the end comes
-            with the probability that it has.
-        begin: Token before the first.
-        end: Token after the last.
-        settings: Size of the beam, and penalties.
-        n_best: Hypotheses to return, at most the beam size.
-        forbidden: Tokens that never occur in a hypothesis.
+        decoder: Decoder, positioned at the beginning of all sequences.
+        source_lengths: Number of source steps of each sequence, (B,) int64.
+        limits: Maximum number of tokens of each sequence, not counting the end token, (B,) int64,
+            0 or more. A hypothesis of this length is ended, with the probability of the end token
+            at that step.
+        begin: Id of the token that starts every sequence.
+        end: Id of the token that ends every sequence.
+        settings: Beam size and penalties.
+        n_best: Number of hypotheses to return per sequence, from 1 to the beam size.
+        forbidden: Ids of tokens that never occur in a hypothesis.
 
     Returns:
-        The best hypotheses of each sequence, the best first; fewer than ``n_best`` if there are not
-        as many.
+        The hypotheses of each sequence in order of decreasing score. A sequence has fewer than
+        ``n_best`` if the search finds fewer.
 
     Raises:
-        InputError: If a number is out of range, or the decoder leaves no token possible.
+        InputError: If a number is out of range, or the log-probabilities are infinite or NaN.
     """
     if not 1 <= n_best <= settings.beam_size:
         raise InputError(
-            f"n_best must be at least 1 and at most beam_size, got {n_best} and "
-            f"{settings.beam_size}"
+            f"n_best must be between 1 and beam_size ({settings.beam_size}), got {n_best}; raise "
+            "beam_size or lower n_best"
         )
     if end in forbidden:
-        raise InputError(f"the end, {end}, must not be forbidden: no sequence could end")
+        raise InputError(f"forbidden must not contain the end token, got {end}; remove it")
     limits = _limits(limits, source_lengths)
     beams = Beams(source_lengths, limits, end, settings, n_best, list(forbidden))
     tokens = torch.full_like(limits, begin)
@@ -110,8 +112,8 @@ def _limits(limits: Tensor | Sequence[int], source_lengths: Tensor) -> Tensor:
     limits = torch.as_tensor(limits, dtype=torch.int64, device=source_lengths.device)
     if limits.shape != source_lengths.shape:
         raise InputError(
-            f"limits must have one number a sequence, the shape {tuple(source_lengths.shape)}, got "
-            f"{tuple(limits.shape)}"
+            f"limits must have one number per sequence, shape {tuple(source_lengths.shape)}, got "
+            f"shape {tuple(limits.shape)}"
         )
     if (limits < 0).any():
         raise InputError(f"limits must be 0 or more, got {int(limits.min())}")

@@ -1,4 +1,4 @@
-"""The hypotheses of a beam search: those that go on, and those that are finished.
+"""The partial and finished hypotheses of a beam search.
 
 Shapes as in :mod:`srulight.tasks.translation.beam_search`.
 """
@@ -13,17 +13,17 @@ from srulight.runtime.errors import InputError
 from srulight.tasks.translation.settings import SearchSettings
 
 _NO = float("-inf")
-_UNSEEN = 1e-9  # Least coverage, so that its logarithm is a number.
+_UNSEEN = 1e-9  # Smallest coverage, so that its logarithm is finite.
 
 
 class Hypothesis(NamedTuple):
-    """A sequence that was found.
+    """A finished sequence.
 
     Attributes:
-        tokens: Its tokens, without the ones that begin and end it.
-        score: What the search ranks it by.
-        log_probability: Natural logarithm of its probability, that of its end included.
-        attention: Attention of each of ``tokens`` to the source, (T, S) float32.
+        tokens: Ids of its tokens, without the begin and end tokens.
+        score: Score by which the search ranks hypotheses.
+        log_probability: Natural logarithm of its probability, including that of the end token.
+        attention: Attention weights of each token over the source, (T, S) float32.
     """
 
     tokens: tuple[int, ...]
@@ -33,13 +33,13 @@ class Hypothesis(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What was decided at a step, of the B' sequences that were left.
+    """The extensions chosen at one step, for the B' sequences that were still active.
 
     Attributes:
-        sequences: Which these were, (B',).
-        attention: Attention of each partial hypothesis, (B', k, S).
+        sequences: Indices of the active sequences, (B',).
+        attention: Attention weights of each partial hypothesis, (B', k, S).
         parents: Partial hypothesis that each new one extends, (B', K).
-        tokens: The token that extends it, (B', K).
+        tokens: Token that extends it, (B', K).
     """
 
     sequences: Tensor
@@ -51,19 +51,20 @@ class _Step(NamedTuple):
 class _Finished(NamedTuple):
     score: float
     log_probability: float
-    length: int  # steps before the one that ended it
-    parent: int  # partial hypothesis that was ended
+    length: int  # number of steps before the end token
+    parent: int  # partial hypothesis that ended
 
 
 class Beams:
-    """Partial hypotheses of all sequences that are not done, and the finished ones of all.
+    """The partial hypotheses of the active sequences, and the finished ones of all sequences.
 
     Attributes:
-        left: Sequences that are not done, (B',).
+        left: Indices of the active sequences, (B',).
         sums: Log-probabilities of their partial hypotheses, (B', k).
-        parents: Partial hypothesis of the step before that each one extends, (B', K).
-        tokens: Its last token, (B', K).
-        coverage: Sums of the attention of each, (B', k, S); None if it is not heeded.
+        parents: Partial hypothesis of the previous step that each one extends, (B', K).
+        tokens: Last token of each partial hypothesis, (B', K).
+        coverage: Attention weights of each partial hypothesis, summed over its steps, (B', k, S);
+            None without a coverage penalty.
     """
 
     def __init__(
@@ -88,40 +89,41 @@ class Beams:
         self.coverage: Tensor | None = None
 
     def advance(self, log_probs: Tensor, attention: Tensor) -> Tensor | None:
-        """Extends all partial hypotheses by a token.
+        """Extends all partial hypotheses by one token.
 
         Args:
             log_probs: Log-probabilities of the next tokens, (N, V).
-            attention: Attention to the source, (N, S).
+            attention: Attention weights over the source, (N, S).
 
         Returns:
-            The sequences that are not done now, as indices of ``left`` before; None for all.
+            The sequences that are still active, as indices into the previous ``left``; None if all
+            of them are.
         """
         beam_size = self._settings.beam_size
         attention = attention.float().unflatten(0, self.sums.shape)
         if self._settings.coverage_penalty:
             self.coverage = attention if self.coverage is None else self.coverage + attention
         log_probs = self._allowed(log_probs.unflatten(0, self.sums.shape))
-        # Half of them may be ends.
+        # Up to half of the candidates may be end tokens, one for each partial hypothesis.
         sums, parents, tokens = _best(self.sums.unsqueeze(2) + log_probs, 2 * beam_size)
         ends = tokens == self._end
         self._finish(sums, parents, ends)
-        # The best that go on, in the order of their ranks.
+        # The best candidates that do not end, in the order of their ranks.
         ranks = ends.int().argsort(dim=1, stable=True)[:, :beam_size]
         self.sums = sums.masked_fill(ends, _NO).gather(1, ranks)
         self.parents, self.tokens = parents.gather(1, ranks), tokens.gather(1, ranks)
         self._steps.append(_Step(self.left, attention, self.parents, self.tokens))
-        goes_on = self._goes_on()
-        if goes_on.all():
+        active = self._is_active()
+        if active.all():
             return None
-        kept = goes_on.nonzero().squeeze(1)
+        kept = active.nonzero().squeeze(1)
         self.left, self.sums = self.left[kept], self.sums[kept]
         self.parents, self.tokens = self.parents[kept], self.tokens[kept]
         self.coverage = None if self.coverage is None else self.coverage[kept]
         return kept
 
     def reorder(self) -> Tensor | None:
-        """Gives the row that each row goes on from, (N,); None if that is itself."""
+        """Gives the row that each row continues, (N,); None if every row continues itself."""
         size = self._steps[-1].attention.size(1)
         rows = torch.arange(len(self.left) * size, device=self.left.device).view(-1, size)
         parents = rows.gather(1, self.parents)
@@ -132,26 +134,27 @@ class Beams:
         return parents.flatten()
 
     def _allowed(self, log_probs: Tensor) -> Tensor:
-        """Leaves out what must not come next, (B', k, V)."""
+        """Gives the log-probabilities with disallowed tokens at minus infinity, (B', k, V)."""
         length = len(self._steps)
-        likeliest = log_probs.amax(2)  # not a number if one of them is not
-        # What has no probability fills the beam where there are too few hypotheses.
+        likeliest = log_probs.amax(2)  # NaN if any of them is NaN
+        # Rows whose sum is minus infinity only fill up a beam with too few hypotheses.
         bad = likeliest.isnan() | (likeliest.isinf() & (self.sums > _NO))
         if bad.any():
             place, row = bad.nonzero()[0].tolist()
             raise InputError(
-                f"the likeliest token has the log-probability {float(likeliest[place, row])}, at "
-                f"step {length} of sequence {int(self.left[place])}: such a model cannot translate"
+                f"log-probabilities must be finite, got {float(likeliest[place, row])} for the "
+                f"likeliest token at step {length} of sequence {int(self.left[place])}; use a "
+                "checkpoint whose weights are finite"
             )
-        log_probs = log_probs.float().clone()  # a decoder's own stays as it is
+        log_probs = log_probs.float().clone()  # must not change the decoder's tensor in place
         log_probs[..., self._forbidden] = _NO
-        # What is as long as it may be must end.
+        # A hypothesis of the maximum length must end.
         others = torch.arange(log_probs.size(2), device=log_probs.device) != self._end
         at_limit = self._limits[self.left] <= length
         return log_probs.masked_fill(at_limit[:, None, None] & others, _NO)
 
     def _finish(self, sums: Tensor, parents: Tensor, ends: Tensor) -> None:
-        """Notes the hypotheses that end now, of candidates, (B', 2 * K), the best first."""
+        """Records the hypotheses that end at this step, among sorted candidates, (B', 2 * K)."""
         length, settings = len(self._steps), self._settings
         scores = sums / ((5 + length + 1) / 6) ** settings.length_penalty
         if self.coverage is not None:
@@ -159,7 +162,7 @@ class Beams:
             steps = torch.arange(self.coverage.size(2), device=lengths.device)
             logs = self.coverage.clamp(_UNSEEN, 1).log() * (steps < lengths[:, None, None])
             scores = scores + settings.coverage_penalty * logs.sum(2).gather(1, parents)
-        # An end that is not among the best is no better than partial hypotheses that go on.
+        # An end outside the K best candidates is worse than K other candidates.
         ranks = torch.arange(sums.size(1), device=sums.device)
         good = ends & (sums > _NO) & (ranks < settings.beam_size)
         sequences = self.left[good.nonzero()[:, 0]].tolist()
@@ -167,26 +170,26 @@ class Beams:
         for sequence, score, total, parent in zip(sequences, *values, strict=True):
             self._finished[sequence].append(_Finished(score, total, length, parent))
 
-    def _goes_on(self) -> Tensor:
-        """Says which sequences are not done, (B',) bool."""
+    def _is_active(self) -> Tensor:
+        """Says which sequences need further steps, (B',) bool."""
         worst = torch.tensor(
             [self._worst(sequence) for sequence in self.left.tolist()], device=self.left.device
         )
         if self._settings.beam_size == 1:
             return (worst == _NO) & (self.sums[:, 0] > _NO)
-        # A log-probability only falls, and is divided by no more than at the last step.
+        # Log-probabilities only fall, and the length penalty is largest at the length limit.
         most = ((6 + self._limits[self.left]) / 6) ** self._settings.length_penalty
         return self.sums.amax(1) / most > worst
 
     def _worst(self, sequence: int) -> float:
-        """Gives the score that a hypothesis needs to be one of the best."""
+        """Gives the score that a hypothesis must exceed to be returned."""
         finished = self._finished[sequence]
         if len(finished) < self._n_best:
             return _NO
         return sorted((one.score for one in finished), reverse=True)[self._n_best - 1]
 
     def hypotheses(self) -> list[list[Hypothesis]]:
-        """Gives the best finished hypotheses of each sequence: follows them back to their start."""
+        """Traces the best finished hypotheses of each sequence back to their start."""
         places = [{s: i for i, s in enumerate(step.sequences.tolist())} for step in self._steps]
         attentions = [step.attention.cpu() for step in self._steps]
         decided = [(step.parents.tolist(), step.tokens.tolist()) for step in self._steps]
@@ -210,7 +213,7 @@ class Beams:
 
 
 def _best(sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Gives the best of sums, (B', k, V), with their parents and tokens, each (B', count)."""
+    """Gives the largest sums of (B', k, V), their parents and tokens, each (B', count)."""
     size = sums.size(2)
     best, places = sums.flatten(1).topk(min(count, sums[0].numel()))
     missing = (0, count - best.size(1))

@@ -1,4 +1,4 @@
-"""Sentences and their translations."""
+"""The data module of translation."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,35 +23,38 @@ from srulight.tasks.translation.dataset import (
 )
 from srulight.text.tokenizers import SentencePiece, Tokenizer, from_settings
 
-_VERSION = 2  # Of the files with tokenizers; raised when what they hold changes.
+_VERSION = 2  # Format of the cached tokenizers; increase it when their content changes.
 
 
 class TranslationData(TaskData):
-    """Sentences and their translations, in batches of similar length.
+    """Loads sentences and their translations, in batches of pairs of similar length.
 
-    Its metadata: ``source`` and ``target``, the settings of their tokenizers, and ``joint``,
-    whether both are the same.
+    The metadata has ``source`` and ``target``, the settings of both tokenizers, and ``joint``,
+    whether both sides share one tokenizer.
 
-    Tokenizers are trained once, and sentences turned into token ids once; both are kept in files
-    (in SRULIGHT_CACHE, or ~/.cache/srulight), and the ids are mapped into memory.
+    srulight trains the tokenizers and encodes the sentences only once. It caches both in
+    SRULIGHT_CACHE (``~/.cache/srulight`` by default), and maps the token ids into memory.
 
     Args:
-        corpus: Where the sentences are; ``SyntheticNumbers``, numbers in English and German, which
-            need no files, if None.
-        root: Folder of the corpus's files.
-        download: Download the files that are missing, if the corpus knows where they are.
-        tokenizer: What a token is: a piece of a word (``SentencePiece``) or a word (``Words``, with
-            split=moses, or split=space for sentences that are split already), fitted to each side
-            in its own language; ``SentencePiece``, 8000 tokens by the unigram model, if None. With
-            lowercase, BLEU ignores case.
-        joint: Whether both sides have one vocabulary, as they always have with tokenizer.file.
-        filters: Which sentence pairs are left out.
-        batch_tokens: Training tokens of both sides per step and process, about.
-        eval_batch_tokens: Validation and test tokens per step and process, about.
-        val_translations: Validation sentences that are translated for BLEU and chrF, evenly spaced;
-            the loss is that of all.
-        num_workers: Processes that prepare batches; 0 prepares them in the main one.
-        seed: Number that decides the order of the batches.
+        corpus: Corpus to read, such as ``ParallelText``. The default is ``SyntheticNumbers``,
+            generated numbers in English and German.
+        root: Folder with the files of the corpus.
+        download: Whether to download missing files, for a corpus that has a public source.
+        tokenizer: Tokenizer of both sides: ``SentencePiece`` (subwords) or ``Words`` (with
+            split=moses, or split=space for files that are already tokenized). It is fitted to each
+            side with the rules of its language. The default is SentencePiece with 8000 subwords of
+            a unigram model. With lowercase, BLEU ignores case.
+        joint: Whether both sides share one vocabulary; always true with tokenizer.file.
+        filters: Conditions under which sentence pairs are skipped.
+        batch_tokens: Approximate number of training tokens per batch on each process, source and
+            target together.
+        eval_batch_tokens: Approximate number of tokens per validation or test batch on each
+            process.
+        val_translations: Number of validation sentences to translate for BLEU and chrF, evenly
+            spaced over the validation set. The loss always covers the whole set.
+        num_workers: Number of worker processes that prepare batches; 0 prepares them in the main
+            process.
+        seed: Seed for the order of the batches.
     """
 
     corpus: ParallelCorpus
@@ -90,8 +93,8 @@ class TranslationData(TaskData):
         is_there = file is not None and Path(file).expanduser().is_file()
         if is_there and self._fit(()) != metadata:
             raise InputError(
-                f"{file} is not the vocabulary that the checkpoint was trained with; leave out "
-                "--data.tokenizer.file to use that"
+                f"{file}: expected the vocabulary of the checkpoint, got another one; remove "
+                "--data.tokenizer.file to use that of the checkpoint"
             )
         super().load_metadata(metadata)
 
@@ -99,10 +102,10 @@ class TranslationData(TaskData):
         self._read()
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the sentences, once whatever the stages.
+        """Reads all splits on the first call, and does nothing afterwards.
 
         Args:
-            stage: Not used.
+            stage: Ignored; every stage gets all splits.
         """
         if self.datasets:
             return
@@ -113,14 +116,15 @@ class TranslationData(TaskData):
             if name == "val":
                 texts = _evenly_spaced(texts, self.val_translations)
             self.datasets[name] = TranslationDataset(tokens, texts)
-            left = "".join(f"; left out {n:,}: {why}" for why, n in tokens.left_out.items())
+            skipped = "".join(f"; skipped {n:,}: {why}" for why, n in tokens.left_out.items())
             rank_zero_info(
                 f"{name}: {len(tokens.source_ends):,} pairs, {len(tokens.source):,} and "
-                f"{len(tokens.target):,} tokens{left}"
+                f"{len(tokens.target):,} tokens{skipped}"
             )
             if not len(tokens.source_ends):
                 raise InputError(
-                    f"no {name} pairs are left: raise filters.max_length and filters.max_ratio"
+                    f"expected {name} pairs that pass the filters, got none; raise "
+                    "--data.filters.max_length and --data.filters.max_ratio"
                 )
 
     def _read(self) -> dict[str, tuple[Pairs, TokenPairs]]:
@@ -130,7 +134,7 @@ class TranslationData(TaskData):
         source, target = (
             from_settings(self._metadata[side], SPECIALS, side) for side in ("source", "target")
         )
-        # What is measured is measured whole.
+        # Validation and test must cover all of their pairs, whatever their length.
         whole = replace(self.filters, max_length=None, max_ratio=None)
         found = {}
         for name, pairs in splits._asdict().items():
@@ -140,12 +144,12 @@ class TranslationData(TaskData):
         return found
 
     def _fit_once(self, train: Pairs) -> dict[str, Any]:
-        """Gives the metadata; fits the tokenizers first, if they are not in the cache."""
+        """Gives the metadata, from the cache if the tokenizers were fitted before."""
         if self.tokenizer.file is not None:
             return self._fit(())
 
         def fit() -> dict[str, Any]:
-            rank_zero_info(f"making a vocabulary of {type(self.tokenizer).__name__}")
+            rank_zero_info(f"fitting the {type(self.tokenizer).__name__} tokenizer")
             return self._fit(train)
 
         languages = self.corpus.languages
@@ -173,7 +177,7 @@ class TranslationData(TaskData):
 
 
 def _evenly_spaced(texts: list[tuple[str, str] | None], count: int) -> list[tuple[str, str] | None]:
-    """Keeps so many texts, and puts None in the place of the others."""
+    """Keeps ``count`` evenly spaced texts and replaces the others by None."""
     if count >= len(texts):
         return texts
     chosen = {i * len(texts) // count for i in range(count)}

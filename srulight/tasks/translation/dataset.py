@@ -1,4 +1,4 @@
-"""Sentence pairs as token ids, made once and mapped into memory, and their batches."""
+"""Sentence pairs as cached, memory-mapped token ids, and batches of them."""
 
 from array import array
 from collections import Counter
@@ -19,21 +19,23 @@ from srulight.tasks.translation.batch import BEGIN_ID, END_ID, TranslationBatch
 from srulight.tasks.translation.corpora.base import Pair, Pairs
 from srulight.text.tokenizers import Tokenizer
 
-_VERSION = 2  # Of the files below; raised when what they hold changes.
+_VERSION = 3  # Format of the cached token ids; increase it when their content changes.
 _FIRST, _BEGIN, _END = torch.tensor([0]), torch.tensor([BEGIN_ID]), torch.tensor([END_ID])
 
 
 @dataclass(frozen=True)
 class PairFilters:
-    """Which sentence pairs are left out. Those of validation and test are never left out by length.
+    """Conditions under which sentence pairs are skipped.
+
+    The limits on the length apply to training pairs only.
 
     Args:
-        max_length: Most tokens of a sentence; training pairs with more are left out and counted. No
-            limit if None.
-        max_ratio: How many times as many tokens as the other the longer of two training sentences
-            may have, at least 1; no limit if None.
-        on_error: What to do with pairs of which one sentence is empty: "refuse" to begin, or "skip"
-            them and say how many they are.
+        max_length: Maximum number of tokens in a training sentence, at least 1. Pairs with a longer
+            sentence are skipped and counted. None means no limit.
+        max_ratio: Maximum ratio of the longer to the shorter sentence of a training pair, in
+            tokens, at least 1. None means no limit.
+        on_error: What to do if one sentence of a pair is empty: "refuse" stops with an error,
+            "skip" skips such pairs and counts them.
     """
 
     max_length: int | None = 100
@@ -46,11 +48,11 @@ class PairFilters:
     def nonempty(
         self, pairs: Iterable[Pair], left_out: Counter[str] | None = None
     ) -> Iterator[Pair]:
-        """Gives the pairs that have something on both sides.
+        """Gives the pairs that have text on both sides.
 
         Args:
             pairs: Sentence pairs.
-            left_out: Counts the others.
+            left_out: Counter to update with the number of skipped pairs, by reason.
 
         Raises:
             InputError: If one sentence of a pair is empty, and ``on_error`` is "refuse".
@@ -59,9 +61,9 @@ class PairFilters:
             empty = [not pair.source, not pair.target]
             if any(empty) and not all(empty) and self.on_error == "refuse":
                 raise InputError(
-                    f"{pair.where}: {'the sentence' if empty[0] else 'the translation'} is empty, "
-                    f"and {'its translation' if empty[0] else 'the sentence'} is not; mend it, or "
-                    "leave such pairs out: --data.filters.on_error=skip"
+                    f"{pair.where}: expected text on both sides, got an empty "
+                    f"{'sentence' if empty[0] else 'translation'}; fix the line, or skip such "
+                    "pairs with --data.filters.on_error=skip"
                 )
             if not any(empty):
                 yield pair
@@ -69,12 +71,12 @@ class PairFilters:
                 left_out["empty on both sides" if all(empty) else "empty on one side"] += 1
 
     def excludes(self, source: list[int], target: list[int]) -> str | None:
-        """Says why a pair of token ids is left out; None if it is not."""
+        """Gives the reason why a pair of token ids is skipped, or None."""
         shorter, longer = sorted((len(source), len(target)))
         if self.max_length is not None and longer > self.max_length:
             return f"longer than {self.max_length} tokens"
         if self.max_ratio is not None and longer > self.max_ratio * shorter:
-            return f"one more than {self.max_ratio:g} times as long as the other"
+            return f"one side more than {self.max_ratio:g} times as long as the other"
         return None
 
 
@@ -82,11 +84,11 @@ class TokenPairs(NamedTuple):
     """Sentence pairs as token ids.
 
     Attributes:
-        source: Ids of all sentences, one behind the other, (sum of S,) int32.
-        source_ends: Where each sentence ends, (N,) int64.
-        target: Ids of all translations, as ``source``.
-        target_ends: Where each translation ends, (N,) int64.
-        left_out: How many pairs were left out, by reason.
+        source: Token ids of all source sentences, concatenated, (sum of S,) int32.
+        source_ends: End of each source sentence in ``source``, (N,) int64.
+        target: Token ids of all translations, concatenated, (sum of T,) int32.
+        target_ends: End of each translation in ``target``, (N,) int64.
+        left_out: Number of skipped pairs, by reason.
     """
 
     source: Tensor
@@ -99,17 +101,21 @@ class TokenPairs(NamedTuple):
 def token_pairs(
     pairs: Pairs, source: Tokenizer, target: Tokenizer, filters: PairFilters, name: str
 ) -> TokenPairs:
-    """Gives sentence pairs as token ids; makes their file first, if it is not in the cache.
+    """Encodes sentence pairs as token ids, or reads them from the cache.
 
     Args:
         pairs: Sentence pairs.
-        source: Tokenizer of the sentences.
-        target: Tokenizer of their translations.
-        filters: Which pairs are left out.
-        name: What the progress bar calls them.
+        source: Tokenizer of the source sentences.
+        target: Tokenizer of the translations.
+        filters: Conditions under which pairs are skipped.
+        name: Name of the split, for the progress bar.
+
+    Returns:
+        The token ids, mapped into memory.
 
     Raises:
-        InputError: If a file is not what it should be, or one sentence of a pair is empty.
+        InputError: If a file cannot be read, or one sentence of a pair is empty and the filters
+            refuse that.
     """
 
     def make(folder: Path) -> None:
@@ -140,21 +146,21 @@ def _encode(
 
 
 class TranslationDataset(BatchDataset[TranslationBatch]):
-    """Sentence pairs, a batch at a time.
+    """Builds batches of sentence pairs.
 
     Args:
-        pairs: Their token ids.
-        texts: Source and reference of each pair, None for those that are not translated in
-            validation; empty if none are.
+        pairs: Token ids of the pairs.
+        texts: Source sentence and reference translation of each pair as text, None for pairs that
+            validation does not translate; empty if no pair is translated.
 
     Attributes:
-        lengths: Tokens of each pair, (N,) int64.
+        lengths: Number of tokens of each pair, source and target together, (N,) int64.
     """
 
     def __init__(self, pairs: TokenPairs, texts: Sequence[tuple[str, str] | None]) -> None:
         self._pairs = pairs
         self._texts = texts
-        # One token more on each side: the end of the source, and begin or end of the target.
+        # Each side has one special token: </s> on the source; <s> or </s> on the target.
         self.lengths = pairs.source_ends.diff(prepend=_FIRST) + 1
         self.lengths += pairs.target_ends.diff(prepend=_FIRST) + 1
 
@@ -164,7 +170,7 @@ class TranslationDataset(BatchDataset[TranslationBatch]):
         targets = [_slice(pairs.target, pairs.target_ends, i) for i in indices]
         labels = [torch.cat((target, _END)) for target in targets]
         targets = [torch.cat((_BEGIN, target)) for target in targets]
-        if not indices:  # an empty sentence with nothing to learn
+        if not indices:  # a placeholder whose labels are all ignored
             sources, targets, labels = [_END], [_BEGIN], [torch.full_like(_END, IGNORED)]
         return [
             TranslationBatch(

@@ -1,4 +1,4 @@
-"""Decoding a translation token by token, and what a prediction holds."""
+"""Decodes translations token by token."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from srulight.tasks.translation.models.base import Decoded, Memory, State, selec
 
 
 class PredictedTranslation(NamedTuple):
-    """A sentence in another language.
+    """A predicted translation of a sentence.
 
     Attributes:
         text: The translation.
-        score: What the search ranks it by, penalties included.
+        score: Score by which beam search ranks it, including the penalties.
         log_probability: Natural logarithm of its probability.
-        tokens: Names of its tokens, without the end.
-        source_tokens: Names of the tokens of the sentence, without the end.
-        attention: Attention of each of ``tokens`` to each of ``source_tokens`` and the end, (T, S)
-            float32, each row with a sum of 1.
+        tokens: Tokens of the translation, without the end token.
+        source_tokens: Tokens of the source sentence, without the end token.
+        attention: Attention weights of each token of the translation over the source tokens and
+            their end token, (T, S) float32; each row sums to 1.
     """
 
     text: str
@@ -35,10 +35,10 @@ class TranslationDecoder(IncrementalDecoder):
     """Decodes the translations of a batch of sentences.
 
     Args:
-        decode: Reads the next tokens of translations: token ids, (N, T) int64; the sentences; and
-            the state, None before the first token.
-        head: Gives the logits of the next token.
-        memory: The encoded sentences.
+        decode: Function that feeds tokens to the decoder. It takes token ids, (N, T) int64, the
+            encoded sentences, and the decoder state, which is None before the first token.
+        head: Layer that computes the logits of the next token.
+        memory: Encoded source sentences.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Translations of lines on the command line, the n best of each, and pictures of the attention."""
+"""The predict command of translation: translations, n-best lists and attention plots."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 
 
 class TranslationPredictor(Predictor):
-    """Writes the translation of each line; with n_best above 1, a JSON object for each.
+    """Writes the translation of each input line, one per line.
 
-    The object has the source, and translations with text, score and log_probability.
+    With n_best above 1 it writes one JSON object per input line instead. The object has the source
+    and a list of translations, each with text, score and log_probability.
 
     Args:
-        batch_size: Lines at a time.
-        beam_size: Translations that compete; 1 takes the likeliest token at each step; that of the
-            checkpoint if not given.
-        n_best: Translations of each line, 1 to beam_size.
-        length_penalty: Exponent of the length that log-probabilities are divided by, 0 or more;
-            that of the checkpoint if not given.
-        coverage_penalty: Weight of what is lost by source tokens that got too little attention, 0
-            or more; that of the checkpoint if not given.
-        plot: Folder for pictures of the attention, line-1.png for the first line.
+        batch_size: Number of lines to translate at a time.
+        beam_size: Number of hypotheses that beam search keeps; 1 decodes greedily. The default is
+            the value in the checkpoint.
+        n_best: Number of translations to write for each line, from 1 to beam_size.
+        length_penalty: Exponent of the length normalization, 0 or more; larger values favor longer
+            translations. The default is the value in the checkpoint.
+        coverage_penalty: Weight of the penalty for source tokens that receive little attention, 0
+            or more. The default is the value in the checkpoint.
+        plot: Folder to write attention plots to: line-1.png for the first line, and so on.
     """
 
     inputs = LinePredictor.inputs
@@ -87,20 +88,22 @@ def _check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise InputError('plot needs matplotlib: pip install "srulight[plot]"') from error
+        raise InputError(
+            'plot needs matplotlib; install it: pip install "srulight[plot]"'
+        ) from error
 
 
 def _draw(best: PredictedTranslation, path: Path) -> None:
-    """Draws the attention of each token of a translation to each token of the sentence."""
+    """Draws the attention weights of each token of a translation over the source tokens."""
     from matplotlib.figure import Figure
 
     rows, columns = best.attention.shape
     figure = Figure(figsize=(2 + 0.4 * columns, 1.5 + 0.3 * rows), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(best.attention, vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    axes.imshow(best.attention, vmin=0, vmax=1, cmap="binary", aspect="auto")
     axes.set_xticks(range(columns), [*best.source_tokens, END], rotation=60, ha="right")
     axes.set_yticks(range(rows), best.tokens)
-    # A dollar sign begins no formula.
+    # Otherwise matplotlib would read text between dollar signs as a formula.
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)
     with written(path) as part:

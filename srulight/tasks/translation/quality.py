@@ -1,4 +1,4 @@
-"""BLEU and chrF."""
+"""Translation metrics: BLEU and chrF."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,10 +12,10 @@ from srulight.runtime.errors import InputError
 
 
 class TranslationQuality(Metric):
-    """BLEU and chrF of a corpus of translations, as sacrebleu has them (Post 2018).
+    """Computes corpus-level BLEU and chrF with sacrebleu (Post 2018).
 
-    Not those of torchmetrics (1.9): its BLEU does not smooth as sacrebleu does, and its chrF
-    differs in the third digit and takes 30 times as long.
+    torchmetrics 1.9 is no substitute: its BLEU does not smooth in the way of sacrebleu, and its
+    chrF differs in the third digit and takes 30 times as long.
 
     Args:
         lowercase: Whether to ignore case.
@@ -28,13 +28,13 @@ class TranslationQuality(Metric):
         self._pairs: list[tuple[str, str]] = []
 
     def update(self, translations: Iterable[str], references: Iterable[str]) -> None:
-        """Adds translations, and the reference of each; there may be none in a batch."""
+        """Adds translations and their references; a batch may have none."""
         self._pairs += zip(translations, references, strict=True)
 
     def compute(self) -> dict[str, Tensor]:
-        """Gives ``bleu`` and ``chrf``, 0 to 100, of the translations of all processes.
+        """Computes ``bleu`` and ``chrf``, from 0 to 100, over the translations of all processes.
 
-        All must call this. Without translations both are NaN.
+        Every process must call this method. Without translations, both are NaN.
 
         Raises:
             InputError: If sacrebleu is not installed.
@@ -49,19 +49,19 @@ class TranslationQuality(Metric):
         return {name: torch.tensor(score, device=self.device) for name, score in scores.items()}
 
     def reset(self) -> None:
-        """Forgets the translations."""
+        """Discards all translations."""
         super().reset()
         self._pairs = []
 
     @property
     def signatures(self) -> str:
-        """How both are computed, as sacrebleu writes it down; known after ``compute``."""
+        """Signatures of sacrebleu for both metrics; available after ``compute``."""
         bleu, chrf = (self._scorers[name].get_signature() for name in ("bleu", "chrf"))
         return f"BLEU {bleu}; chrF {chrf}"
 
 
 def sacrebleu_scorers(lowercase: bool = False) -> dict[str, Any]:
-    """Makes what sacrebleu computes BLEU and chrF with, by our names of them.
+    """Creates the sacrebleu metrics ``bleu`` and ``chrf``.
 
     Args:
         lowercase: Whether to ignore case.
@@ -73,5 +73,7 @@ def sacrebleu_scorers(lowercase: bool = False) -> dict[str, Any]:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
-        raise InputError('BLEU needs sacrebleu: pip install "srulight[translation]"') from error
+        raise InputError(
+            'BLEU needs sacrebleu; install it: pip install "srulight[translation]"'
+        ) from error
     return {"bleu": BLEU(lowercase=lowercase), "chrf": CHRF(lowercase=lowercase)}

@@ -1,4 +1,4 @@
-"""How translations are searched for."""
+"""Settings of the beam search for translations."""
 
 import math
 from dataclasses import dataclass
@@ -8,23 +8,24 @@ from srulight.runtime.errors import InputError, check_range
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How translations are found.
+    """Settings of the beam search for translations.
 
-    A translation of T tokens, ``</s>`` among them, has the score log(P) / ((5 + T) / 6) **
-    length_penalty + coverage_penalty * sum over source tokens of log(min(attention that all T gave
-    it, 1)): Wu et al. (2016), arXiv 1609.08144, equation 14.
+    The search ranks a translation of T tokens, including ``</s>``, by the score log(P) / ((5 + T) /
+    6) ** length_penalty + coverage_penalty * sum over source tokens of log(min(a, 1)), where a is
+    the total attention that the source token receives: Wu et al. (2016), arXiv 1609.08144, equation
+    14.
 
     Args:
-        beam_size: Translations that compete while a test sentence, or one to predict, is
-            translated; 1 takes the likeliest token at each step. Validation always does that.
-        length_penalty: Exponent of the length that log-probabilities are divided by, 0 or more; 0
-            for none (alpha of the equation).
-        coverage_penalty: Weight of what is lost by source tokens that got too little attention, 0
-            or more; 0 for none (beta of the equation).
-        max_ratio: Most tokens of a translation for each token of the sentence, ``</s>`` and eight
-            more among them; above 0.
-        replace_unknown: Whether ``<unk>`` in a translation becomes the source token that got the
-            most attention there.
+        beam_size: Number of hypotheses that beam search keeps in ``test`` and ``predict``; 1
+            decodes greedily. Validation always decodes greedily.
+        length_penalty: Exponent of the length normalization, 0 or more; larger values favor longer
+            translations, and 0 turns it off (alpha in the equation).
+        coverage_penalty: Weight of the penalty for source tokens that receive little attention, 0
+            or more; 0 turns it off (beta in the equation).
+        max_ratio: Limit on the length of a translation, above 0: a sentence of S tokens, including
+            ``</s>``, gets at most max_ratio * (S + 8) tokens.
+        replace_unknown: Whether to replace ``<unk>`` in a translation by the source token that
+            receives the most attention at that step.
     """
 
     beam_size: int = 5
@@ -37,4 +38,4 @@ class SearchSettings:
         check_range(1, beam_size=self.beam_size)
         check_range(0, length_penalty=self.length_penalty, coverage_penalty=self.coverage_penalty)
         if not 0 < self.max_ratio < math.inf:
-            raise InputError(f"max_ratio must be more than 0, got {self.max_ratio}")
+            raise InputError(f"max_ratio must be above 0 and finite, got {self.max_ratio}")

@@ -1,4 +1,4 @@
-"""From sentences of one language to sentences of another."""
+"""The translation task."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,27 +39,27 @@ Tied = Literal["none", "output", "all"]
 
 
 class Translation(Task):
-    """Encodes a sentence, and decodes its translation token by token.
+    """Translates sentences with an encoder-decoder model.
 
-    Losses are in nats per token, the end of a sentence among them. BLEU and chrF are sacrebleu's,
-    of translations as texts.
+    Losses are in nats per token, including the end token of each sentence. BLEU and chrF are
+    computed by sacrebleu on the detokenized text.
 
     Args:
-        embedding_size: Features of a token.
-        tied: Which weights are shared: target embedding and "output" layer (Press and Wolf 2017),
-            "all", the source embedding among them, which needs a joint vocabulary, or "none".
-        label_smoothing: Share of the probability that is spread over all tokens while training, at
-            least 0 and below 1 (Szegedy et al. 2016, arXiv 1512.00567, section 7).
-        search: How translations are found.
-        translator: Builds encoder and decoder: AttentionRNN (with SRU for both if None) or
-            Transformer.
-        optimizer: Builds the optimiser from the parameters; Adam with a learning rate of 0.001
-            if None.
-        scheduler: Builds the learning-rate schedule from the optimiser, stepped after every batch:
-            Noam, Cosine, Warmup, Decay or torch's (lightning.pytorch.cli.ReduceLROnPlateau: every
-            epoch); a constant rate if None.
-        compile: Whether to train and measure through ``torch.compile``, which on a CPU needs a C++
-            compiler. An LSTM or GRU is not compiled, what surrounds it is.
+        embedding_size: Number of features of a token embedding.
+        tied: Which weights are shared: "output" shares the target embedding with the output layer
+            (Press and Wolf 2017), "all" also shares it with the source embedding, which needs a
+            joint vocabulary, and "none" shares nothing.
+        label_smoothing: Share of the probability that the training loss spreads evenly over all
+            tokens, at least 0 and below 1 (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+        search: Settings of the beam search.
+        translator: Encoder and decoder: AttentionRNN or Transformer. The default is an AttentionRNN
+            with SRU on both sides.
+        optimizer: Optimizer. The default is Adam with a learning rate of 0.001.
+        scheduler: Learning-rate schedule, stepped after every batch: Noam, Cosine, Warmup, Decay
+            or one of torch (lightning.pytorch.cli.ReduceLROnPlateau steps after every epoch). The
+            default is a constant learning rate.
+        compile: Whether to compile the network with ``torch.compile`` for training and evaluation,
+            which needs a C++ compiler on a CPU. LSTM and GRU layers run uncompiled inside it.
     """
 
     monitor = ("val/bleu", "max")
@@ -94,10 +94,10 @@ class Translation(Task):
         self.compiled = compile
 
     def search_with(self, **changes: Any) -> None:  # noqa: ANN401
-        """Changes how sentences are translated from now on.
+        """Changes settings of the beam search.
 
         Args:
-            **changes: Fields of ``SearchSettings`` to change; the others stay as they are.
+            **changes: Fields of ``SearchSettings`` to change; the others keep their values.
 
         Raises:
             InputError: If a number is out of range.
@@ -108,13 +108,15 @@ class Translation(Task):
         self.source: Tokenizer = from_settings(metadata["source"], SPECIALS, "source")
         self.target: Tokenizer = from_settings(metadata["target"], SPECIALS, "target")
         if self.tied == "all" and not metadata["joint"]:
-            raise InputError("tied=all needs a joint vocabulary: use --data.joint=true")
+            raise InputError(
+                "tied=all needs a joint vocabulary; set --data.joint=true or --model.tied=output"
+            )
         self.translator = self.translator_factory(self.embedding_size)
         size = self.translator.output_size
         if self.tied != "none" and size != self.embedding_size:
             raise InputError(
-                f"tied={self.tied} needs as many features of an output, {size}, as of a token, "
-                f"{self.embedding_size}"
+                f"tied={self.tied} needs a translator whose output size equals embedding_size "
+                f"({self.embedding_size}), got {size}; set --model.tied=none"
             )
         self.target_embedding = _embedding(len(self.target.tokens), self.embedding_size)
         if self.tied == "all":
@@ -129,37 +131,49 @@ class Translation(Task):
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
 
     def check(self, data: LightningDataModule) -> None:
-        sacrebleu_scorers()  # a missing package is found now, and not after the first epoch
+        sacrebleu_scorers()  # reports a missing package now instead of after the first epoch
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Reads sentences.
+        """Encodes source sentences.
 
         Args:
             source: Token ids, (B, S) int64.
-            lengths: Real tokens of each, (B,) int64.
+            lengths: Number of tokens of each sentence without padding, (B,) int64.
+
+        Returns:
+            The encoded sentences, for the decoder to attend to.
         """
         return self.translator.encode(self.source_embedding(source), lengths)
 
     def decode(self, target: Tensor, memory: Memory, state: State | None) -> Decoded:
-        """Reads the next tokens of translations, (N, T) int64; the rest as of a translator."""
+        """Feeds the next target tokens to the decoder.
+
+        Args:
+            target: Token ids, (N, T) int64.
+            memory: Encoded source sentences.
+            state: Decoder state after the previous tokens; None at the beginning.
+
+        Returns:
+            Features, attention weights and the new state, as of ``Translator.decode``.
+        """
         return self.translator.decode(self.target_embedding(target), memory, state)
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-        """Scores what may come after each token of translations.
+        """Computes the logits of the token that follows each target token.
 
         Args:
-            source: Token ids of sentences, (B, S) int64.
-            lengths: Real tokens of each, (B,) int64.
-            target: Token ids of their translations, (B, T) int64.
+            source: Source token ids, (B, S) int64.
+            lengths: Number of tokens of each source sentence without padding, (B,) int64.
+            target: Target token ids, (B, T) int64.
 
         Returns:
-            Unnormalised log-probabilities of the next token, (B, T, V).
+            Logits over the target vocabulary, (B, T, V).
         """
         logits: Tensor = self.head(self.decode(target, self.encode(source, lengths), None).features)
         return logits
 
     def _loss(self, batch: TranslationBatch, smoothing: float) -> tuple[Tensor, Tensor]:
-        """Gives the sum of the losses of all tokens, and how many they are."""
+        """Computes the sum of the losses of all target tokens, and the number of tokens."""
         logits = self(batch.source, batch.source_lengths, batch.target)
         return cross_entropy(logits, batch.labels, smoothing)
 
@@ -184,7 +198,7 @@ class Translation(Task):
         metrics["quality"].update(translations, map(self.target.plain, references))
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        # Of a smoothed loss a perplexity says nothing.
+        # The exponential of the smoothed training loss is no perplexity.
         return values if stage == "train" else {**values, "perplexity": values["loss"].exp()}
 
     def on_test_epoch_end(self) -> None:
@@ -200,13 +214,16 @@ class Translation(Task):
         """Translates sentences.
 
         Args:
-            inputs: Sentences, as those of the training data were.
-            batch_size: Sentences at a time.
-            n_best: Translations of each, at most ``search.beam_size``.
+            inputs: Source sentences, in the same form as the training data.
+            batch_size: Number of sentences to translate at a time.
+            n_best: Number of translations of each sentence, from 1 to ``search.beam_size``.
 
         Returns:
-            The best translations of each sentence, the best first, in order; an empty one of an
-            empty sentence.
+            For each sentence, in the order of ``inputs``, its translations in order of decreasing
+            score. The translation of an empty sentence is empty.
+
+        Raises:
+            InputError: If an input is not text, or a number is out of range.
         """
         self.begin_predicting(batch_size)
         check_range(1, self.search.beam_size, n_best=n_best)
@@ -231,7 +248,7 @@ class Translation(Task):
         settings: SearchSettings,
         n_best: int = 1,
     ) -> list[list[PredictedTranslation]]:
-        """Translates a batch of sentences, of which it gets texts and token ids."""
+        """Translates a batch of sentences, given as both text and token ids."""
         decoder = TranslationDecoder(self.decode, self.head, self.encode(source, lengths))
         found = beam_search(
             decoder, lengths, (settings.max_ratio * (lengths + 8)).long(), BEGIN_ID, END_ID,
@@ -243,13 +260,13 @@ class Translation(Task):
         ]
 
     def _prediction(self, source: str, found: Hypothesis) -> PredictedTranslation:
-        """Makes text of a hypothesis for a sentence."""
+        """Converts a hypothesis to a prediction for the source sentence."""
         tokens = [self.target.tokens[index] for index in found.tokens]
         source_tokens = self.source.tokenize(source)
         if self.search.replace_unknown and source_tokens:
             for place, index in enumerate(found.tokens):
                 if index == UNKNOWN_ID:
-                    # The end of the sentence is no word.
+                    # The last column is </s>, which cannot replace a word.
                     attention = found.attention[place, : len(source_tokens)]
                     tokens[place] = source_tokens[int(attention.argmax())]
         return PredictedTranslation(
@@ -260,6 +277,6 @@ class Translation(Task):
 
 def _embedding(tokens: int, size: int) -> nn.Embedding:
     embedding = nn.Embedding(tokens, size)
-    # Tied weights are the output's, too: there a product over all features has variance 1.
+    # Tied weights also form the output layer, where this gives logits of unit variance.
     nn.init.normal_(embedding.weight, std=size**-0.5)
     return embedding

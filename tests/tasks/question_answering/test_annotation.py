@@ -1,4 +1,4 @@
-"""Words and where they stand; what spaCy adds."""
+"""Tests of words, their positions, and the annotation by spaCy."""
 
 import sys
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_every_character_but_white_space_is_in_one_word() -> None:
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A pipeline with rules in place of what is learnt."""
+    """A spaCy pipeline with rules instead of trained components."""
     spacy = pytest.importorskip("spacy")
     language = spacy.blank("en")
     ruler = language.add_pipe("attribute_ruler")
@@ -85,13 +85,15 @@ def test_spacy_tags_the_same_words(pipeline: str) -> None:
 
 def test_a_missing_pipeline_is_named() -> None:
     pytest.importorskip("spacy")
-    with pytest.raises(InputError, match="spaCy has no pipeline nosuch: python -m spacy download"):
+    with pytest.raises(
+        InputError, match="got 'nosuch'; install it: python -m spacy download nosuch"
+    ):
         Annotator(Words(), "nosuch")
 
 
 def test_missing_spacy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(InputError, match="annotator en_core_web_sm needs spaCy: pip install"):
+    with pytest.raises(InputError, match="annotator 'en_core_web_sm' needs spaCy; install it: pip"):
         Annotator(Words(), "en_core_web_sm")
 
 
@@ -104,5 +106,5 @@ def test_a_package_that_is_no_pipeline_is_not_imported(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: no_pipeline\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="spaCy has no pipeline no_pipeline"):
+    with pytest.raises(InputError, match="an installed spaCy pipeline, got 'no_pipeline'"):
         Annotator(Words(), "no_pipeline")

@@ -1,4 +1,4 @@
-"""Questions become batches, once read from whatever has them."""
+"""Tests of the data module of question answering."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ QUESTIONS = [
 
 
 class Given(QuestionCorpus):
-    """Paragraphs given by the test."""
+    """A corpus with paragraphs given by the test."""
 
     def __init__(self, *train: Paragraph, test: list[Paragraph] | None = None) -> None:
         self.splits = QuestionSplits(list(train), list(train), test, {"answers corrected": 1200})
@@ -68,7 +68,7 @@ def test_a_training_batch_has_words_and_places_of_answers() -> None:
     assert places == {
         "who sold lamps ?": (0, 0),
         "where did ada sell lamps ?": (4, 4),
-        "what is half a word ?": (2, 2),  # the word that has it
+        "what is half a word ?": (2, 2),  # the word that contains the answer
     }
     assert [words[i] for i in batch.document[0]] == TEXT.lower().replace(".", " .").split()
 
@@ -92,7 +92,7 @@ def words_of(tokenizer: Words | None = None) -> list[str]:
 
 
 def test_words_of_questions_come_first(tmp_path: Path) -> None:
-    # By how often they are asked, then by how often they occur, then by the alphabet.
+    # Ordered by count in the questions, then by count in all texts, then alphabetically.
     words = words_of()
     assert words[:3] == ["?", "lamps", "ada"]
     assert set(words[-6:]) == {".", "happy", "in", "oslo", "she", "was"}
@@ -132,7 +132,9 @@ def test_a_checkpoint_brings_its_vocabulary() -> None:
     (batch,) = data.val_dataloader()
     assert batch.document.tolist() == [[1, 1]]
     other = QuestionAnsweringData(annotator="rules")
-    with pytest.raises(InputError, match="annotator=None and the data have annotator=rules"):
+    with pytest.raises(
+        InputError, match="annotator must be None, as in training, got 'rules'; set"
+    ):
         other.load_metadata(metadata)
 
 
@@ -147,7 +149,7 @@ def test_vectors_are_those_of_the_file(tmp_path: Path) -> None:
     vectors, words = data.word_vectors, data.metadata["tokenizer"]["vocabulary"]
     assert vectors is not None
     assert "zebra" not in words
-    assert words[-1] == "bob"  # of the test alone, with a vector
+    assert words[-1] == "bob"  # occurs in the test set only, and has a vector
     for word, row in (("ada", [1, 2]), ("oslo", [5, 6]), ("bob", [7, 8]), ("<pad>", [0, 0])):
         assert vectors[words.index(word)].tolist() == row
     path.write_text("zebra 3 4\n")
@@ -159,7 +161,7 @@ def test_what_was_corrected_is_reported(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level("INFO"):
         build()
     assert caplog.text.count("1,200 answers corrected") == 1
-    assert "train: 1 answers begin or end inside a word, and are widened" in caplog.text
+    assert "train: widened 1 answers that begin or end inside a word" in caplog.text
     assert "train: 1 articles, 1 paragraphs, 3 questions" in caplog.text
 
 
@@ -169,7 +171,7 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
     long = Question("4", "What?", [Answer("sold lamps in Oslo", 4)])
     with caplog.at_level("INFO"):
         data = build(Paragraph(TEXT, [*QUESTIONS, long], "Ada"), windows=Windows(3, 1))
-    assert "train: 1 articles, 1 paragraphs, 3 questions; 1 left out: no window" in caplog.text
+    assert "train: 1 articles, 1 paragraphs, 3 questions; skipped 1: no window" in caplog.text
     assert sum(batch.size for batch in data.train_dataloader()) == 3
     assert sum(batch.size for batch in data.val_dataloader()) == 4
 
@@ -178,7 +180,7 @@ def test_a_question_whose_answer_no_window_has_is_not_learnt_from(
 def test_an_answer_that_is_elsewhere_is_refused(start: int) -> None:
     question = Question("q", "How was she?", [Answer("happy.", start)])
     with pytest.raises(
-        InputError, match=f"the answer of question q is not at character {start} of"
+        InputError, match=f"question q: expected the answer at character {start} of"
     ):
         build(Paragraph(TEXT, [question], "Ada"))
 
@@ -195,14 +197,14 @@ def test_characters_are_words_for_scripts_without_spaces() -> None:
     ]
     assert sorted(zip(batch.first.tolist(), batch.last.tolist(), strict=True)) == [(2, 3), (9, 10)]
     with pytest.raises(
-        InputError, match=r"trained with tokenizer\.split=characters and the data have"
+        InputError, match=r"tokenizer\.split must be 'characters', as in training, got 'english'"
     ):
         build().load_metadata(data.metadata)
 
 
 def test_words_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = build().metadata
-    monkeypatch.setattr(tables_module, "Annotator", None)  # whoever calls it fails
+    monkeypatch.setattr(tables_module, "Annotator", None)  # calling it raises an error
     assert build().metadata == first
     with pytest.raises(TypeError):
         build(Paragraph(TEXT + " Yes.", QUESTIONS, "Ada"))
@@ -238,7 +240,7 @@ def test_bad_settings_are_refused() -> None:
 
 
 def test_a_context_without_words_is_named() -> None:
-    with pytest.raises(InputError, match="article Ada: the context of question 1 has no words"):
+    with pytest.raises(InputError, match="article Ada, question 1: expected a context with words"):
         build(Paragraph(" ", QUESTIONS[:1], "Ada"))
 
 

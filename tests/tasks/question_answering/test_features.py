@@ -1,4 +1,4 @@
-"""Batches of questions, worked by hand."""
+"""Batches of questions, compared with values computed by hand."""
 
 import json
 from itertools import pairwise
@@ -33,7 +33,7 @@ def test_words_and_features_are_those_of_the_text() -> None:
     batch = featurizer.batch([QuestionExample(0, 1, (1, 1))])
     assert batch.document.tolist() == [[6, 4, 6, 1]]
     assert batch.question.tolist() == [[2, 3, 6, 4, 8]]
-    # As it is, in lower case, and how frequent: "the" is half of the words.
+    # Exact match, lower-case match, and frequency: "the" is half of the words.
     assert batch.features.tolist() == [[[0, 1, 0.5], [0, 1, 0.25], [1, 1, 0.5], [0, 0, 0.25]]]
     assert (batch.lengths.tolist(), batch.question_lengths.tolist()) == ([4], [5])
     assert (batch.first.tolist(), batch.last.tolist()) == ([1], [1])
@@ -54,7 +54,7 @@ def test_lemmas_and_tags_are_features() -> None:
         [QuestionExample(0, 1, None), QuestionExample(1, 0, None)]
     )
     assert settings.feature_size == 8
-    # Exact, lower case, frequency, lemma, VB, NN, GPE, PER; a tag that was never learnt is none.
+    # Exact, lower case, frequency, lemma, VB, NN, GPE, PER; unseen tags are ignored.
     assert batch.features.tolist() == [
         [[0, 0, 0.5, 0, 0, 1, 0, 1], [0, 0, 0.5, 1, 1, 0, 0, 0]],
         [[0, 0, 0.5, 0, 0, 0, 0, 0], [0, 0, 0.5, 1, 1, 0, 0, 0]],
@@ -62,7 +62,7 @@ def test_lemmas_and_tags_are_features() -> None:
 
 
 def test_a_long_text_is_read_in_windows_that_overlap() -> None:
-    text = " ".join("abcdefghijkl")  # 12 words: windows of 6 that have 2 in common
+    text = " ".join("abcdefghijkl")  # 12 words: windows of 6 with an overlap of 2
     featurizer = read(SETTINGS, text, "who", "Ada sold the lamps")
     long, short = QuestionExample(0, 1, (5, 6)), QuestionExample(2, 1, (0, 0))
     assert featurizer.windows(long) == [range(6), range(4, 10), range(8, 12)]
@@ -71,7 +71,7 @@ def test_a_long_text_is_read_in_windows_that_overlap() -> None:
     assert batch.question_index.tolist() == [0, 0, 0, 1]
     assert batch.offsets.tolist() == [0, 4, 8, 0]
     assert batch.lengths.tolist() == [6, 6, 4, 4]
-    # The first window has half of the answer, the third none of it: nothing to learn.
+    # The first window has half of the answer and the third none of it: both are skipped.
     assert batch.first.tolist() == [IGNORED, 1, IGNORED, 0]
     assert batch.last.tolist() == [IGNORED, 2, IGNORED, 0]
     assert featurizer.batch([long, short], training=True).offsets.tolist() == [4, 0]
@@ -92,7 +92,7 @@ def test_where_there_may_be_no_answer_a_window_without_it_says_so() -> None:
     batch = featurizer.batch(
         [QuestionExample(0, 1, (0, 0)), QuestionExample(2, 1, None)], training=True
     )
-    # 6 is behind the last word: the padded length.
+    # 6 is the padded length, which stands for "no answer".
     assert batch.first.tolist() == batch.last.tolist() == [0, 6, 6, 6]
 
 

@@ -1,6 +1,6 @@
-"""The document reader is its equations, in plain loops, whatever the encoder and the padding.
+"""The document reader equals its equations in plain loops, with any encoder and any padding.
 
-Its stacks are their encoders, one after the other, and keep what comes out of each.
+Its stacks apply their encoders in sequence and concatenate the outputs.
 """
 
 import inspect
@@ -45,7 +45,7 @@ SMALL = partial(SRU, hidden_size=3, num_layers=1, bidirectional=True)
 
 
 class Scaled(Encoder):
-    """Gives three times what it is given."""
+    """An encoder that multiplies its input by three."""
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Scaled(Encoder):
 
 
 class Inputs(NamedTuple):
-    """What the reader is given."""
+    """Inputs of the reader."""
 
     document: Tensor
     lengths: Tensor
@@ -65,7 +65,7 @@ class Inputs(NamedTuple):
     question_lengths: Tensor
 
     def row(self, i: int) -> "Inputs":
-        """The i-th document and question alone, without padding."""
+        """Gives the i-th document and question alone, without padding."""
         n, m = int(self.lengths[i]), int(self.question_lengths[i])
         return Inputs(
             self.document[i : i + 1, :n],
@@ -77,7 +77,7 @@ class Inputs(NamedTuple):
 
 
 def random_inputs(dtype: torch.dtype = torch.float64, learn: bool = False) -> Inputs:
-    """Three documents and questions; what pads them is as random as the rest."""
+    """Creates three documents and questions, with random values in the padding."""
     document, features, question = (
         torch.randn(3, steps, size, dtype=dtype, requires_grad=learn)
         for steps, size in ((6, VECTOR), (6, FEATURES), (5, VECTOR))
@@ -112,7 +112,7 @@ def affine(weights: dict[str, Any], name: str, vector: list[float]) -> list[floa
 
 
 def by_hand(model: DocumentReader, inputs: Inputs) -> tuple[list[float], list[float], float]:
-    """Scores one document, number by number."""
+    """Scores one document in plain Python loops."""
     weights = {name: value.tolist() for name, value in model.state_dict().items()}
     words, asked = inputs.document[0].tolist(), inputs.question[0].tolist()
 
@@ -149,7 +149,7 @@ def test_scores_are_those_of_plain_loops(make: EncoderFactory) -> None:
 
 
 def loss(scores: Scores) -> Tensor:
-    """Something of all scores, in which equal and opposite gradients do not cancel out."""
+    """Reduces all scores to one number, so that equal and opposite gradients do not cancel."""
     first = torch.zeros(len(scores.start), dtype=torch.int64)
     total = F.cross_entropy(scores.start, first, reduction="sum")
     total = total + 2 * F.cross_entropy(scores.end, first, reduction="sum")
@@ -197,7 +197,7 @@ def test_gradients_are_differences_of_scores() -> None:
         start, end, none = model(document, lengths, features, question, question_lengths)
         return torch.cat((start[start > -math.inf], end[end > -math.inf], none))
 
-    # The parameters are changed in place, where the model sees it.
+    # Changing the parameters in place changes the model.
     inputs = (document, features, question, *model.parameters())
     assert finite(*inputs).shape == (5 + 5 + 2,)
     assert torch.autograd.gradcheck(finite, inputs)
@@ -218,7 +218,7 @@ def test_no_answer_depends_on_the_document_and_on_the_question_it_is_asked() -> 
 def test_every_parameter_learns(make: EncoderFactory) -> None:
     model = reader(make)
     for parameter in model.parameters():
-        if not parameter.any():  # what starts as zero hides what it multiplies
+        if not parameter.any():  # a zero would hide the values that it multiplies
             torch.nn.init.normal_(parameter)
     loss(model(*random_inputs(torch.float32))).backward()
     for name, parameter in model.named_parameters():
@@ -283,7 +283,7 @@ def test_says_what_is_wrong() -> None:
 
 
 class Same(Encoder):
-    """Gives what it is given."""
+    """An encoder that returns its input."""
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
@@ -315,7 +315,7 @@ def test_each_encoder_reads_the_one_below_and_all_are_kept() -> None:
 @pytest.mark.parametrize("make", EXPORTED)
 def test_any_encoder_may_be_stacked(make: EncoderFactory) -> None:
     stack = StackedEncoder(5, make, 2).eval()
-    for parameter in stack.parameters():  # a bias that starts as zero hides what it does
+    for parameter in stack.parameters():  # a zero bias would hide its effect
         torch.nn.init.normal_(parameter, std=0.2)
     x, lengths = torch.randn(2, 7, 5), torch.tensor([7, 3])
     y = stack(x, lengths)
@@ -330,7 +330,7 @@ def test_any_encoder_may_be_stacked(make: EncoderFactory) -> None:
 def test_dropout_is_before_each_encoder_and_at_the_end() -> None:
     stack = StackedEncoder(4000, Same, 2, dropout=0.5)
     y = stack(torch.ones(2, 1, 4000), torch.tensor([1, 1]))
-    # What is kept doubles each time: two times on its way out of the first, three of the second.
+    # Each dropout doubles the values that it keeps: twice for layer one, three times for two.
     for half, value, share in ((y[..., :4000], 4.0, 0.25), (y[..., 4000:], 8.0, 0.125)):
         assert set(half.unique().tolist()) == {0.0, value}
         # Five standard deviations of the share of 8000 draws.

@@ -1,4 +1,4 @@
-"""A reader is trained from the command line, and answers there."""
+"""A reader is trained and used from the command line."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from srulight.tasks.question_answering.task import QuestionAnswering
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a reader that has learnt a little, with stories beside it."""
+    """A checkpoint of a briefly trained reader, with stories beside it."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SRULIGHT_CACHE", str(folder / "cache"))
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def squad(folder: Path) -> Path:
-    """Writes stories as SQuAD has them."""
+    """Writes stories in the format of SQuAD."""
     stories = SyntheticStories(1, 1, 10, unanswerable=0.3, seed=5).read(folder).test
     assert stories is not None
     data = [
@@ -118,7 +118,7 @@ def test_a_question_about_a_text_is_answered(
     assert all(0 <= float(probability) <= 1 for probability, _, _ in lines)
     assert not all(answer == "(no answer)" for *_, answer in lines)
     for _, start, answer in lines:
-        # Places are those of the file, whatever stands at the ends of its lines.
+        # Positions are those in the file, whatever its line endings.
         there = text[int(start) :]
         assert answer == "(no answer)" or " ".join(there.split()).startswith(answer)
         assert answer == "(no answer)" or not there[0].isspace()
@@ -127,8 +127,8 @@ def test_a_question_about_a_text_is_answered(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], "expected a file of questions (.json, as SQuAD's), or a text and --question, got"),
-        (["--question= "], "expected a question, got nothing: set --question"),
+        ([], "--input must be a .json file of questions, got"),
+        (["--question= "], "--question must have words, got ' '; pass a question"),
         (["--question=Who?", "--n_best=0"], "n_best must be at least 1, got 0"),
     ],
 )

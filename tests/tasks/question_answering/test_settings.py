@@ -1,4 +1,4 @@
-"""Settings that belong together are given one by one, in YAML and on the command line."""
+"""Nested settings can be given one by one, in YAML and on the command line."""
 
 import re
 from pathlib import Path

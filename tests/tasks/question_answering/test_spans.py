@@ -1,4 +1,4 @@
-"""The best spans are those that looking at every span finds."""
+"""The best spans equal those of an exhaustive search."""
 
 import math
 import random
@@ -43,7 +43,7 @@ def test_finds_what_looking_at_every_span_finds(seed: int) -> None:
     question_index = [q for q in range(draw.randint(1, 3)) for _ in range(draw.randint(1, 3))]
     steps = draw.randint(1, 6)
     lengths = [draw.randint(1, steps) for _ in question_index]
-    # Small whole numbers: many are equal, and sums are exact.
+    # Small integers give many ties and exact sums.
     start, end = (
         torch.tensor(
             [[draw.randint(-2, 2) if t < n else NO for t in range(steps)] for n in lengths]
@@ -95,14 +95,14 @@ def test_the_same_words_of_two_windows_are_given_once_with_the_better_probabilit
     end = torch.zeros(2, 2)
     question_index, offsets = torch.tensor([0, 0]), torch.tensor([5, 6])
     (spans,) = best_spans(start, end, None, question_index, offsets, max_words=1, count=9)
-    # Word 6 is in both; all windows' spans add up to 1 + 3 + 4 + 1.
+    # Word 6 is in both windows; the spans of all windows sum to 1 + 3 + 4 + 1.
     assert [span[:2] for span in spans] == [(6, 6), (5, 5), (7, 7)]
     probabilities = [math.exp(span.log_probability) for span in spans]
     assert probabilities == pytest.approx([4 / 9, 1 / 9, 1 / 9])
 
 
 def test_half_precision_is_summed_in_single() -> None:
-    # 8 + 1/64 is 8 in bfloat16: the two would be equal, and the earlier the better.
+    # In bfloat16, 8 + 1/64 is 8: the scores would tie, and the earlier span would win.
     start = torch.tensor([[8.0, 8.0]], dtype=torch.bfloat16)
     end = torch.tensor([[0.0, 1 / 64]], dtype=torch.bfloat16)
     only = torch.tensor([0])

@@ -1,4 +1,4 @@
-"""The reader's promises, from a batch to an answer."""
+"""Tests of the question answering task, from a batch to an answer."""
 
 import warnings
 from functools import partial
@@ -40,7 +40,7 @@ def make(settings: FeaturizerSettings = SETTINGS, **options: Any) -> QuestionAns
 
 
 def batch_of(settings: FeaturizerSettings = SETTINGS) -> QuestionBatch:
-    """Two questions: one has its answer in the second of two windows, the other has none."""
+    """Creates two questions: one has its answer in the second window, the other has none."""
     texts = ["a b c d e f g h", "b ? a"]
     table = token_table(Annotator(Words())([*texts, "c d ?"]))
     examples = [QuestionExample(0, 2, (6, 7)), QuestionExample(1, 2, None)]
@@ -62,7 +62,7 @@ def scores_of(task: QuestionAnswering, batch: QuestionBatch) -> Any:  # noqa: AN
 def test_the_loss_is_the_mean_of_first_and_last_word() -> None:
     task, batch = make(), batch_of()
     scores = scores_of(task, batch)
-    # Of three windows one has the answer: words 6 and 7 are 2 and 3 there.
+    # One of three windows has the answer; words 6 and 7 are its words 2 and 3.
     start, end = (s[1, :4].log_softmax(0) for s in (scores.start, scores.end))
     expected = -(start[2] + end[3]) / 2
     assert task.training_step(batch, 0).detach() == pytest.approx(float(expected), rel=1e-5)
@@ -109,7 +109,7 @@ def test_vectors_of_the_data_are_where_words_are() -> None:
 
 
 def pointing(task: QuestionAnswering, first: str, last: str) -> QuestionAnswering:
-    """Lets the reader point at given words, by their vectors, whatever is asked."""
+    """Makes the reader select given words by their vectors, whatever the question."""
 
     def point(
         document: Tensor, lengths: Tensor, features: Tensor, question: Tensor, ends: Tensor
@@ -165,28 +165,28 @@ def test_a_longer_answer_than_allowed_is_not_given() -> None:
 
 @pytest.mark.parametrize("inputs", ["a b", ("a b", "c?"), [("a", "b", "c")], [("a", 1)]])
 def test_what_is_no_text_with_a_question_is_refused(inputs: Any) -> None:  # noqa: ANN401
-    with pytest.raises(InputError, match="expected a text and a question, got "):
+    with pytest.raises(InputError, match=r"inputs must be pairs \(text, question\), got "):
         make().predict(inputs)
 
 
 def test_a_text_without_words_is_refused() -> None:
-    with pytest.raises(InputError, match="expected a text with words, got ' '"):
+    with pytest.raises(InputError, match="text must have words, got ' '"):
         make().predict([("a", "b"), (" ", "b")])
 
 
 @pytest.mark.parametrize(
     ("predicted", "answers", "exact", "f1"),
     [
-        # Articles, case and punctuation do not count.
+        # Articles, case and punctuation are ignored.
         ("the Denver Broncos!", ["denver broncos"], 100, 100),
-        # 2 of 3 words said are right, 2 of 2 are said: 2 * 2/3 * 1 / (2/3 + 1).
+        # Precision 2/3 and recall 1: F1 is 2 * 2/3 * 1 / (2/3 + 1).
         ("big Denver Broncos", ["Denver Broncos"], 0, 80),
         # The best of several answers counts.
         ("Broncos", ["Denver Broncos", "broncos"], 100, 100),
-        # A word that is said twice is right once: 1 of 2, 1 of 1.
+        # A repeated word counts once: precision 1/2, recall 1.
         ("ha ha", ["ha"], 0, 200 / 3),
         ("Denver", ["Oslo"], 0, 0),
-        # No answer is wanted, and given or not.
+        # The question has no answer, and the model gives none, or one.
         ("", [], 100, 100),
         ("Denver", [], 0, 0),
         ("", ["Denver"], 0, 0),

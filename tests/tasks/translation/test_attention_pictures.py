@@ -1,4 +1,4 @@
-"""Pictures of the attention show what each token of a translation looked at."""
+"""Attention plots show which source tokens each token of a translation attends to."""
 
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,9 @@ def test_a_picture_for_each_line_that_has_a_translation(
         torch.testing.assert_close(torch.tensor(shown.get_array()), looks)
         assert [label.get_text() for label in axes.get_xticklabels()] == source
         assert [label.get_text() for label in axes.get_yticklabels()] == ["$x$", "a", "b"]
-        assert not axes.get_yticklabels()[0].get_parse_math()  # a dollar sign is no formula
+        assert not axes.get_yticklabels()[0].get_parse_math()  # dollar signs do not start formulas
 
-    # From white for nothing to black for all: the darkest cell of a row is the one it looked at.
+    # White is 0 and black is 1: the darkest cell of a row has the most attention.
     pixels = pytest.importorskip("matplotlib.image").imread(tmp_path / "plots" / "line-1.png")
     height = len(pixels)
     box = figures[0].axes[0].get_window_extent()

@@ -1,4 +1,4 @@
-"""What the data module of translation promises."""
+"""Tests of the data module of translation."""
 
 import base64
 from pathlib import Path
@@ -45,7 +45,7 @@ def module(
 def test_a_batch_holds_both_sides_between_begin_and_end(tmp_path: Path) -> None:
     data = module(tmp_path)
     data.setup()
-    # By frequency, then by alphabet: a, b, c and x, y are tokens 4, 5, 6 and 4, 5.
+    # By frequency, then alphabetically: a, b, c and x, y are tokens 4, 5, 6 and 4, 5.
     (batch,) = data.val_dataloader()
     assert batch.source.tolist() == [
         [4, 5, END_ID, 0, 0],
@@ -80,17 +80,21 @@ def test_pairs_out_of_proportion_are_left_out_of_training_and_counted(
         data.setup()
     said = "train: 3 pairs, 7 and 6 tokens"
     assert said in caplog.text
-    for why in ("longer than 8 tokens", "one more than 3 times as long", "empty on both sides"):
-        assert f"left out 1: {why}" in caplog.text
-    # What is measured is measured whole.
-    assert "val: 5 pairs, 17 and 18 tokens; left out 1: empty on both sides" in caplog.text
+    for why in (
+        "longer than 8 tokens",
+        "one side more than 3 times as long",
+        "empty on both sides",
+    ):
+        assert f"skipped 1: {why}" in caplog.text
+    # Validation covers all pairs, whatever their length.
+    assert "val: 5 pairs, 17 and 18 tokens; skipped 1: empty on both sides" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("pair", "says"),
     [
-        (("a", ""), r"train.en:4: the translation is empty, and the sentence is not; mend it"),
-        (("", "x"), r"train.en:4: the sentence is empty, and its translation is not; mend it"),
+        (("a", ""), r"train.en:4: expected text on both sides, got an empty translation; fix"),
+        (("", "x"), r"train.en:4: expected text on both sides, got an empty sentence; fix"),
     ],
 )
 def test_a_line_that_is_empty_on_one_side_is_refused_or_counted(
@@ -102,7 +106,7 @@ def test_a_line_that_is_empty_on_one_side_is_refused_or_counted(
     data = module(tmp_path, [*PAIRS, pair], filters=PairFilters(on_error="skip"))
     with caplog.at_level("INFO"):
         data.setup()
-    assert "train: 3 pairs, 7 and 6 tokens; left out 1: empty on one side" in caplog.text
+    assert "train: 3 pairs, 7 and 6 tokens; skipped 1: empty on one side" in caplog.text
 
 
 def test_sides_have_one_vocabulary_or_two(tmp_path: Path) -> None:
@@ -178,10 +182,10 @@ def test_a_subword_model_of_ones_own(tmp_path: Path) -> None:
     (batch,) = data.train_dataloader()
     assert batch.source[0].tolist() == [*own.fit((), SPECIALS).encode(lines[0]), END_ID]
 
-    with pytest.raises(InputError, match=r"other.model is not the vocabulary that the checkpoint"):
+    with pytest.raises(InputError, match=r"other.model: expected the vocabulary of the checkpoint"):
         module(tmp_path, tokenizer=other).load_metadata(data.metadata)
     module(tmp_path, tokenizer=own).load_metadata(data.metadata)
-    # The checkpoint has what is needed, without the file.
+    # The checkpoint contains the vocabulary, so the file is not needed.
     paths[1].unlink()
     module(tmp_path, tokenizer=other).load_metadata(data.metadata)
 
@@ -236,7 +240,9 @@ def test_without_limits_nothing_is_too_long(tmp_path: Path) -> None:
 
 def test_nothing_left_is_said(tmp_path: Path) -> None:
     data = module(tmp_path, [("a", "x x x x x x")])
-    with pytest.raises(InputError, match=r"no train pairs are left: raise filters.max_length"):
+    with pytest.raises(
+        InputError, match=r"expected train pairs .* got none; raise --data.filters.max_length"
+    ):
         data.setup()
 
 

@@ -1,4 +1,4 @@
-"""A translator is trained from the command line, and translates there."""
+"""A translator is trained and used from the command line."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,8 @@ LINES = "three hundred forty two\n\nsix\n"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a translator that has learnt a little."""
-    extension.load("cpu")  # from the cache of kernels, before there is another
+    """A checkpoint of a briefly trained translator."""
+    extension.load("cpu")  # from the usual kernel cache, before the test sets another one
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SRULIGHT_CACHE", str(folder / "cache"))
@@ -116,7 +116,7 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(SystemExit) as left:
         main(["predict", f"--ckpt_path={trained}", f"--input={lines}", option])
-    # What the parser refuses has the status 2; what the task refuses is a sentence.
+    # The parser exits with status 2; the task exits with a message.
     assert says in (capsys.readouterr().err if left.value.code == 2 else str(left.value.code))
     assert (left.value.code == 2) == (option.split("=")[0] in ("--stream", "--decoder.beam_size"))
 
@@ -136,4 +136,4 @@ def test_a_checkpoint_has_its_settings_as_plain_data(trained: Path) -> None:
     stored = torch.load(trained, weights_only=True)
     assert stored["hyper_parameters"]["search"]["length_penalty"] == 0.8
     assert stored["config"]["data"]["init_args"]["filters"]["max_length"] == 50
-    assert stored["metadata"]["target"]["language"] is None  # no rules of a language are used
+    assert stored["metadata"]["target"]["language"] is None  # split=space needs no language

@@ -1,4 +1,4 @@
-"""BLEU and chrF are sacrebleu's, of all processes, and of nothing they are nan."""
+"""BLEU and chrF equal those of sacrebleu over all processes, and are NaN without translations."""
 
 import math
 import sys
@@ -37,7 +37,7 @@ def task() -> Translation:
 def test_bleu_is_the_one_worked_by_hand() -> None:
     quality = TranslationQuality()
     quality.update(["a b c d e"], ["a b c d f"])
-    # 4 of 5 words, 3 of 4 pairs, 2 of 3 and 1 of 2 are in the reference, which is as long.
+    # 4 of 5 unigrams, 3 of 4 bigrams, 2 of 3 and 1 of 2 match a reference of equal length.
     bleu = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** (1 / 4)
     assert float(quality.compute()["bleu"]) == pytest.approx(bleu, rel=1e-6)
 
@@ -98,7 +98,7 @@ def test_sacrebleu_is_asked_for_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(SystemExit, match="error: BLEU needs sacrebleu: pip install"):
+    with pytest.raises(SystemExit, match="error: BLEU needs sacrebleu; install it: pip install"):
         main(["fit", f"--config={CONFIG}", f"--trainer.default_root_dir={tmp_path}"])
     assert not list(tmp_path.rglob("*.ckpt"))
 

@@ -1,4 +1,4 @@
-"""The translator's promises."""
+"""Tests of the translation task."""
 
 import math
 from typing import Any
@@ -97,7 +97,7 @@ def test_the_loss_is_that_of_each_sentence_alone() -> None:
         one = batch_of((source, target))
         log_probs = task(one.source, one.source_lengths, one.target)[0].log_softmax(-1)
         for step, token in enumerate([*target, END_ID]):
-            # Szegedy et al.: 1 - s of the loss, and s of the mean of all tokens' losses.
+            # Szegedy et al.: 1 - s times the loss, plus s times the mean loss of all tokens.
             by_hand -= 0.8 * float(log_probs[step, token]) + 0.2 * float(log_probs[step].mean())
     assert float(total) == pytest.approx(by_hand, rel=1e-5)
 
@@ -177,7 +177,7 @@ def test_weights_are_tied_as_asked() -> None:
     assert shared(metadata(True), "none") == (False, False)
     assert shared(metadata(), "output") == (True, False)
     assert shared(metadata(True), "all") == (True, True)
-    with pytest.raises(InputError, match=r"tied=all needs a joint vocabulary: use --data.joint"):
+    with pytest.raises(InputError, match=r"tied=all needs a joint vocabulary; set --data.joint"):
         make(tied="all")
 
 
@@ -199,7 +199,7 @@ def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
         ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
         ({"length_penalty": -1.0}, "length_penalty must be at least 0, got -1.0"),
         ({"coverage_penalty": math.nan}, "coverage_penalty must be at least 0, got nan"),
-        ({"max_ratio": -1.0}, "max_ratio must be more than 0, got -1.0"),
+        ({"max_ratio": -1.0}, "max_ratio must be above 0 and finite, got -1.0"),
     ],
 )
 def test_a_search_refuses_bad_settings(changes: dict[str, Any], says: str) -> None:

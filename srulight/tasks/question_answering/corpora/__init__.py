@@ -1,4 +1,4 @@
-"""Corpora of questions: each class imported here is known by its bare name."""
+"""Question corpora. Configurations can name each class imported here without its module."""
 
 from srulight.tasks.question_answering.corpora.base import QuestionCorpus
 from srulight.tasks.question_answering.corpora.squad import Squad

@@ -1,4 +1,4 @@
-"""What a corpus of questions about texts is."""
+"""The interface of question corpora."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ class Answer(NamedTuple):
     """A part of a context that answers a question.
 
     Attributes:
-        text: The part, character for character.
-        start: Where it begins in the context, in characters.
+        text: Part of the context, character for character.
+        start: Start of the answer in the context, in characters.
     """
 
     text: str
@@ -21,10 +21,10 @@ class Question(NamedTuple):
     """A question about a text.
 
     Attributes:
-        id: Its name in files of predictions.
+        id: Id of the question in files of predictions.
         text: The question.
-        answers: Equally good answers, the first of which is trained on; none if the context does
-            not answer it.
+        answers: Reference answers; training uses the first. Empty if the context does not answer
+            the question.
     """
 
     id: str
@@ -37,8 +37,8 @@ class Paragraph(NamedTuple):
 
     Attributes:
         context: The text.
-        questions: In the order of the file.
-        article: What it is part of; articles are never split between training and evaluation.
+        questions: Questions in the order of the file.
+        article: Article that the text belongs to. No article is divided between splits.
     """
 
     context: str
@@ -47,13 +47,13 @@ class Paragraph(NamedTuple):
 
 
 class QuestionSplits(NamedTuple):
-    """Everything that a corpus of questions holds.
+    """The splits of a question corpus.
 
     Attributes:
-        train: Paragraphs to train on.
-        val: Paragraphs to choose a model by.
-        test: Paragraphs to report figures of; None where the corpus has none.
-        corrections: How many answers were corrected or left out, by what was wrong.
+        train: Training paragraphs.
+        val: Validation paragraphs.
+        test: Test paragraphs; None if the corpus has none.
+        corrections: Number of corrected or skipped answers, questions and paragraphs, by reason.
     """
 
     train: list[Paragraph]
@@ -63,4 +63,4 @@ class QuestionSplits(NamedTuple):
 
 
 class QuestionCorpus(Corpus[QuestionSplits]):
-    """Knows where questions and the texts that answer them are."""
+    """A corpus of questions and the texts that answer them."""

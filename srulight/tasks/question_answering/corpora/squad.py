@@ -1,4 +1,4 @@
-"""SQuAD, and all that is in its format."""
+"""SQuAD, and other files in its format."""
 
 import random
 from collections import Counter
@@ -23,24 +23,30 @@ _CHECKSUMS = {
 
 
 class Squad(QuestionCorpus):
-    """Files in the format of SQuAD 1.1 or 2.0 (Rajpurkar et al. 2016 and 2018).
+    """Reads files in the format of SQuAD 1.1 or 2.0 (Rajpurkar et al. 2016 and 2018).
 
-    An answer that is a few characters away from where the file says, or has other white space, is
-    corrected and counted. In a file in which some question has ``is_impossible``, a question may
-    have no answer. Splits are made by article: questions about one article are much alike.
+    If an answer is a few characters away from its stated position, or differs from the context in
+    white space only, it is corrected and counted. Questions may lack an answer if the file has the
+    field ``is_impossible``. Splits are made by article, because questions about one article are
+    similar.
 
     Args:
-        train: Name of the training file, inside ``root``.
-        val: Name of the validation file; if None, some articles of the training file.
-        test: Name of the test file; if None, some articles of the training file, or nothing.
-        val_fraction: Share of the articles for validation if ``val`` is None, 0 to 1.
-        test_fraction: Share of the articles to test on if ``test`` is None, 0 to 1; 0 for nothing.
-        on_error: What to do with an answer that is not in its context, a question without an
-            answer, and a context without words: "refuse" to begin, or "skip" and count them.
-        seed: Number that decides which articles are split off.
+        train: Name of the training file inside ``root``.
+        val: Name of the validation file inside ``root``. None holds out articles of the training
+            file.
+        test: Name of the test file inside ``root``. None holds out articles of the training file if
+            test_fraction is above 0, and otherwise means that there is no test set.
+        val_fraction: Share of the training articles to hold out for validation if val is None,
+            above 0 and below 1.
+        test_fraction: Share of the training articles to hold out for testing if test is None, at
+            least 0 and below 1.
+        on_error: What to do with an answer that is not in its context, a question that has no
+            answer, or a context without words: "refuse" stops with an error, "skip" skips and
+            counts them.
+        seed: Seed for the choice of the held-out articles.
 
     Raises:
-        InputError: If a fraction is out of range or no use.
+        InputError: If a fraction is out of range, or both test and test_fraction are given.
     """
 
     def __init__(
@@ -55,16 +61,19 @@ class Squad(QuestionCorpus):
     ) -> None:
         if val is None and not 0 < val_fraction < 1:
             raise InputError(
-                f"val_fraction must be above 0 and below 1, got {val_fraction}; or set val to a "
-                "file"
+                f"val_fraction must be above 0 and below 1, got {val_fraction}; set it, or set val "
+                "to a file"
             )
         if not 0 <= test_fraction < 1 or (val is None and val_fraction + test_fraction >= 1):
             raise InputError(
-                "val_fraction and test_fraction must leave something to learn from, got "
-                f"{val_fraction} and {test_fraction}"
+                "val_fraction and test_fraction must be at least 0 and leave articles to train on, "
+                f"got {val_fraction} and {test_fraction}; lower them"
             )
         if test is not None and test_fraction:
-            raise InputError(f"give test or test_fraction, not both; got {test}, {test_fraction}")
+            raise InputError(
+                f"test_fraction must be 0 if test is a file ({test!r}), got {test_fraction}; "
+                "remove one of them"
+            )
         self.train = train
         self.val = val
         self.test = test
@@ -79,7 +88,7 @@ class Squad(QuestionCorpus):
                 continue
             if name not in _CHECKSUMS:
                 raise InputError(
-                    f"{name} cannot be downloaded (only {', '.join(_CHECKSUMS)} can); set "
+                    f"{name} cannot be downloaded, only {', '.join(_CHECKSUMS)} can; set "
                     "--data.root to the folder that has it"
                 )
             download(Source(_URL + name, _CHECKSUMS[name]), root / name)
@@ -91,7 +100,7 @@ class Squad(QuestionCorpus):
             paragraphs, counts = read_squad(root / name, self.on_error)
             corrected.update(counts)
             if not paragraphs:
-                raise InputError(f"{root / name} has no question that can be used")
+                raise InputError(f"{root / name}: expected questions, got none that can be used")
             return paragraphs
 
         train = file(self.train)
@@ -102,15 +111,16 @@ class Squad(QuestionCorpus):
         return QuestionSplits(parts["train"], val, test, dict(corrected))
 
     def _refuse_shared(self, parts: dict[str, list[Paragraph]]) -> None:
-        """Raises InputError if a question is in two splits, and so is trained on and measured."""
+        """Raises InputError if two splits share a question."""
         found: dict[str, str] = {}
         for name, paragraphs in parts.items():
             for id in (question.id for paragraph in paragraphs for question in paragraph.questions):
                 if id in found:
                     file = getattr(self, name) or self.train
                     raise InputError(
-                        f"question {id} of {file} is in {found[id]} and in {name}; give them "
-                        "different files, or null to split one by article: --data.corpus.val=null"
+                        f"{file}: expected each question in one split, got {id} in {found[id]} and "
+                        f"{name}; set --data.corpus.{name} to another file, or to null to split "
+                        "one file by article"
                     )
                 found[id] = name
 
@@ -127,7 +137,8 @@ class Squad(QuestionCorpus):
             part.update(dict.fromkeys(articles[len(part) : len(part) + count], name))
         if len(part) >= len(articles):
             raise InputError(
-                f"{path} has too few articles to split, {len(articles)}; set val and test to files"
+                f"{path}: expected {len(part) + 1} or more articles to split, got {len(articles)}; "
+                "set val and test to files"
             )
         found: dict[str, list[Paragraph]] = {"train": [], "val": [], "test": []}
         for paragraph in paragraphs:

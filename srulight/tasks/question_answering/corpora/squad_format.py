@@ -1,4 +1,4 @@
-"""The format of SQuAD: articles with paragraphs, questions and answers, as JSON."""
+"""Reads the JSON format of SQuAD: articles with paragraphs, questions and answers."""
 
 import json
 import re
@@ -12,39 +12,39 @@ from srulight.runtime.records import parse_json
 from srulight.tasks.question_answering.corpora.base import Answer, Paragraph, Question
 
 OnError = Literal["refuse", "skip"]
-"""What to do with an answer or a text that cannot be used."""
+"""What to do with an answer, a question or a text that cannot be used."""
 
-_NEAR = 20  # Characters that an answer may be away from where it should be.
+_NEAR = 20  # Maximum distance of an answer from its stated position, in characters.
 
 _Slip = Literal["white space", "place"]
 _CORRECTED: dict[_Slip, str] = {
-    "white space": "answers with other white space than their context, corrected",
-    "place": "answers a few characters away from where they should be, corrected",
+    "white space": "answers corrected: white space differs from the context",
+    "place": "answers corrected: a few characters away from their stated position",
 }
 
-_WANTED = {str: "text", int: "a whole number", list: "a list"}
+_WANTED = {str: "a string", int: "an integer", list: "a list"}
 _T = TypeVar("_T", str, int, list[Any])
 
 
 def locate(text: str, start: int, context: str) -> tuple[Answer, _Slip | None] | None:
     """Finds an answer in its context.
 
-    It may be a few characters away from where it should be, and its white space may be other than
-    that of the context; of several places the nearest counts. Nothing else may differ.
+    The answer may be a few characters away from its stated position, and it may differ from the
+    context in white space. Of several matches, the nearest one counts.
 
     Args:
         text: The answer.
-        start: Where it should begin, in characters.
-        context: The text that has it.
+        start: Stated position of the answer, in characters.
+        context: Text that contains the answer.
 
     Returns:
-        The answer as it stands in the context, and what was wrong with it, None if nothing. None if
-        it has no words, or is not near where it should be, or that is no place in the context.
+        The answer as it occurs in the context, and what was corrected, None for nothing. The result
+        is None if the answer has no words, or does not occur near its stated position.
     """
     words = text.split()
-    # White space before it is no part of it.
+    # Leading white space is not part of the answer.
     inner = start + len(text) - len(text.lstrip())
-    # Python would count a negative place from the end.
+    # Python would count a negative position from the end.
     if not words or not 0 <= inner < len(context):
         return None
     if context.startswith(text, start) and text == text.strip():
@@ -67,24 +67,24 @@ def read_squad(
     """Reads a file in the format of SQuAD.
 
     Args:
-        path: The file.
-        on_error: What to do with an answer that is not in its context, a question without one, and
-            a context without words.
-        answered: Whether answers are read; if not, they need not be there.
+        path: JSON file.
+        on_error: What to do with an answer that is not in its context, a question without an
+            answer, or a context without words: "refuse" or "skip".
+        answered: Whether to read the answers. If not, the file may lack them.
 
     Returns:
-        The paragraphs that have questions; and how many answers and texts were corrected or left
-            out, by what was wrong.
+        The paragraphs that have questions, and the number of corrected or skipped answers,
+        questions and paragraphs, by reason.
 
     Raises:
-        InputError: If the file is not in the format, or has something that is refused.
+        InputError: If the file is not in the format of SQuAD, or ``on_error`` refuses an item.
     """
     text = read_text(path, "set --data.root to the folder that has it")
     data = parse_json(text, str(path))
     if not isinstance(data, dict) or not isinstance(data.get("data"), list):
         raise InputError(
-            f'{path} is not in the format of SQuAD: expected an object with a list "data", got '
-            f"{_kind(data)}"
+            f'{path}: expected an object with a list "data", as in SQuAD, got {_kind(data)}; '
+            "convert the file to the format of SQuAD"
         )
     return _Reader(path, on_error, answered, '"is_impossible"' in text).read(data["data"])
 
@@ -93,10 +93,10 @@ class _Reader:
     """Reads the articles of a file.
 
     Args:
-        path: The file.
-        on_error: What to do with what cannot be used.
-        answered: Whether answers are read.
-        may_lack: Whether a question may have no answer.
+        path: JSON file, for error messages.
+        on_error: What to do with items that cannot be used.
+        answered: Whether to read the answers.
+        may_lack: Whether questions may lack an answer.
     """
 
     def __init__(self, path: Path, on_error: OnError, answered: bool, may_lack: bool) -> None:
@@ -104,7 +104,7 @@ class _Reader:
         self._on_error = on_error
         self._answered = answered
         self._may_lack = may_lack
-        self._articles: dict[str, str] = {}  # of each question id
+        self._articles: dict[str, str] = {}  # article of each question id
         self._counts: Counter[str] = Counter()
 
     def read(self, articles: list[Any]) -> tuple[list[Paragraph], dict[str, int]]:
@@ -122,22 +122,24 @@ class _Reader:
                 ]
                 if questions and not context.strip():
                     self._refuse_or_count(
-                        f"{where}, question {questions[0].id}: the context has no words",
-                        "paragraphs without words, left out",
+                        f"{where}, question {questions[0].id}: expected a context with words, got "
+                        f"{context[:60]!r}",
+                        "paragraphs skipped: no words in the context",
                     )
                 elif questions:
                     found.append(Paragraph(context, questions, title))
         return found, dict(self._counts)
 
     def _question(self, data: object, context: str, title: str, where: str) -> Question | None:
-        # Some files have numbers for ids; predictions have text.
+        # Some files have integer ids, but ids of predictions are strings.
         if isinstance(data, dict) and type(data.get("id")) is int:
             data = {**data, "id": str(data["id"])}
         id = self._field(data, "id", str, where)
         where = f"{where}, question {id}"
         if id in self._articles:
             raise InputError(
-                f"{where}: the id is taken by a question of article {self._articles[id]}"
+                f"{where}: expected a unique id, got that of a question in article "
+                f"{self._articles[id]}; change one of the ids"
             )
         self._articles[id] = title
         text = self._field(data, "question", str, where)
@@ -150,7 +152,8 @@ class _Reader:
         answers = [one for answer in given if (one := self._answer(answer, context, where))]
         if not answers and context.strip():
             self._refuse_or_count(
-                f"{where}: has no answer", "questions without an answer, left out"
+                f"{where}: expected an answer, got none that can be used",
+                "questions skipped: no answer",
             )
             return None
         return Question(id, text, answers)
@@ -163,9 +166,9 @@ class _Reader:
             there = context[max(start, 0) : max(start, 0) + len(text)]
             if context.strip():
                 self._refuse_or_count(
-                    f"{where}: the answer {text!r} is not at character {start} of its context, "
-                    f"which has {there!r} there",
-                    "answers that are not in their context, left out",
+                    f"{where}: expected the answer {text!r} at character {start} of the context, "
+                    f"got {there!r}",
+                    "answers skipped: not in the context",
                 )
             return None
         answer, slip = found
@@ -175,7 +178,7 @@ class _Reader:
 
     def _refuse_or_count(self, message: str, counted: str) -> None:
         if self._on_error == "refuse":
-            remedy = "correct it, or leave such out: --data.corpus.on_error=skip"
+            remedy = "fix it, or skip such items with --data.corpus.on_error=skip"
             raise InputError(f"{message}; {remedy}")
         self._counts[counted] += 1
 
@@ -183,11 +186,11 @@ class _Reader:
         if not isinstance(data, dict):
             raise InputError(f'{where}: expected an object with "{name}", got {_kind(data)}')
         if name not in data:
-            raise InputError(f'{where}: the field "{name}" is missing')
+            raise InputError(f'{where}: expected "{name}", got no such field; add it')
         value = data[name]
         if not isinstance(value, kind) or isinstance(value, bool):
             raise InputError(
-                f'{where}: the field "{name}" must be {_WANTED[kind]}, got {_kind(value)}'
+                f'{where}: expected {_WANTED[kind]} as "{name}", got {_kind(value)}; fix it'
             )
         return value
 

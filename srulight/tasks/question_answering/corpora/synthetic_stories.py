@@ -1,4 +1,4 @@
-"""Questions about small stories that are made on the spot."""
+"""A generated corpus of small stories and questions about them."""
 
 import random
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _CITIES = (
     *("Lisbon", "Lyon", "Malmo", "New Orleans", "Oslo", "Porto", "Quito", "Riga", "San Remo"),
     *("Santa Fe", "Seville", "Tunis", "Turin", "Vienna", "Zagreb"),
 )
-_COLOURS = ("blue", "green", "red", "white", "black", "yellow")
+_COLORS = ("blue", "green", "red", "white", "black", "yellow")
 _GOODS = (
     *("boats", "bricks", "candles", "chairs", "clocks", "coats", "hats", "kites", "lamps"),
     *("mirrors", "pianos", "ropes", "shoes", "stamps", "tents", "violins"),
@@ -35,12 +35,12 @@ _GOODS = (
 
 
 class _Templates(NamedTuple):
-    """How a kind of fact about someone is stated, and asked about.
+    """Templates of the statements and questions for one kind of fact about a person.
 
     Attributes:
-        statements: Sentences about "{}", a person, with what is said as "{answer}".
-        questions: Questions for what is said about "{}".
-        person_questions: Questions for the person of whom "{answer}" is said.
+        statements: Sentences about the person "{}" with the value "{answer}".
+        questions: Questions about the person "{}" that ask for the value.
+        person_questions: Questions about the value "{answer}" that ask for the person.
     """
 
     statements: tuple[str, ...]
@@ -73,18 +73,18 @@ _KINDS = {
 
 
 class SyntheticStories(QuestionCorpus):
-    """Small stories of two or three people and questions about them: needs no files.
+    """Generates small stories about two people and questions about them; needs no files.
 
-    Several cities, years and goods are in each story, so that an answer cannot be found by its kind
-    alone: a model must bind it to the person that is asked about, who need not be named again. No
-    story comes twice.
+    A story can mention several cities, years and goods, so a model cannot find an answer by its
+    type alone. It must connect the answer with the right person, whom the sentence need not name.
+    Every story occurs once.
 
     Args:
-        train_size: Training stories, at least 1.
-        val_size: Validation stories, at least 1.
-        test_size: Test stories, 0 or more; with 0 there is nothing to test on.
-        unanswerable: Share of the questions that their story does not answer, 0 to 1.
-        seed: Number that decides the stories.
+        train_size: Number of training stories, at least 1.
+        val_size: Number of validation stories, at least 1.
+        test_size: Number of test stories, 0 or more. With 0 there is no test set.
+        unanswerable: Share of questions that the story does not answer, from 0 to 1.
+        seed: Seed for the stories.
 
     Raises:
         InputError: If an argument is out of range.
@@ -123,11 +123,12 @@ class _Fact(NamedTuple):
     """A fact of a story.
 
     Attributes:
-        person: Whom it is about.
-        kind: Key of its templates.
-        value: What is said.
-        start: Where the value stands.
-        person_start: Where the person's name stands; -1 if a pronoun stands there.
+        person: Name of the person.
+        kind: Key of the templates of this kind of fact.
+        value: Value that is stated about the person.
+        start: Start of the value in the story, in characters.
+        person_start: Start of the name in the story, in characters; -1 if the sentence says "This
+            person" instead.
     """
 
     person: str
@@ -143,7 +144,7 @@ def _story(rng: random.Random, name: str, unanswerable: float) -> Paragraph:
     absent = people.pop()
     cities = iter(_draw(rng, _CITIES, 6))
     years = iter(_draw(rng, range(1900, 2000), 3))
-    goods = iter(f"{rng.choice(_COLOURS)} {what}" for what in _draw(rng, _GOODS, 3))
+    goods = iter(f"{rng.choice(_COLORS)} {what}" for what in _draw(rng, _GOODS, 3))
     values = {
         "birth": lambda: next(cities), "home": lambda: next(cities),
         "year": lambda: str(next(years)), "goods": lambda: next(goods),
@@ -154,7 +155,7 @@ def _story(rng: random.Random, name: str, unanswerable: float) -> Paragraph:
         for i, kind in enumerate(_draw(rng, list(_KINDS), 3)):
             value = values[kind]()
             template = rng.choice(_KINDS[kind].statements)
-            # Once somebody was named, the next sentences may go on without the name.
+            # The first sentence about a person has the name; later ones may refer back to it.
             named = i == 0 or rng.random() < 0.4 or not template.startswith("{}")
             sentence = template.replace("{}", person if named else "This person")
             start = len(text) + sentence.index("{answer}")
@@ -174,7 +175,7 @@ def _ask(
 ) -> tuple[str, list[Answer]]:
     templates = _KINDS[fact.kind]
     if rng.random() < unanswerable:
-        # About somebody who is not in the story.
+        # Ask about a person who does not occur in the story.
         return rng.choice(templates.questions).replace("{}", absent), []
     if rng.random() < 0.3:
         starts = [one.person_start for one in facts if one.person == fact.person]

@@ -1,4 +1,4 @@
-"""Parallel corpora: each class imported here is known by its bare name."""
+"""Parallel corpora. Configurations can name each class imported here without its module."""
 
 from srulight.tasks.translation.corpora.base import ParallelCorpus
 from srulight.tasks.translation.corpora.parallel_text import ParallelText

@@ -1,4 +1,4 @@
-"""What a parallel corpus is."""
+"""The interface of parallel corpora."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ class Pair(NamedTuple):
     """A sentence and its translation.
 
     Attributes:
-        source: The sentence; may be empty.
-        target: What it is translated to; may be empty.
-        where: What an error calls it: the file of the source and the line.
+        source: Source sentence; may be empty.
+        target: Translation; may be empty.
+        where: Source file and line, for error messages.
     """
 
     source: str
@@ -22,22 +22,22 @@ class Pair(NamedTuple):
 
 
 class Pairs(ABC):
-    """Sentence pairs, maybe very many: read anew each time, and never all in memory."""
+    """A re-iterable stream of sentence pairs, which need not fit into memory."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Pair]:
         """Reads the pairs, always in the same order.
 
         Raises:
-            InputError: If a file is not what it should be; maybe after the last pair only.
+            InputError: If a file is invalid. Some errors are found only after the last pair.
         """
 
     @property
     @abstractmethod
     def key(self) -> str:
-        """SHA-256 of all that the pairs come from, in hexadecimal, which names caches.
+        """Hexadecimal SHA-256 of the data behind the pairs, which identifies them in caches.
 
-        Reads everything.
+        Computing it reads all files.
 
         Raises:
             InputError: If a file cannot be read.
@@ -45,12 +45,12 @@ class Pairs(ABC):
 
 
 class ParallelSplits(NamedTuple):
-    """Everything that a parallel corpus holds.
+    """The splits of a parallel corpus.
 
     Attributes:
-        train: Pairs to learn from.
-        val: Pairs to choose a model by.
-        test: Pairs to report; None where the corpus has none.
+        train: Training pairs.
+        val: Validation pairs.
+        test: Test pairs; None if the corpus has none.
     """
 
     train: Pairs
@@ -59,10 +59,10 @@ class ParallelSplits(NamedTuple):
 
 
 class ParallelCorpus(Corpus[ParallelSplits]):
-    """Knows where sentences and their translations are; the pairs themselves are read later.
+    """A corpus of sentences and their translations, read lazily.
 
     Attributes:
-        languages: Of the sentences and of their translations, as in ISO 639-1: ``("en", "de")``.
+        languages: Source and target language as ISO 639-1 codes, such as ``("en", "de")``.
     """
 
     languages: tuple[str, str]

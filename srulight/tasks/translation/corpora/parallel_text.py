@@ -1,4 +1,4 @@
-"""A parallel corpus in files of text, as Multi30k, IWSLT and WMT have them."""
+"""A parallel corpus in text files, in the formats of Multi30k, IWSLT and WMT."""
 
 import hashlib
 import html
@@ -13,7 +13,7 @@ from srulight.runtime.errors import InputError
 from srulight.runtime.files import lines, opened
 from srulight.tasks.translation.corpora.base import Pair, Pairs, ParallelCorpus, ParallelSplits
 
-_VERSION = 1  # goes up when the same files give other pairs
+_VERSION = 1  # increase it when the same files yield different pairs
 _SEGMENT = re.compile(r"<seg\b[^>]*>(.*?)</seg>", re.IGNORECASE)
 _SEGMENT_START = re.compile(r"<seg\b", re.IGNORECASE)
 
@@ -21,23 +21,22 @@ _Layout = Literal["lines", "segments", "talks"]
 
 
 class ParallelText(ParallelCorpus):
-    r"""Sentences in one file and their translations in another, UTF-8.
+    r"""Reads sentences from one UTF-8 text file and their translations from another.
 
-    A stem ``train`` and a language ``en`` name the first of these files that is there:
-    ``train.en``, ``train.en.gz`` (one sentence a line), ``train.en.xml`` (IWSLT's development and
-    test sets), and ``train-src.en.sgm`` or ``train-src.en.sgm.gz`` (WMT's test sets), with ``-ref``
-    for the target. Of the last three, the sentences are what is between ``<seg>`` and ``</seg>``.
-    A stem like ``train.tags.de-en`` (IWSLT's training talks) has lines of markup, which are left
-    out. A sentence may be empty. Lines end with ``\n`` or ``\r\n``, and white space becomes single
-    spaces.
+    The stem ``train`` and the language ``en`` stand for the first of these files that exists:
+    ``train.en`` or ``train.en.gz`` (one sentence per line), ``train.en.xml`` (development and test
+    sets of IWSLT), ``train-src.en.sgm`` or ``train-src.en.sgm.gz`` (test sets of WMT, with ``-ref``
+    for the target). In the last three, each ``<seg>`` element is a sentence. In files whose stem
+    starts with ``train.tags.`` (training talks of IWSLT), lines of markup are skipped. A sentence
+    may be empty. Lines end with ``\n`` or ``\r\n``. White space is collapsed to single spaces.
 
     Args:
-        source: Language to translate from, as it is in the names of the files.
-        target: Language to translate to.
-        train: Stems of the training files, inside ``root``, read one after the other; ``train``
-            alone if None.
+        source: Source language, as in the file names.
+        target: Target language, as in the file names.
+        train: Stems of the training files inside ``root``, read one after the other. The default is
+            ``[train]``.
         val: Stem of the validation files.
-        test: Stem of the test files; if None, there is nothing to test on.
+        test: Stem of the test files. None means that there is no test set.
 
     Raises:
         InputError: If the languages are the same, or ``train`` is an empty list.
@@ -52,9 +51,9 @@ class ParallelText(ParallelCorpus):
         test: str | None = None,
     ) -> None:
         if source == target:
-            raise InputError(f"source and target must be two languages, got {source!r} twice")
+            raise InputError(f"source and target must be different languages, got {source!r} twice")
         if train is not None and not train:
-            raise InputError("train must name the stem of a file or more, got an empty list")
+            raise InputError("train must be a list with at least one stem, got []")
         self.languages = (source, target)
         self.train = ["train"] if train is None else train
         self.val = val
@@ -64,7 +63,7 @@ class ParallelText(ParallelCorpus):
         try:
             self.read(root)
         except InputError as error:
-            raise InputError(f"parallel text cannot be downloaded from here; {error}") from error
+            raise InputError(f"ParallelText cannot download its files; {error}") from error
 
     def read(self, root: Path) -> ParallelSplits:
         train, val = self._pairs(root, self.train), self._pairs(root, [self.val])
@@ -84,24 +83,24 @@ def _find(root: Path, stem: str, language: str, side: str) -> str:
         if (root / name).is_file():
             return name
     raise InputError(
-        f"none of {', '.join(names)} is in {root.absolute()}; put one there, or set --data.root "
-        "to the folder that has it"
+        f"{root.absolute()}: expected one of {', '.join(names)}, got none; add the file, or set "
+        "--data.root to its folder"
     )
 
 
 class FilePairs(Pairs):
-    r"""Pairs of files, where each sentence of one translates the sentence of the same number.
+    r"""Reads pairs of files in which sentence N of one file translates sentence N of the other.
 
-    The files are UTF-8, compressed if the name ends in ``.gz``. They have one sentence a line; a
-    line ends with ``\n`` or ``\r\n`` and nothing else. In a name ending in ``.xml`` or ``.sgm``,
-    the sentences are what is between ``<seg>`` and ``</seg>``, with ``&amp;`` and the like
-    resolved. In a name that starts with ``train.tags.``, as IWSLT's training talks have it, lines
-    from ``<`` to ``>`` are left out; they must stand between the same sentences in both files.
-    White space becomes single spaces, and none at the ends.
+    The files are UTF-8 text, compressed if the name ends in ``.gz``, with one sentence per line.
+    Only ``\n`` and ``\r\n`` end a line. In files named ``.xml`` or ``.sgm``, each ``<seg>`` element
+    is a sentence, and entities such as ``&amp;`` are resolved. In files whose name starts with
+    ``train.tags.``, lines that start with ``<`` and end with ``>`` are skipped; they must occur
+    between the same sentences in both files. White space is stripped and collapsed to single
+    spaces.
 
     Args:
-        root: Folder of the files.
-        names: Names of source and target, inside ``root``; read one pair after the other.
+        root: Folder with the files.
+        names: Names of the source and target files inside ``root``, read pair by pair.
     """
 
     def __init__(self, root: Path, names: list[tuple[str, str]]) -> None:
@@ -109,7 +108,7 @@ class FilePairs(Pairs):
         self.names = names
 
     def __iter__(self) -> Iterator[Pair]:
-        """Reads the files side by side."""
+        """Reads the source and target files in parallel."""
         for source, target in self.names:
             yield from _pairs(self.root / source, self.root / target, source)
 
@@ -125,9 +124,9 @@ class FilePairs(Pairs):
 
 
 class _Sentence(NamedTuple):
-    line: int  # in its file, from 1
+    line: int  # line number in its file, from 1
     text: str
-    is_after_markup: bool  # lines were left out before it
+    is_after_markup: bool  # lines of markup precede it
 
 
 def _pairs(source: Path, target: Path, name: str) -> Iterator[Pair]:
@@ -139,16 +138,16 @@ def _pairs(source: Path, target: Path, name: str) -> Iterator[Pair]:
             plain = _layout(source) == _layout(target) == "lines"
             unit = "line" if plain else "sentence"
             raise InputError(
-                f"{source} has {counts[0]} {unit}s and {target} has {counts[1]}: {unit} N of one "
-                f"must translate {unit} N of the other"
+                f"{source}: expected {counts[1]} {unit}s, as in {target}, got {counts[0]}; fix the "
+                f"files so that {unit} N of one translates {unit} N of the other"
             )
         if first.is_after_markup != second.is_after_markup:
             has, lacks = f"{source}:{first.line}", f"{target}:{second.line}"
             if second.is_after_markup:
                 has, lacks = lacks, has
             raise InputError(
-                f"{has}: expected markup in both files or in neither, got some before this line "
-                f"and none before {lacks}; a line may be missing further up"
+                f"{has}: expected markup before this line in both files or in neither, got none "
+                f"before {lacks}; check whether a line above is missing"
             )
         yield Pair(first.text, second.text, f"{name}:{first.line}")
 
@@ -166,8 +165,8 @@ def _sentences(path: Path) -> Iterator[_Sentence]:
             yield _Sentence(number, " ".join(text.split()), is_after_markup)
             is_empty, is_after_markup = False, False
     if is_empty:
-        expected = "<seg>SENTENCE</seg>, one a line" if layout == "segments" else "one a line"
-        raise InputError(f"{path} has no sentences; expected {expected}")
+        expected = "<seg>SENTENCE</seg>" if layout == "segments" else "one sentence per line"
+        raise InputError(f"{path}: expected {expected}, got no sentences; replace the file")
 
 
 def _layout(path: Path) -> _Layout:
@@ -177,8 +176,8 @@ def _layout(path: Path) -> _Layout:
 
 
 def _segments(line: str, place: str) -> list[str]:
-    # These files need not be XML: SGML has no parser here, and only this much of it is used.
+    # WMT's SGML need not be valid XML, and Python has no SGML parser; these elements suffice.
     texts = _SEGMENT.findall(line)
     if len(texts) != len(_SEGMENT_START.findall(line)):
-        raise InputError(f"{place}: expected <seg> and its </seg> in one line, got {line[:60]!r}")
+        raise InputError(f"{place}: expected <seg> and </seg> on the same line, got {line[:60]!r}")
     return [html.unescape(text) for text in texts]

@@ -1,4 +1,4 @@
-"""A parallel corpus that is generated: numbers in English and in German words."""
+"""A generated parallel corpus: numbers in English and German words."""
 
 import hashlib
 import json
@@ -27,19 +27,20 @@ _GERMAN_TENS = (
 
 
 class SyntheticNumbers(ParallelCorpus):
-    """English numbers to German ones, which are generated and need no files.
+    """Generates numbers in English words and their German translations; needs no files.
 
-    ``four hundred thirty seven`` is ``vier hundert sieben und dreißig``: words apart, so that few
-    make all numbers, and in another order, so that attention is needed. No number comes twice, and
-    numbers of each count of digits are about as frequent, as far as there are enough. Zero is
-    always in training, because no other number has its words.
+    For example, ``four hundred thirty seven`` becomes ``vier hundert sieben und dreißig``. The
+    German words are separated, which keeps the vocabulary small, and the word order differs, so
+    that a model needs attention. Every number occurs once. Numbers with one digit are as frequent
+    as those with two, three and so on, as long as there are enough. Zero is always a training
+    example, because its words occur in no other number.
 
     Args:
-        train_size: Training pairs, at least 1.
-        val_size: Validation pairs, at least 1.
-        test_size: Test pairs, 0 or more; with 0 there is nothing to test on.
-        largest: Largest number that may be drawn, 1 to 999999.
-        seed: Number that decides which numbers are drawn.
+        train_size: Number of training pairs, at least 1.
+        val_size: Number of validation pairs, at least 1.
+        test_size: Number of test pairs, 0 or more. With 0 there is no test set.
+        largest: Largest number to generate, from 1 to 999999.
+        seed: Seed for the choice of the numbers.
 
     Raises:
         InputError: If an argument is out of range, or there are fewer numbers than pairs.
@@ -61,8 +62,8 @@ class SyntheticNumbers(ParallelCorpus):
         total = train_size + val_size + test_size
         if total > largest + 1:
             raise InputError(
-                f"{total} pairs need as many numbers, and 0 to largest are {largest + 1}; raise "
-                "largest or make the splits smaller"
+                "train_size, val_size and test_size must sum to at most largest + 1 "
+                f"({largest + 1}), got {total}; raise largest, or make the splits smaller"
             )
         self.train_size = train_size
         self.val_size = val_size
@@ -72,15 +73,15 @@ class SyntheticNumbers(ParallelCorpus):
 
     def read(self, root: Path) -> ParallelSplits:
         held_size = self.val_size + self.test_size
-        # What is reported, and what a model is chosen by, stays as it is with more to train on:
-        # every tenth number drawn is held out, or as many as there must be of few numbers.
+        # The held-out numbers should not depend on train_size: every tenth number drawn is held
+        # out, or more if largest is small.
         step = min(10, self.largest // held_size)
         size = max(held_size * step, self.train_size + held_size - 1)
         drawn = _draw(self.largest, size, random.Random(self.seed))
         held = drawn[: held_size * step : step]
         rest = set(held)
         train = [0, *(number for number in drawn if number not in rest)][: self.train_size]
-        # The first numbers drawn are shorter: there are not many short ones.
+        # The first numbers drawn tend to have fewer digits, because short numbers run out.
         random.Random(self.seed).shuffle(held)
         val, test = held[: self.val_size], held[self.val_size :]
         return ParallelSplits(
@@ -107,10 +108,10 @@ class _Numbers(Pairs):
 
 
 def _draw(largest: int, size: int, generator: random.Random) -> list[int]:
-    """Draws different numbers above 0: first how many digits, then which number of these."""
+    """Draws distinct numbers above 0: first the count of digits, then a number of that length."""
     starts = [10**digits for digits in range(len(str(largest)))]
     left = [min(10 * start, largest + 1) - start for start in starts]
-    # Fisher and Yates's shuffle, of which only the places that moved are kept.
+    # A sparse Fisher-Yates shuffle, which stores only the positions that moved.
     moved: list[dict[int, int]] = [{} for _ in starts]
     numbers: list[int] = []
     while len(numbers) < size:
@@ -129,7 +130,7 @@ def english_words(number: int) -> str:
         number: 0 to 999999.
 
     Returns:
-        Words with single spaces between them, without "and", as in American English.
+        Words separated by single spaces, without "and", as in American English.
     """
     thousands, rest = divmod(number, 1000)
     words = [*_english_below_1000(thousands), "thousand"] if thousands else []
@@ -152,7 +153,7 @@ def german_words(number: int) -> str:
         number: 0 to 999999.
 
     Returns:
-        Words with single spaces between them, where German has one long word.
+        Words separated by single spaces, which standard German writes as one word.
     """
     thousands, rest = divmod(number, 1000)
     words = [*_german_below_1000(thousands), "tausend"] if thousands else []

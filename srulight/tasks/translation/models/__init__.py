@@ -1,4 +1,4 @@
-"""Translators a configuration can name: each class imported here is known by its bare name."""
+"""Translators. Configurations can name each class imported here without its module."""
 
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import Translator, TranslatorFactory

@@ -1,6 +1,6 @@
-"""Attention: which source steps each step of a translation needs.
+"""Attention of the target steps over the source steps.
 
-Shapes: B sentences of S steps with M features, and Q queries of D features for each sentence.
+Shapes: B sentences of S source steps with M features, and Q queries with D features per sentence.
 """
 
 from abc import ABC, abstractmethod
@@ -13,14 +13,14 @@ Scoring = Literal["dot", "general", "additive"]
 
 
 class Attention(nn.Module, ABC):
-    """Scores each source step for each query."""
+    """Computes a score for each pair of a query and a source step."""
 
     @abstractmethod
     def keys(self, encoded: Tensor) -> Tensor:
-        """Prepares what is scored, once for a sentence.
+        """Computes the keys of the source steps, once per sentence.
 
         Args:
-            encoded: Encoded source, (B, S, M).
+            encoded: Encoded source steps, (B, S, M).
 
         Returns:
             Keys, (B, S, A).
@@ -28,11 +28,11 @@ class Attention(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Scores all pairs.
+        """Computes the scores of all pairs.
 
         Args:
-            queries: Steps of translations, (B, Q, D).
-            keys: What ``keys`` gave, (B, S, A).
+            queries: Decoder steps, (B, Q, D).
+            keys: Result of ``keys``, (B, S, A).
 
         Returns:
             Scores, (B, Q, S).
@@ -40,11 +40,11 @@ class Attention(nn.Module, ABC):
 
 
 class Product(Attention):
-    """The product of query and key: Luong et al. (2015), arXiv 1508.04025, equation 8.
+    """Scores by a dot product: Luong et al. (2015), arXiv 1508.04025, equation 8.
 
     Args:
-        weight: Makes a key of an encoded source step: a matrix for their "general" attention,
-            nothing for "dot".
+        weight: Layer that maps an encoded source step to a key: a linear layer for "general"
+            attention, the identity for "dot".
     """
 
     def __init__(self, weight: nn.Linear | nn.Identity) -> None:
@@ -60,13 +60,13 @@ class Product(Attention):
 
 
 class Additive(Attention):
-    """A small network of both: Bahdanau et al. (2015), arXiv 1409.0473, section A.1.2.
+    """Scores by a one-layer network: Bahdanau et al. (2015), arXiv 1409.0473, section A.1.2.
 
-    All pairs are in memory at once, (B, Q, S, D).
+    It holds the hidden features of all pairs in memory at once, (B, Q, S, D).
 
     Args:
-        query_size: Features of a query, D.
-        memory_size: Features of an encoded source step, M.
+        query_size: Number of features of a query, D.
+        memory_size: Number of features of an encoded source step, M.
     """
 
     def __init__(self, query_size: int, memory_size: int) -> None:
@@ -86,40 +86,40 @@ class Additive(Attention):
 
 
 def get_attention(scoring: Scoring, query_size: int, memory_size: int) -> Attention:
-    """Makes the attention of that name.
+    """Builds an attention module by name.
 
     Args:
-        scoring: dot, general or additive.
-        query_size: Features of a query, D.
-        memory_size: Features of an encoded source step, M.
+        scoring: Name of the scoring function: dot, general or additive.
+        query_size: Number of features of a query, D.
+        memory_size: Number of features of an encoded source step, M.
 
     Raises:
-        ValueError: If there is no such attention, or a dot product of vectors of two sizes.
+        ValueError: If the name is unknown, or "dot" is given two different sizes.
     """
     if scoring == "dot":
         if query_size != memory_size:
             raise ValueError(
-                f"attention=dot needs as many features of the decoder, {query_size}, as of the "
-                f"encoder, {memory_size} (both directions together): change one, or use "
-                "attention=general"
+                "attention=dot needs equal output sizes of encoder (both directions together) and "
+                f"decoder, got {memory_size} and {query_size}; change one of them, or set "
+                "--model.translator.attention=general"
             )
         return Product(nn.Identity())
     if scoring == "general":
         return Product(nn.Linear(memory_size, query_size, bias=False))
     if scoring == "additive":
         return Additive(query_size, memory_size)
-    raise ValueError(f"attention must be dot, general or additive, got {scoring}")
+    raise ValueError(f"attention must be dot, general or additive, got {scoring!r}")
 
 
 def attention_weights(scores: Tensor, valid: Tensor) -> Tensor:
-    """Turns scores into weights.
+    """Normalizes scores to attention weights with a masked softmax.
 
     Args:
-        scores: Scores of source steps, (B, Q, S).
-        valid: Which steps are real, (B, S) bool, at least one of each sentence.
+        scores: Scores of the source steps, (B, Q, S).
+        valid: Mask of the steps that are not padding, (B, S) bool, with at least one per sentence.
 
     Returns:
-        Weights, (B, Q, S), 0 where nothing is; each row sums to 1.
+        Weights, (B, Q, S), 0 in padding; each row sums to 1.
     """
     wide = torch.promote_types(scores.dtype, torch.float32)
     masked = scores.to(wide).masked_fill(~valid.unsqueeze(1), float("-inf"))

@@ -1,4 +1,4 @@
-"""A recurrent encoder, a recurrent decoder, and attention between them."""
+"""An encoder and a recurrent decoder with attention between them."""
 
 import torch
 from torch import Tensor, nn
@@ -12,30 +12,32 @@ from srulight.tasks.translation.models.base import Decoded, Memory, State, Trans
 
 
 class AttentionRNN(Translator):
-    """Recurrent encoder and decoder, and attention of the decoder's steps to the encoder's.
+    """An encoder and a recurrent decoder with attention over the encoded source.
 
     Bahdanau et al. (2015), arXiv 1409.0473; Luong et al. (2015), arXiv 1508.04025, figure 2 and
-    equation 5. Outputs of the decoder are queries to the encoded source; what they attend to and
-    themselves make an output. Without input feeding all steps of the decoder and their attention
-    are computed at once. The mean of the encoded source is added, through a matrix, to the first
-    token's embedding, so that any two recurrent layers fit together.
+    equation 5. Each decoder output is a query over the encoded source. The context vector and the
+    decoder output together give the features of the step. Without input feeding, the decoder and
+    its attention compute all target steps in parallel. The encoder and decoder need not have the
+    same kind of state: a linear map of the mean encoded source is added to the embedding of the
+    first target token instead of initializing the decoder state.
 
     Args:
-        input_size: Features of a token, E; those of an output, too.
-        encoder: Builds the encoder; SRU with 2 layers of 256 units in both directions and
-            a highway_bias of -2 if None.
-        decoder: Builds the decoder, left to right; SRU with 2 layers of 512 units and a
-            highway_bias of -2 if None.
-        attention: How a source step is scored: by the "dot" product, which needs encoder and
-            decoder of one size, the "general" product, with a matrix between, or "additive", a
-            small network.
-        input_feeding: Whether each step also sees the output of the last one (Luong et al., section
-            3.3): then steps are computed one after the other, and training takes longer.
-        dropout: Probability of zeroing a feature of the embeddings, of the encoded source and of an
-            output while training, 0 to 1.
+        input_size: Number of features of a token embedding, E, and of the output.
+        encoder: Encoder. The default is a bidirectional SRU with 2 layers of 256 units per
+            direction and a highway_bias of -2.
+        decoder: Decoder, a unidirectional recurrent network. The default is an SRU with 2 layers of
+            512 units and a highway_bias of -2.
+        attention: Scoring function: "dot" (dot product; needs an encoder and a decoder of equal
+            output size), "general" (dot product after a linear map) or "additive" (a one-layer
+            network).
+        input_feeding: Whether each decoder step also gets the output of the previous step (Luong et
+            al., section 3.3). The steps are then computed one after the other, so training takes
+            longer.
+        dropout: Probability of zeroing a feature of the embeddings, the encoded source and the
+            output during training, from 0 to 1.
 
     Raises:
-        ValueError: If the decoder is bidirectional, or the dot product is of two sizes.
+        ValueError: If the decoder is bidirectional, or "dot" is given two different sizes.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class AttentionRNN(Translator):
         self.output = nn.Linear(memory_size + size, input_size)
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Encodes sentences; the attention's keys are beside the encoded source."""
+        """Encodes sentences, and appends the attention keys to the encoded source."""
         encoded = self.dropout(self.encoder(self.dropout(source), lengths))
         both = torch.cat((encoded, self.attention.keys(encoded)), -1)
         return Memory(both, valid_steps(lengths, source.size(1)))
@@ -79,7 +81,7 @@ class AttentionRNN(Translator):
             hidden, after = self.decoder.forward_with_state(x, before)
             features, weights = self._attend(hidden, memory)
             return Decoded(features, weights, (after,))
-        # What an output is fed into comes after it: one step at a time.
+        # Each step needs the output of the previous one, so steps cannot run in parallel.
         output = x.new_zeros(len(x), 1, self.output_size) if state is None else state[1][0]
         outputs, attention = [], []
         for step in x.split(1, 1):
@@ -93,12 +95,12 @@ class AttentionRNN(Translator):
         )
 
     def _attend(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Gives outputs, (N, T, H), and weights, (N, T, S), for the decoder's steps, (N, T, D)."""
+        """Computes outputs, (N, T, H), and attention, (N, T, S), of decoder steps, (N, T, D)."""
         sentences = len(memory.encoded)
         encoded, keys = memory.encoded.split(
             (self.memory_size, memory.encoded.size(-1) - self.memory_size), -1
         )
-        # The steps of all translations of a sentence are queries to the same memory.
+        # All translations of a sentence query the same memory.
         queries = hidden.reshape(sentences, -1, hidden.size(-1))
         weights = attention_weights(self.attention(queries, keys), memory.valid)
         seen = torch.cat((weights @ encoded, queries), -1)
@@ -107,7 +109,7 @@ class AttentionRNN(Translator):
         return outputs.reshape(*shape, -1), weights.reshape(*shape, -1)
 
     def _summary(self, memory: Memory, rows: int) -> Tensor:
-        """Summarizes the sentence of each translation for its first step, (N, 1, E)."""
+        """Maps the mean encoded source of each translation to an embedding, (N, 1, E)."""
         encoded = memory.encoded[..., : self.memory_size]
         mean = masked_mean(encoded * memory.valid.unsqueeze(-1), memory.valid.sum(1))
         summary: Tensor = self.bridge(mean).repeat_interleave(rows // len(mean), 0).unsqueeze(1)

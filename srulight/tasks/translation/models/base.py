@@ -1,7 +1,7 @@
-"""What every translator promises.
+"""The interface of translators.
 
-Shapes: B sentences of S source tokens, N = K * B translations of T tokens (K of each sentence, next
-to each other), E features of a token, H features of an output.
+Shapes: B sentences of S source tokens; N = K * B translations of T tokens (the K translations of a
+sentence are adjacent); E features of a token embedding; H features of an output.
 """
 
 from abc import ABC, abstractmethod
@@ -15,33 +15,34 @@ class Memory(NamedTuple):
     """Encoded source sentences, for a decoder to attend to.
 
     Attributes:
-        encoded: Encoded source, (B, S, M).
-        valid: Which steps are real, (B, S) bool.
+        encoded: Encoded source steps, (B, S, M).
+        valid: Mask of the steps that are not padding, (B, S) bool.
     """
 
     encoded: Tensor
     valid: Tensor
 
     def select(self, sentences: Tensor) -> "Memory":
-        """Gives that of some sentences only.
+        """Selects sentences.
 
         Args:
-            sentences: Their indices, (B',) int64.
+            sentences: Indices of the sentences to keep, (B',) int64.
         """
         return Memory(self.encoded[sentences], self.valid[sentences])
 
 
 State = tuple[Tensor, ...]
-"""State of a decoder after the tokens so far; the second dimension of each tensor is N."""
+"""State of a decoder after some target tokens; the second dimension of each tensor is N."""
 
 
 class Decoded(NamedTuple):
-    """What a decoder makes of some target tokens.
+    """Output of a decoder for some target tokens.
 
     Attributes:
-        features: What the next token is predicted from, after each, (N, T, H).
-        attention: Attention of each step to each source token, (N, T, S); a row sums to 1.
-        state: State of the decoder after the last of them.
+        features: Features from which the next token is predicted, (N, T, H).
+        attention: Attention weights of each step over the source tokens, (N, T, S); each row sums
+            to 1.
+        state: State of the decoder after the last token.
     """
 
     features: Tensor
@@ -50,14 +51,15 @@ class Decoded(NamedTuple):
 
 
 class Translator(nn.Module, ABC):
-    """Encoder of source tokens and decoder of target tokens, from their embeddings.
+    """An encoder and a decoder that work on token embeddings.
 
-    A step past the end of a source sentence changes nothing. A step of the target depends on those
-    before it only: all at once, as in training, or in calls of any lengths, they give the same.
+    Source steps in the padding do not affect the result. A target step depends only on earlier
+    steps, so decoding all tokens in one call, as in training, gives the same result as decoding
+    them in several calls.
 
     Attributes:
-        input_size: Features of a token, E.
-        output_size: Features of an output, H.
+        input_size: Number of features of a token embedding, E.
+        output_size: Number of features of an output, H.
     """
 
     input_size: int
@@ -65,34 +67,41 @@ class Translator(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Encodes sentences.
+        """Encodes source sentences.
 
         Args:
-            source: Embeddings of their tokens, (B, S, E).
-            lengths: Real tokens of each, (B,) int64, 1 to S.
+            source: Token embeddings, (B, S, E).
+            lengths: Number of tokens of each sentence without padding, (B,) int64, from 1 to S.
+
+        Returns:
+            The encoded sentences, for ``decode``.
         """
 
     @abstractmethod
     def decode(self, target: Tensor, memory: Memory, state: State | None = None) -> Decoded:
-        """Reads the next tokens of translations.
+        """Feeds the next target tokens to the decoder.
 
         Args:
-            target: Embeddings of the tokens, (N, T, E), T at least 1. K translations of a sentence
-                lie next to each other; K is 1 in training.
-            memory: What ``encode`` made of the B sentences.
-            state: The state after the call before, of these translations; None where they begin.
+            target: Token embeddings, (N, T, E), T at least 1. The K translations of a sentence are
+                adjacent; K is 1 in training.
+            memory: Result of ``encode`` for the B sentences.
+            state: State returned by the previous call for these translations; None at the
+                beginning.
+
+        Returns:
+            Features, attention weights, and the state after the last token.
         """
 
 
 TranslatorFactory = Callable[[int], Translator]
-"""Builds a translator for a given ``input_size``. The type a task asks for."""
+"""A function that builds a translator for a given ``input_size``."""
 
 
 def select_state(state: State, rows: Tensor) -> State:
-    """Gives the state of some translations.
+    """Selects the decoder state of some translations.
 
     Args:
-        state: That of N translations.
-        rows: Which ones, (N',) int64; one may come several times.
+        state: State of N translations.
+        rows: Indices of the translations to select, (N',) int64; an index may occur several times.
     """
     return tuple(part.index_select(1, rows) for part in state)

@@ -1,7 +1,7 @@
-"""Attention with several heads: to a sequence itself, and to another.
+"""Multi-head self-attention and cross-attention.
 
-Vaswani et al. (2017), Attention Is All You Need (arXiv 1706.03762), section 3.2. Queries, keys and
-values are drawn as if they were one matrix, which is what torch.nn.MultiheadAttention does.
+Vaswani et al. (2017), Attention Is All You Need (arXiv 1706.03762), section 3.2. The weights of
+queries, keys and values are initialized like one matrix, as in torch.nn.MultiheadAttention.
 """
 
 import torch
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from srulight.layers.dropout import Dropout
 
-_GAIN = 0.5**0.5  # of a square matrix that is one of three
+_GAIN = 0.5**0.5  # makes Xavier bounds of a square matrix those of three stacked ones
 
 
 class SelfAttention(nn.Module):
-    """Attends from each step of a sequence to others of the same.
+    """Multi-head attention of a sequence over itself.
 
     Args:
-        size: Features of a step, E, a multiple of ``num_heads``.
-        num_heads: Heads, which share the features.
-        dropout: Probability of zeroing an attention weight while training, at least 0, below 1.
+        size: Number of features of a step, E, a multiple of ``num_heads``.
+        num_heads: Number of attention heads, which divide the features among them.
+        dropout: Probability of zeroing an attention weight during training, at least 0, below 1.
     """
 
     def __init__(self, size: int, num_heads: int, dropout: float = 0.0) -> None:
@@ -33,14 +33,15 @@ class SelfAttention(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Attends to all real steps.
+        """Attends to all steps that are not padding.
 
         Args:
             x: Steps, (B, T, E).
-            valid: Which of them are real, (B, T) bool, at least one of each sequence.
+            valid: Mask of the steps that are not padding, (B, T) bool, with at least one per
+                sequence.
 
         Returns:
-            What they attend to, (B, T, E).
+            Attention output, (B, T, E).
         """
         q, k, v = self._project(x).unbind()
         mask = valid[:, None, None]
@@ -48,15 +49,15 @@ class SelfAttention(nn.Module):
         return self._join(F.scaled_dot_product_attention(q, k, v, mask, dropout))
 
     def forward_with_state(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Attends to each step itself and to those before it.
+        """Attends to each step itself and to the steps before it.
 
         Args:
             x: Next steps, (N, T, E).
-            past: What the call before gave; None at the start.
+            past: Keys and values returned by the previous call; None at the beginning.
 
         Returns:
-            What they attend to, (N, T, E), and keys and values of all steps so far,
-            (2, N, heads, T so far, E / heads).
+            Attention output, (N, T, E), and the keys and values of all steps so far, (2, N, heads,
+            T so far, E / heads).
         """
         projected = self._project(x)
         q, seen = projected[0], projected[1:]
@@ -71,7 +72,7 @@ class SelfAttention(nn.Module):
         return self._join(attended), seen
 
     def _project(self, x: Tensor) -> Tensor:
-        """Gives queries, keys and values, (3, B, heads, T, E / heads)."""
+        """Computes queries, keys and values, (3, B, heads, T, E / heads)."""
         return self.project(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
 
     def _join(self, attended: Tensor) -> Tensor:
@@ -80,12 +81,12 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attends from each step of a sequence to those of another, whose keys are given.
+    """Multi-head attention of a sequence over another one, whose keys and values are given.
 
     Args:
-        size: Features of a step, E, a multiple of ``num_heads``.
-        num_heads: Heads, which share the features.
-        dropout: Probability of zeroing an attention weight while training, at least 0, below 1.
+        size: Number of features of a step, E, a multiple of ``num_heads``.
+        num_heads: Number of attention heads, which divide the features among them.
+        dropout: Probability of zeroing an attention weight during training, at least 0, below 1.
     """
 
     def __init__(self, size: int, num_heads: int, dropout: float = 0.0) -> None:
@@ -100,15 +101,17 @@ class CrossAttention(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, keys_values: Tensor, valid: Tensor) -> Tensor:
-        """Attends to all real steps of the other sequence.
+        """Attends to all steps of the other sequence that are not padding.
 
         Args:
-            x: Steps, (N, T, E); the K = N / B sequences that attend to one lie next to each other.
-            keys_values: Key and, behind it, value of each step attended to, (B, S, 2 * E).
-            valid: Which of these are real, (B, S) bool, at least one of each sequence.
+            x: Steps, (N, T, E); the K = N / B sequences that attend to the same one are adjacent.
+            keys_values: Key and value of each step of the other sequence, concatenated, (B, S, 2 *
+                E).
+            valid: Mask of these steps that are not padding, (B, S) bool, with at least one per
+                sequence.
 
         Returns:
-            What the steps attend to, (N, T, E).
+            Attention output, (N, T, E).
         """
         q, k, v = self._heads(x, keys_values)
         dropout = self.dropout.p if self.training else 0.0
@@ -118,13 +121,16 @@ class CrossAttention(nn.Module):
     def forward_with_weights(
         self, x: Tensor, keys_values: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Does the same, and gives the attention weights.
+        """Attends as ``forward`` does, and also gives the attention weights.
 
-        Args: those of ``forward``.
+        Args:
+            x: Steps, (N, T, E), as of ``forward``.
+            keys_values: Keys and values, (B, S, 2 * E), as of ``forward``.
+            valid: Mask of the steps that are not padding, (B, S) bool.
 
         Returns:
-            What the steps attend to, (N, T, E), and the attention, (N, T, S), as it is before
-            dropout: the mean of all heads, 0 where nothing is; each row sums to 1.
+            Attention output, (N, T, E), and the attention weights before dropout, averaged over the
+            heads, (N, T, S), 0 in padding; each row sums to 1.
         """
         q, k, v = self._heads(x, keys_values)
         wide = torch.promote_types(q.dtype, torch.float32)
@@ -135,8 +141,8 @@ class CrossAttention(nn.Module):
         return self._join(attended, x), mean
 
     def _heads(self, x: Tensor, keys_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives queries, (B, heads, K * T, E / heads), keys and values, S of them."""
-        # The steps of all K sequences are queries of one.
+        """Computes queries, (B, heads, K * T, E / heads), and keys and values of S steps."""
+        # The steps of all K sequences become queries of the same sequence.
         queries = self.query(x).reshape(len(keys_values), -1, x.size(-1))
         q = queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k, v = keys_values.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
@@ -149,10 +155,10 @@ class CrossAttention(nn.Module):
 
 @torch.no_grad()
 def draw_keys_values(linear: nn.Linear) -> None:
-    """Draws the weights of a map to keys and values, as those of the queries are drawn.
+    """Initializes a linear map to keys and values in the same way as that to the queries.
 
     Args:
-        linear: Map of E features to the keys and values of any number of ``CrossAttention``.
+        linear: Map of E features to the keys and values of one or more ``CrossAttention`` modules.
     """
     for square in linear.weight.split(linear.in_features):
         nn.init.xavier_uniform_(square, _GAIN)

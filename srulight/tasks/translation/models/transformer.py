@@ -1,4 +1,4 @@
-"""The Transformer, with a feed-forward or a recurrent layer between its attentions."""
+"""The Transformer, with ReLU or recurrent layers in its feed-forward networks."""
 
 import math
 
@@ -20,31 +20,33 @@ from srulight.tasks.translation.models.transformer_layers import (
 
 
 class Transformer(Translator):
-    """Encoder and decoder of self-attention and feed-forward layers.
+    """An encoder-decoder Transformer.
 
     Vaswani et al. (2017), Attention Is All You Need (arXiv 1706.03762). Embeddings are multiplied
-    by sqrt(E), and sinusoidal positions added (sections 3.4 and 3.5). With ``feed_forward`` a
-    recurrent layer replaces the first, ReLU, layer of each feed-forward network (Lei et al. 2018,
-    arXiv 1709.02755, the section on machine translation), and sees all steps before.
+    by sqrt(E), and sinusoidal positions are added (sections 3.4 and 3.5). With ``feed_forward``, a
+    recurrent layer replaces the first layer, with ReLU, of each feed-forward network (Lei et al.
+    2018, arXiv 1709.02755, the section on machine translation).
 
     Args:
-        input_size: Features of a token, E, a multiple of ``num_heads``; those of an output, too.
-        hidden_size: Units of the ReLU layer; not used with ``feed_forward``.
-        num_layers: Layers of the encoder, and of the decoder.
-        num_heads: Attention heads, which share the E features.
-        dropout: Probability of zeroing, while training, a feature of the embeddings, or of what an
-            attention or feed-forward network adds to its input, 0 to 1.
-        attention_dropout: Probability of zeroing an attention weight while training, at least 0 and
-            below 1.
-        feed_forward: Builds the recurrent layer that replaces the ReLU layer, one for each layer of
-            encoder and decoder, left to right; such as SRU with 1 layer of 2048 units without skip.
-            ReLU if None.
-        norm: Where layer normalisation is: "pre", on the input of each attention and feed-forward
-            network and on the output of the last layer, which trains more easily (Xiong et al.
-            2020, arXiv 2002.04745), or "post", on the sum of input and output, as published.
+        input_size: Number of features of a token embedding, E, a multiple of ``num_heads``, and of
+            the output.
+        hidden_size: Number of units of the ReLU layers; ignored with ``feed_forward``.
+        num_layers: Number of encoder layers, and of decoder layers.
+        num_heads: Number of attention heads, which divide the E features among them.
+        dropout: Probability of zeroing a feature of the embeddings and of the output of each
+            sublayer during training, from 0 to 1.
+        attention_dropout: Probability of zeroing an attention weight during training, at least 0
+            and below 1.
+        feed_forward: Unidirectional recurrent network that replaces the ReLU layer, built once for
+            each layer of encoder and decoder, such as an SRU with 1 layer of 2048 units and no
+            skip. The default is the ReLU layer.
+        norm: Place of the layer normalization: "pre" normalizes the input of each sublayer and the
+            output of the last layer, which trains more easily (Xiong et al. 2020, arXiv
+            2002.04745); "post" normalizes the sum of the input and output of each sublayer, as in
+            the original paper.
 
     Attributes:
-        memory: Maps the encoded source to keys and values of all layers of the decoder.
+        memory: Linear map from the encoded source to the keys and values of all decoder layers.
 
     Raises:
         ValueError: If a size or probability is out of range, ``num_heads`` does not divide
@@ -69,15 +71,15 @@ class Transformer(Translator):
         )  # fmt: skip
         if input_size % num_heads:
             raise InputError(
-                f"num_heads must divide the features of a token, {input_size}, got {num_heads}: "
-                "change one of them"
+                f"num_heads must divide embedding_size ({input_size}), got {num_heads}; change one "
+                "of them"
             )
         if not 0 <= attention_dropout < 1:
             raise InputError(
                 f"attention_dropout must be at least 0 and below 1, got {attention_dropout}"
             )
         if norm not in ("pre", "post"):
-            raise InputError(f"norm must be pre or post, got {norm}")
+            raise InputError(f"norm must be pre or post, got {norm!r}")
         self.input_size = self.output_size = input_size
         self.dropout = Dropout(dropout)
 
@@ -90,15 +92,16 @@ class Transformer(Translator):
         self.decoder = nn.ModuleList(DecoderLayer(network(), *rest) for _ in range(num_layers))
         self.memory = nn.Linear(input_size, num_layers * 2 * input_size)
         draw_keys_values(self.memory)
-        # Sums that were never normalised are, at last.
+        # With "pre", the output of the last layer is a sum that has not been normalized.
         pre = norm == "pre"
         self.encoder_norm = nn.LayerNorm(input_size) if pre else nn.Identity()
         self.decoder_norm = nn.LayerNorm(input_size) if pre else nn.Identity()
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
-        """Encodes sentences as keys and values for all layers of the decoder.
+        """Encodes source sentences as the keys and values of all decoder layers.
 
-        They are (B, S, num_layers * 2 * E), so that no step of a translation computes them again.
+        These have the shape (B, S, num_layers * 2 * E). Computing them here avoids recomputing them
+        at every decoding step.
         """
         valid = valid_steps(lengths, source.size(1))
         x = self._embed(source)
@@ -107,10 +110,10 @@ class Transformer(Translator):
         return Memory(self.memory(self.encoder_norm(x)), valid)
 
     def decode(self, target: Tensor, memory: Memory, state: State | None = None) -> Decoded:
-        """Reads the next tokens of translations.
+        """Feeds the next target tokens to the decoder.
 
-        The state is, for each layer, keys and values of all tokens so far, (2, N, heads, T so far,
-        E / heads), and the state of its recurrent layer, if it has one.
+        The state has, for each layer, the keys and values of all tokens so far, (2, N, heads, T so
+        far, E / heads), and the state of its recurrent layer, if there is one.
         """
         x = self._embed(target, 0 if state is None else state[0].size(3))
         layers = len(self.decoder)
@@ -126,28 +129,28 @@ class Transformer(Translator):
         return Decoded(self.decoder_norm(x), attention, after)
 
     def _embed(self, x: Tensor, first: int = 0) -> Tensor:
-        """Gives what enters the first layer, (B, T, E), for tokens from position ``first`` on."""
+        """Scales embeddings and adds positions, counted from ``first``, (B, T, E)."""
         scaled = x * math.sqrt(self.input_size)
         return self.dropout(scaled + sinusoidal_positions(scaled, first))
 
 
 def sinusoidal_positions(x: Tensor, first: int = 0) -> Tensor:
-    """Encodes the position of each step by sines and cosines of many wavelengths.
+    """Computes sinusoidal position encodings.
 
     Vaswani et al. (2017), Attention Is All You Need (arXiv 1706.03762), section 3.5: features 2i
-    and 2i + 1 are sine and cosine of position / 10000^(2i / E).
+    and 2i + 1 are the sine and cosine of position / 10000^(2i / E).
 
     Args:
-        x: Steps that the vectors will be added to, (B, T, E).
-        first: Position of the first of them, 0 or more.
+        x: Steps to which the encodings will be added, (B, T, E).
+        first: Position of the first step, 0 or more.
 
     Returns:
-        Vectors, (T, E), in the dtype of ``x``.
+        Encodings, (T, E), in the dtype of ``x``.
     """
     size = x.size(-1)
     wide = torch.promote_types(x.dtype, torch.float32)
     places = torch.arange(first, first + x.size(1), dtype=wide, device=x.device)
     even = torch.arange(0, size, 2, dtype=wide, device=x.device)
     angles = places.unsqueeze(-1) * torch.exp(even * (-math.log(10_000) / size))
-    # An odd E has one sine more than cosines.
+    # If E is odd, there is one more sine than cosines.
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(-2)[:, :size].to(x.dtype)

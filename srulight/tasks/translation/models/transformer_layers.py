@@ -14,10 +14,15 @@ Norm = Literal["pre", "post"]
 
 
 class EncoderLayer(nn.Module):
-    """Attention to the whole sentence, and a feed-forward network.
+    """An encoder layer: self-attention and a feed-forward network.
 
     Args:
-        network: The feed-forward network; the rest as of ``Transformer``.
+        network: Feed-forward network.
+        input_size: Number of features of a step, E.
+        num_heads: Number of attention heads.
+        dropout: Dropout probability of the sublayer outputs.
+        attention_dropout: Dropout probability of the attention weights.
+        norm: Place of the layer normalization, as of ``Transformer``.
     """
 
     def __init__(
@@ -40,21 +45,26 @@ class EncoderLayer(nn.Module):
 
         Args:
             x: Steps, (B, S, E).
-            valid: Which of them are real, (B, S) bool.
-            lengths: How many are, (B,) int64.
+            valid: Mask of the steps that are not padding, (B, S) bool.
+            lengths: Number of steps of each sentence without padding, (B,) int64.
 
         Returns:
-            As many, (B, S, E).
+            Output steps, (B, S, E).
         """
         x = self.around_attention.post(x, self.attention(self.around_attention.pre(x), valid))
         return self.around_network.post(x, self.network(self.around_network.pre(x), lengths))
 
 
 class DecoderLayer(nn.Module):
-    """Attention to the tokens so far, attention to the source, and a feed-forward network.
+    """A decoder layer: causal self-attention, cross-attention and a feed-forward network.
 
     Args:
-        network: The feed-forward network; the rest as of ``Transformer``.
+        network: Feed-forward network.
+        input_size: Number of features of a step, E.
+        num_heads: Number of attention heads.
+        dropout: Dropout probability of the sublayer outputs.
+        attention_dropout: Dropout probability of the attention weights.
+        norm: Place of the layer normalization, as of ``Transformer``.
     """
 
     def __init__(
@@ -82,11 +92,12 @@ class DecoderLayer(nn.Module):
         Args:
             x: Next steps, (N, T, E).
             memory: Keys and values of the source for this layer, (B, S, 2 * E).
-            state: That of the layer before the steps; empty at the start.
-            need_weights: Whether to give the attention to the source, which is slower.
+            state: State of the layer before these steps; empty at the beginning.
+            need_weights: Whether to return the attention weights over the source, which is slower.
 
         Returns:
-            As many steps, (N, T, E); their attention, (N, T, S), or None; and the state after them.
+            Output steps, (N, T, E); their attention weights, (N, T, S), or None; and the state
+            after them.
         """
         past = state[0] if state else None
         y, seen = self.attention.forward_with_state(self.around_attention.pre(x), past)
@@ -102,12 +113,12 @@ class DecoderLayer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers, the first of them ReLU (Vaswani et al., equation 2) or recurrent.
+    """A network of two layers, the first with ReLU (Vaswani et al., equation 2) or recurrent.
 
     Args:
-        size: Features of a step, E.
-        hidden_size: Outputs of the ReLU layer.
-        recurrent: The recurrent layer; ReLU if None.
+        size: Number of features of a step, E.
+        hidden_size: Number of units of the ReLU layer.
+        recurrent: Recurrent network to use instead of the ReLU layer; None for ReLU.
 
     Raises:
         InputError: If the recurrent layer is bidirectional.
@@ -117,8 +128,8 @@ class FeedForward(nn.Module):
         super().__init__()
         if recurrent is not None and recurrent.bidirectional:
             raise InputError(
-                "feed_forward must read left to right, for a decoder does not know what follows: "
-                f"got a bidirectional {type(recurrent).__name__}, use bidirectional=false"
+                "feed_forward must be unidirectional, because a decoder cannot see future tokens, "
+                f"got a bidirectional {type(recurrent).__name__}; set bidirectional=false"
             )
         self.inner = nn.Linear(size, hidden_size) if recurrent is None else recurrent
         self.output = nn.Linear(hidden_size if recurrent is None else recurrent.output_size, size)
@@ -132,10 +143,10 @@ class FeedForward(nn.Module):
 
         Args:
             x: Steps, (B, T, E).
-            lengths: Real steps of each sequence, (B,) int64.
+            lengths: Number of steps of each sequence without padding, (B,) int64.
 
         Returns:
-            As many, (B, T, E).
+            Output steps, (B, T, E).
         """
         recurrent = isinstance(self.inner, Recurrent)
         y: Tensor = self.output(self.inner(x, lengths) if recurrent else self.inner(x).relu())
@@ -146,10 +157,11 @@ class FeedForward(nn.Module):
 
         Args:
             x: Next steps, (N, T, E).
-            state: That of the recurrent layer before them; empty at the start, and of ReLU.
+            state: State of the recurrent layer before these steps; empty at the beginning, and
+                always empty with ReLU.
 
         Returns:
-            As many, (N, T, E), and the state after them.
+            Output steps, (N, T, E), and the state after them.
         """
         if not isinstance(self.inner, Recurrent):
             return self.output(self.inner(x).relu()), ()
@@ -158,9 +170,14 @@ class FeedForward(nn.Module):
 
 
 class Residual(nn.Module):
-    """What is around an attention or feed-forward network: a norm, dropout, and a skip connection.
+    """Layer normalization, dropout and a skip connection around a sublayer.
 
-    Vaswani et al., sections 3.1 and 5.4. Arguments as of ``Transformer``.
+    Vaswani et al., sections 3.1 and 5.4.
+
+    Args:
+        input_size: Number of features of a step, E.
+        dropout: Dropout probability of the sublayer output.
+        norm: Place of the layer normalization, as of ``Transformer``.
     """
 
     def __init__(self, input_size: int, dropout: float, norm: Norm) -> None:
@@ -170,10 +187,10 @@ class Residual(nn.Module):
         self.dropout = Dropout(dropout)
 
     def pre(self, x: Tensor) -> Tensor:
-        """Gives the input of the network, (B, T, E), of the same."""
+        """Computes the input of the sublayer, (B, T, E)."""
         return self.norm(x) if self.norm_first else x
 
     def post(self, x: Tensor, y: Tensor) -> Tensor:
-        """Adds the output of the network, ``y``, to ``x``, both (B, T, E)."""
+        """Adds the output of the sublayer, ``y``, to ``x``, both (B, T, E)."""
         x = x + self.dropout(y)
         return x if self.norm_first else self.norm(x)

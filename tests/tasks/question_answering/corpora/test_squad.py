@@ -1,4 +1,4 @@
-"""Files in the format of SQuAD: read, corrected, refused, and split by article."""
+"""Files in the format of SQuAD are read, corrected, refused, and split by article."""
 
 import json
 from pathlib import Path
@@ -36,24 +36,24 @@ def write(folder: Path, *articles: dict[str, Any], name: str = "train.json") -> 
     [
         ("Ada", 0, Answer("Ada", 0), None),
         ("red lamps", 10, Answer("red lamps", 10), None),
-        # White space at its ends is no part of it.
+        # White space around an answer is not part of it.
         (" Ada ", -1, Answer("Ada", 0), "white space"),
         ("sold ", 4, Answer("sold", 4), "white space"),
-        # Runs of white space are those of the context.
+        # White space is taken from the context.
         ("sold red", 4, Answer("sold  red", 4), "white space"),
         ("lamps. The", 14, Answer("lamps.\nThe", 14), "white space"),
-        # Off by a few: the nearest counts.
+        # The position is off by a few characters: the nearest match counts.
         ("Ada", 1, Answer("Ada", 0), "place"),
         ("red lamps", 14, Answer("red lamps", 10), "place"),
         ("red lamps", 22, Answer("red lamps", 25), "place"),
         ("sold red", 7, Answer("sold  red", 4), "place"),
-        # Nothing else may differ, and far away is another place.
+        # Other differences, and matches far away, do not count.
         ("ada", 0, None, None),
         ("Lamps", 14, None, None),
         ("Ada", 21, None, None),
         ("new", 10, None, None),
         ("", 0, None, None),
-        # A place before the text is none, nor one behind it.
+        # Positions outside the text are invalid.
         ("lamps.", -6, None, None),
         ("Ada", -1, None, None),
         (" Ada", -2, None, None),
@@ -97,11 +97,11 @@ def test_what_is_corrected_or_left_out_is_counted(tmp_path: Path) -> None:
     assert [question.id for p in paragraphs for question in p.questions] == ["q1"]
     assert paragraphs[0].questions[0].answers == [Answer("Ada", 0), Answer("sold  red", 4)]
     assert counts == {
-        "answers a few characters away from where they should be, corrected": 1,
-        "answers with other white space than their context, corrected": 1,
-        "answers that are not in their context, left out": 3,
-        "questions without an answer, left out": 2,
-        "paragraphs without words, left out": 1,
+        "answers corrected: a few characters away from their stated position": 1,
+        "answers corrected: white space differs from the context": 1,
+        "answers skipped: not in the context": 3,
+        "questions skipped: no answer": 2,
+        "paragraphs skipped: no words in the context": 1,
     }
 
 
@@ -110,12 +110,11 @@ def test_what_is_corrected_or_left_out_is_counted(tmp_path: Path) -> None:
     [
         (
             asked("q9", ("blue", 3)), CONTEXT,
-            "train.json, article Lamps, question q9: the answer 'blue' is not at character 3 of "
-            "its context, which has ' sol' there; correct it, or leave such out: "
-            "--data.corpus.on_error=skip",
+            "train.json, article Lamps, question q9: expected the answer 'blue' at character 3 of "
+            "the context, got ' sol'; fix it, or skip such items with --data.corpus.on_error=skip",
         ),
-        (asked("q9"), CONTEXT, "article Lamps, question q9: has no answer; correct it"),
-        (asked("q9", ("a", 0)), " ", "article Lamps, question q9: the context has no words; cor"),
+        (asked("q9"), CONTEXT, "article Lamps, question q9: expected an answer, got none"),
+        (asked("q9", ("a", 0)), " ", "question q9: expected a context with words, got ' '; fix"),
     ],
 )  # fmt: skip
 def test_what_is_faulty_is_refused_with_its_place(
@@ -162,44 +161,47 @@ GOOD = asked("q9", ("Ada", 0))
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ([], 'is not in the format of SQuAD: expected an object with a list "data", got []'),
-        ({"data": {}}, 'expected an object with a list "data", got {"data": {}}'),
+        ([], 'expected an object with a list "data", as in SQuAD, got []'),
+        ({"data": {}}, 'expected an object with a list "data", as in SQuAD, got {"data": {}}'),
         ({"data": [3]}, 'train.json, article 1: expected an object with "paragraphs", got 3'),
-        ({"data": [{"title": "A"}]}, 'article A: the field "paragraphs" is missing'),
-        ({"data": [{"paragraphs": "x"}]}, 'article 1: the field "paragraphs" must be a list, got'),
+        ({"data": [{"title": "A"}]}, 'article A: expected "paragraphs", got no such field'),
+        ({"data": [{"paragraphs": "x"}]}, 'article 1: expected a list as "paragraphs", got'),
         (
             {"data": [{"title": "A", "paragraphs": [{"qas": []}]}]},
-            'article A: the field "context" is missing',
+            'article A: expected "context", got no such field',
         ),
         (
             {"data": [{"title": "A", "paragraphs": [{"context": "x"}]}]},
-            'article A: the field "qas" is missing',
+            'article A: expected "qas", got no such field',
         ),
-        ({"data": [article("A", without(GOOD, "id"))]}, 'article A: the field "id" is missing'),
-        ({"data": [article("A", asked(None))]}, 'the field "id" must be text, got null'),
+        (
+            {"data": [article("A", without(GOOD, "id"))]},
+            'article A: expected "id", got no such field',
+        ),
+        ({"data": [article("A", asked(None))]}, 'expected a string as "id", got null'),
         (
             {"data": [article("A", without(GOOD, "question"))]},
-            'article A, question q9: the field "question" is missing',
+            'article A, question q9: expected "question", got no such field',
         ),
         (
             {"data": [article("A", without(GOOD, "answers"))]},
-            'article A, question q9: the field "answers" is missing',
+            'article A, question q9: expected "answers", got no such field',
         ),
         (
             {"data": [article("A", {**GOOD, "answers": [{"text": "Ada"}]})]},
-            'question q9: the field "answer_start" is missing',
+            'question q9: expected "answer_start", got no such field',
         ),
         (
             {"data": [article("A", {**GOOD, "answers": [{"text": 1, "answer_start": 0}]})]},
-            'question q9: the field "text" must be text, got 1',
+            'question q9: expected a string as "text", got 1',
         ),
         (
             {"data": [article("A", {**GOOD, "answers": [{"text": "Ada", "answer_start": True}]})]},
-            'question q9: the field "answer_start" must be a whole number, got true',
+            'question q9: expected an integer as "answer_start", got true',
         ),
         (
             {"data": [article("A", GOOD), article("B", GOOD)]},
-            "article B, question q9: the id is taken by a question of article A",
+            "article B, question q9: expected a unique id, got that of a question in article A",
         ),
     ],
 )
@@ -230,7 +232,7 @@ def names(paragraphs: list[Paragraph] | None) -> set[str]:
 
 
 def test_parts_are_split_by_article(tmp_path: Path) -> None:
-    # Every article comes twice, with a paragraph each time.
+    # Every article occurs twice, with one paragraph each time.
     articles = [article(f"A{i % 20}", asked(f"q{i}", ("Ada", 0))) for i in range(40)]
     write(tmp_path, *articles)
     corpus = Squad("train.json", val_fraction=0.2, test_fraction=0.1)
@@ -239,7 +241,7 @@ def test_parts_are_split_by_article(tmp_path: Path) -> None:
     assert (len(train), len(val), len(test)) == (28, 8, 4)
     parts = [names(part) for part in (train, val, test)]
     assert sum(map(len, parts)) == len(set().union(*parts)) == 20
-    # The order of the file does not matter, the seed does.
+    # The split depends on the seed and not on the order of the file.
     write(tmp_path, *reversed(articles))
     assert [names(part) for part in corpus.read(tmp_path)[:3]] == parts
     other = Squad("train.json", val_fraction=0.2, test_fraction=0.1, seed=2).read(tmp_path)
@@ -257,22 +259,22 @@ def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
     assert [paragraphs and paragraphs[0].questions[0].id for paragraphs in (train, val, test)] == [
         "1", "2", "3",
     ]  # fmt: skip
-    assert corrected == {"answers a few characters away from where they should be, corrected": 2}
+    assert corrected == {"answers corrected: a few characters away from their stated position": 2}
 
 
 def test_too_few_articles_are_not_split(tmp_path: Path) -> None:
     path = write(tmp_path, article("A", GOOD))
-    with pytest.raises(InputError, match=r"too few articles to split, 1; set val and test"):
+    with pytest.raises(InputError, match=r"or more articles to split, got 1; set val and test"):
         Squad("train.json").read(tmp_path)
     write(tmp_path, article("A", asked("q1", ("blue", 0))))
-    with pytest.raises(InputError, match="has no question that can be used"):
+    with pytest.raises(InputError, match="expected questions, got none that can be used"):
         Squad("train.json").read(tmp_path)
     assert path.exists()
 
 
 def test_a_question_in_two_parts_is_refused(tmp_path: Path) -> None:
     write(tmp_path, article("A", asked("1", ("Ada", 0))), article("B", asked("2", ("Ada", 0))))
-    says = "question [12] of train.json is in train and in val; .* --data.corpus.val=null"
+    says = "train.json: .* got [12] in train and val; set --data.corpus.val to another file"
     with pytest.raises(InputError, match=says):
         Squad("train.json", val="train.json").read(tmp_path)
 
@@ -280,14 +282,17 @@ def test_a_question_in_two_parts_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"val_fraction": 0.0}, "val_fraction must be above 0 and below 1, got 0.0; or set val"),
+        (
+            {"val_fraction": 0.0},
+            "val_fraction must be above 0 and below 1, got 0.0; set it, or set val",
+        ),
         ({"val_fraction": 1.0}, "val_fraction must be above 0 and below 1, got 1.0"),
         (
             {"val_fraction": 0.5, "test_fraction": 0.5},
-            "must leave something to learn from",
+            "must be at least 0 and leave articles to train on",
         ),
-        ({"test_fraction": -0.1}, "must leave something to learn from, got 0.1 and -0.1"),
-        ({"test": "x.json", "test_fraction": 0.1}, "give test or test_fraction, not both; got x"),
+        ({"test_fraction": -0.1}, "leave articles to train on, got 0.1 and -0.1"),
+        ({"test": "x.json", "test_fraction": 0.1}, r"0 if test is a file \(.x.json.\), got 0.1"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], says: str) -> None:
@@ -308,5 +313,5 @@ def test_only_what_is_known_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mo
         ("dev-v1.1.json", "95aa6a52", tmp_path / "dev-v1.1.json"),
         ("dev-v2.0.json", "80a5225e", tmp_path / "dev-v2.0.json"),
     ]
-    with pytest.raises(InputError, match=r"own\.json cannot be downloaded \(only train-v1"):
+    with pytest.raises(InputError, match=r"own\.json cannot be downloaded, only train-v1"):
         Squad("own.json").fetch(tmp_path)

@@ -1,4 +1,4 @@
-"""Stories that are made on the spot, and questions about them."""
+"""Tests of the generated stories and their questions."""
 
 import re
 from collections import Counter
@@ -47,7 +47,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_an_answer_is_not_found_by_its_kind() -> None:
-    # Of what a question wants there are two or more in most stories.
+    # Most stories have two or more candidates of the type that a question asks for.
     cities = [sum(story.context.count(city) for city in _CITIES) for story in stories()]
     assert min(cities) >= 2
     for story in stories():

@@ -1,4 +1,4 @@
-"""Numbers in words, in English and in German."""
+"""Tests of numbers in English and German words."""
 
 from collections import Counter
 from pathlib import Path
@@ -66,7 +66,7 @@ def everything(splits: ParallelSplits) -> list[list[Pair]]:
 
 
 def value(english: str) -> int:
-    """Reads a number back."""
+    """Converts words back to a number."""
     thousands, total = 0, 0
     for word in english.split():
         if word == "thousand":
@@ -113,7 +113,7 @@ def test_the_splits_share_no_number_and_have_all_counts_of_digits() -> None:
         counts = Counter(len(str(number)) for number in split)
         assert all(counts[digits] > len(split) / 8 for digits in (3, 4, 5, 6))
         assert counts[2]
-    # There are ten of one digit and ninety of two: nearly all are learned from, none is left.
+    # There are ten numbers with one digit and ninety with two; nearly all are in training.
     assert set(range(100)) <= {*train, *val, *test}
     assert sum(number < 100 for number in train) >= 80
 
@@ -152,7 +152,7 @@ def test_without_test_pairs_there_is_no_test() -> None:
         ({"test_size": -1}, "test_size must be at least 0, got -1"),
         ({"largest": 0}, "largest must be 1 to 999999, got 0"),
         ({"largest": 1_000_000}, "largest must be 1 to 999999, got 1000000"),
-        ({"largest": 4398}, "4400 pairs need as many numbers, and 0 to largest are 4399"),
+        ({"largest": 4398}, r"at most largest \+ 1 \(4399\), got 4400; raise largest"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The attention translator: hand-worked values, and what every translator promises."""
+"""Tests of AttentionRNN: values computed by hand, and the contract of translators."""
 
 from collections.abc import Callable
 from functools import partial
@@ -69,7 +69,7 @@ def test_translations_side_by_side_are_those_alone(
 ) -> None:
     model = translator(decoder, attention, feeding)
     source, target = random(2, 5, 4), random(6, 4, 4)
-    source[1, 3:] = 9.0  # is padding
+    source[1, 3:] = 9.0  # padding
     both = model.decode(target, model.encode(source, LENGTHS))
     for i, length in enumerate(LENGTHS.tolist()):
         memory = model.encode(source[i : i + 1, :length], LENGTHS[i : i + 1])
@@ -139,9 +139,9 @@ def test_output_is_tanh_of_context_and_query() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"decoder, 5, as of the encoder, 6 .*attention=general"):
+    with pytest.raises(ValueError, match=r"decoder, got 6 and 5; .*attention=general"):
         get_attention("dot", 5, 6)
-    with pytest.raises(ValueError, match="attention must be dot, general or additive, got x"):
+    with pytest.raises(ValueError, match="attention must be dot, general or additive, got 'x'"):
         get_attention("x", 5, 5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a bidirectional LSTM needs whole sequences"):
         AttentionRNN(4, decoder=partial(LSTM, bidirectional=True))

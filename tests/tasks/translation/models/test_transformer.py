@@ -1,4 +1,4 @@
-"""The Transformer is torch's, with positions, and keeps what every translator promises."""
+"""The Transformer equals that of torch, with positions, and keeps the contract of translators."""
 
 import math
 from functools import partial
@@ -30,7 +30,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 def translator(kind: str = "pre", dropout: float = 0.0) -> Transformer:
     torch.manual_seed(0)
     model = Transformer(E, HIDDEN, LAYERS, HEADS, dropout, 0.0, *KINDS[kind]).double()
-    for parameter in model.parameters():  # ones and zeros hide what they multiply
+    for parameter in model.parameters():  # ones and zeros would hide what they multiply
         nn.init.normal_(parameter, std=0.4)
     return model
 
@@ -40,7 +40,7 @@ def random(*shape: int) -> Tensor:
 
 
 def placed(x: Tensor) -> Tensor:
-    """Gives what enters the first layer, by hand."""
+    """Computes the input of the first layer by hand."""
     rows = []
     for t in range(x.size(1)):
         row = []
@@ -52,7 +52,7 @@ def placed(x: Tensor) -> Tensor:
 
 
 def renamed(model: Transformer) -> dict[str, Tensor]:
-    """Gives a model's weights the names they have in torch.nn.Transformer."""
+    """Renames the weights of a model to those of torch.nn.Transformer."""
     new = {
         "around_attention.norm": "norm1",
         "around_cross.norm": "norm2",
@@ -276,7 +276,7 @@ def test_attention_is_dropped_in_training_only() -> None:
     memory = model.encode(source, LENGTHS)
     assert not torch.equal(memory.encoded, model.encode(source, LENGTHS).encoded)
     looks = [model.decode(target, memory).attention for _ in range(2)]
-    assert not torch.equal(*looks)  # what asks has attended to itself
+    assert not torch.equal(*looks)  # the queries have attended to themselves
     model.eval()
     again = [model.decode(target, model.encode(source, LENGTHS)).features for _ in range(2)]
     assert torch.equal(*again)
@@ -325,13 +325,13 @@ def test_is_one_graph_for_all_sizes() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_heads must divide the features of a token, 6, got 4"):
+    with pytest.raises(ValueError, match=r"num_heads must divide embedding_size \(6\), got 4"):
         Transformer(6, num_heads=4)
     with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
         Transformer(8, num_layers=0)
     with pytest.raises(ValueError, match="attention_dropout must be at least 0 and below 1, got 1"):
         Transformer(8, attention_dropout=1.0)
-    with pytest.raises(ValueError, match="norm must be pre or post, got both"):
+    with pytest.raises(ValueError, match="norm must be pre or post, got 'both'"):
         Transformer(8, norm="both")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"must read left to right.* a bidirectional SRU"):
+    with pytest.raises(ValueError, match=r"must be unidirectional.* a bidirectional SRU"):
         Transformer(8, feed_forward=partial(SRU, bidirectional=True))
