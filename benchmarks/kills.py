@@ -245,8 +245,8 @@ class Run:
     def begun_at(self) -> int | None:
         """Says after which step it went on, 0 for a new run; None if it did not come to that."""
         said = self.said.read_text() if self.said.exists() else ""
-        found = re.search(r"going on from .*, after step (\d+)", said)
-        return int(found[1]) if found else 0 if "no checkpoint to go on from" in said else None
+        found = re.search(r"resuming from .*, step (\d+)", said)
+        return int(found[1]) if found else 0 if "no checkpoint to resume from" in said else None
 
 
 def look(folder: Path) -> tuple[int, list[str]]:

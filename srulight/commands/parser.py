@@ -147,8 +147,8 @@ def _missing(message: str, key: str) -> str | None:
             return match[0]
         checkpoint = "" if command == "fit" else ", or a checkpoint with --ckpt_path=best"
         return (
-            f"{command or 'srulight'} needs a model and data; pass a configuration such as --config "
-            f"configs/quickstart.yaml{checkpoint}"
+            f"{command or 'srulight'} needs a model and data; pass a configuration such as "
+            f"--config configs/quickstart.yaml{checkpoint}"
         )
     before = re.findall(r"class_path '([\w.]+)':\s*$", message[: match.start()])
     after = re.findall(r"Namespace\(class_path='([\w.]+)'", message[match.end() :])

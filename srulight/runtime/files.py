@@ -68,7 +68,7 @@ def opened(source: Path | str, remedy: str = "") -> Iterator[io.BufferedIOBase]:
             "it again"
         ) from error
     except OSError as error:
-        raise InputError(f"cannot read {_name(source)}: {error.strerror}") from error
+        raise InputError(f"{_name(source)} cannot be read: {error.strerror}") from error
 
 
 def _name(source: Path | str) -> str:
@@ -86,7 +86,7 @@ def _head(file: io.BufferedReader, source: Path | str) -> bytes:
     """Returns the first bytes; raises InputError if they cannot belong to a text."""
     mode = os.fstat(file.fileno()).st_mode
     if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not file.isatty():
-        raise InputError(f"{_name(source)}: expected a text file, got a device")
+        raise InputError(f"{_name(source)} is a device; expected a text file")
     head = file.peek(16)[:16]
     for start, kind in _OTHERS.items():
         if head.startswith(start):
@@ -227,7 +227,7 @@ def _decoded(data: bytes, encoding: str, source: Path | str, first: int) -> str:
     except UnicodeDecodeError as error:
         line = first + data.count(b"\n", 0, error.start)
         raise InputError(
-            f"{_name(source)}:{line}: expected {encoding.upper()}, got byte "
-            f"{data[error.start]:#04x}; save the file as UTF-8, or set the encoding of the corpus "
-            "if it has that option (often latin-1)"
+            f"{_name(source)}:{line}: byte {data[error.start]:#04x} is not {encoding.upper()}; "
+            "save the file as UTF-8, or set the encoding of the corpus if it has that option "
+            "(often latin-1)"
         ) from error

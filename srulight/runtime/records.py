@@ -39,7 +39,7 @@ def parse_json(text: str, where: str) -> Any:  # noqa: ANN401
         raise InputError(f"{where}: {error}") from error
     except ValueError as error:
         # Python limits the number of digits, because parsing takes quadratic time.
-        raise InputError(f"{where}: an integer has too many digits") from error
+        raise InputError(f"{where}: a number has too many digits") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

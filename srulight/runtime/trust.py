@@ -63,8 +63,7 @@ class Vetting:
         """
         if where.count(".") + where.count("[") > _DEEPEST:
             raise InputError(
-                f"{self.source}: expected at most {_DEEPEST} nested levels, got more in "
-                f"{where:.60}..."
+                f"{self.source}: {where:.60}... must have at most {_DEEPEST} nested levels"
             )
         if isinstance(value, str):
             return self._text(value, kind, where)
