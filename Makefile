@@ -1,11 +1,16 @@
-# make train: set up and train on the embedded data. make lint, bench: what they say.
-# make docs: the documentation site, in build/site.
-# make test: the fast tests, in 3 minutes on 2 cores. make test-all: all of them, as .ci/run does.
-# make wheel: a wheel in dist that brings its kernels, for CPU and GPUs; needs g++ and nvcc, no GPU.
-# make gpu: everything that a GPU can tell, in 8 minutes (docs/explanation/gpu_kernels.md); make gpu-pack: what has to
-# be at hand for it on a machine without a package index.
-# make sanitize: the tests of the kernels under the address, undefined and leak sanitizers of GCC.
-# Everything is installed into .venv, in the versions of constraints.txt.
+# make train      set up .venv, then train and test on the embedded data
+# make test       run the fast tests: 3 minutes on 2 cores
+# make test-all   run all tests, as .ci/run does
+# make lint       run the linters and the type checker
+# make docs       build the documentation site into build/site
+# make bench      run the benchmark of text classification
+# make wheel      build a wheel with kernels for CPUs and GPUs into dist; needs g++ and nvcc, but no GPU
+# make gpu        test, benchmark and train on a GPU: 8 minutes (docs/explanation/gpu_kernels.md)
+# make gpu-pack   collect what make gpu needs on a machine without a package index
+# make sanitize   run the tests of the kernels under GCC's address, undefined-behavior and leak sanitizers
+# make clean      remove .venv, build and dist
+#
+# All packages are installed into .venv, in the versions of constraints.txt.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -39,14 +44,14 @@ prebuilt: $(VENV)/installed
 wheel: prebuilt
 	SRULIGHT_PREBUILT=build/lib $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-# With the environment if there is one; a lent machine has a torch of its own.
+# Uses .venv if it exists, and otherwise the Python of the machine, which must have torch.
 gpu:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_session.py $(OPTIONS)
 
 gpu-pack: prebuilt $(VENV)/installed-dev
 	$(BIN)/python benchmarks/gpu_session.py --pack
 
-# Left out is what runs g++, which would be looked at as well, and leaks.
+# The deselected test runs g++, which the sanitizers would check, too, and which leaks memory.
 sanitize: export SRULIGHT_CXXFLAGS = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
@@ -58,16 +63,16 @@ sanitize: $(VENV)/installed-dev
 	tests/ops/test_layouts.py tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders \
 	--deselect=tests/encoders/test_compile.py::test_a_convolution_is_compiled_once_for_all_lengths
 
-# torch goes first and alone: a package that asks for "torch" then finds it there. TORCH_INDEX=URL
-# takes it from another index, such as PyTorch's own for the CPU build.
+# torch is installed first, so that packages that depend on torch use this build.
+# TORCH_INDEX=URL installs it from another index, such as PyTorch's index of CPU builds.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(INSTALL) --editable .
 	touch $@
 
-# The published package is what srulight is compared with; alone, as it asks for nothing useful. Its
-# development version, which alone has SRU++, lies where nothing but the tests finds it.
+# The tests compare srulight with the published package sru, which is installed without its
+# dependencies. SRU++ is only in its development version, in a separate folder that only tests use.
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) --editable ".[dev,docs]"
 	$(INSTALL) --no-deps sru

@@ -1,4 +1,4 @@
-"""python train.py fit --config configs/quickstart.yaml."""
+"""Runs the command line: ``python train.py fit --config configs/quickstart.yaml``."""
 
 from srulight.cli import main
 

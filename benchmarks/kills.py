@@ -247,8 +247,8 @@ class Run:
     def begun_at(self) -> int | None:
         """Returns the step that the run resumed from: 0 for a new run, None if it did not start."""
         said = self.said.read_text() if self.said.exists() else ""
-        found = re.search(r"(?:resuming|going on) from .* step (\d+)", said)
-        return int(found[1]) if found else 0 if "no checkpoint" in said else None
+        found = re.search(r"resuming from .*, step (\d+)", said)
+        return int(found[1]) if found else 0 if "no checkpoint to resume from" in said else None
 
 
 def look(folder: Path) -> tuple[int, list[str]]:

@@ -1,4 +1,4 @@
-"""Train simple recurrent units, and the encoders they are compared with, on sequence tasks."""
+"""Train Simple Recurrent Units and other encoders on sequence tasks."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    # Imported when first used: ``train.py --help`` must not wait for torch.
+    # Imported on first use, so that ``train.py --help`` does not wait for torch.
     if name not in _HOME:
         raise AttributeError(f"module 'srulight' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -1,4 +1,4 @@
-"""python -m srulight fit --config configs/quickstart.yaml."""
+"""Runs the command line: ``python -m srulight fit --config configs/quickstart.yaml``."""
 
 from srulight.cli import main
 

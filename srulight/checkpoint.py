@@ -1,4 +1,4 @@
-"""Loading a trained task from its checkpoint alone."""
+"""Loads a trained task from its checkpoint alone."""
 
 import zipfile
 from pathlib import Path
@@ -19,54 +19,57 @@ from srulight.training.resume.checkpoint_format import DROPPED, METADATA, TASK, 
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint without running any code it may hold.
+    """Reads a checkpoint without running any code that it may contain.
 
     Args:
-        path: The file.
+        path: Path of the checkpoint.
+
+    Returns:
+        The contents of the checkpoint.
 
     Raises:
-        InputError: If it is not a checkpoint of srulight.
+        InputError: If there is no such file, or it is damaged or not a checkpoint of srulight.
     """
     if not Path(path).is_file():
         raise InputError(f"there is no checkpoint {path}")
     try:
         with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # torch itself looks at no checksum
+            damaged = file.testzip()  # torch itself does not verify checksums
         if damaged is not None:
             raise zipfile.BadZipFile(f"its part {damaged} is damaged")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises whatever its unpickler or zip reader does
+    except Exception as error:  # torch passes on all exceptions of its unpickler and zip reader
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise InputError(
-            f"{path} is not a checkpoint that loads safely: {reason}{_before(Path(path))}"
+            f"{path} is damaged or not a checkpoint: {reason}{_previous(Path(path))}"
         ) from error
     if not isinstance(checkpoint, dict) or METADATA not in checkpoint:
-        raise InputError(f"{path} is not a checkpoint of srulight")
+        raise InputError(f"{path}: expected a checkpoint of srulight, got another file of torch")
     require(checkpoint, {METADATA: dict, "global_step": int}, str(path))
     return checkpoint
 
 
-def _before(path: Path) -> str:
-    """Offers the checkpoint before a damaged last one, if it is whole."""
-    before = path.with_name("previous.ckpt")
+def _previous(path: Path) -> str:
+    """Suggests the previous checkpoint in place of a damaged last one, if it is intact."""
+    previous = path.with_name("previous.ckpt")
     if path.name != "last.ckpt":
         return ""
     try:
-        step = read(before)["global_step"]
+        step = read(previous)["global_step"]
     except InputError:
         return ""
-    return f"; the one before it is whole, of step {step}: use --ckpt_path={before}"
+    return f"; use the previous checkpoint, of step {step}: --ckpt_path={previous}"
 
 
 def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
-    """Says in a line what a checkpoint is: its task, what encodes, and how good it was.
+    """Describes a checkpoint in a line: its task, encoder, best score and step.
 
     Args:
-        path: The file.
-        checkpoint: What it holds.
+        path: Path of the checkpoint.
+        checkpoint: Contents of the checkpoint.
 
     Raises:
-        InputError: If it is not built as a checkpoint is.
+        InputError: If the contents do not have the structure of a checkpoint.
     """
     require_checkpoint(checkpoint, str(path))
     said = f"{path}: {checkpoint[TASK].rpartition('.')[2]}"
@@ -80,25 +83,29 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
             is_best = Path(str(state.get("best_model_path"))).name == Path(path).name
             said += f", {monitor if is_best else f'best {monitor} so far'} {score.item():.4f}"
     said += f", step {checkpoint['global_step']}"
-    # A file must not steer the terminal.
-    return "".join(sign if sign.isprintable() else "?" for sign in said)
+    # A file must not be able to send control characters to the terminal.
+    return "".join(char if char.isprintable() else "?" for char in said)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> Task:  # noqa: ANN401
-    """Loads a trained task, ready to predict; neither data nor configuration are needed.
+    """Loads a trained task, ready to predict, without its data and its configuration.
 
-    Nothing that the file names is run or imported: it may name classes that are imported already,
-    or offered by a plug-in, where they are of the kind that a setting is for.
+    Loading a checkpoint never runs code from it and never imports what it names. It can only name
+    classes that are already imported, or that a plug-in provides, and only where a setting expects
+    a class of that kind.
 
     Args:
-        path: A checkpoint, ``best.ckpt`` or ``last.ckpt``.
-        device: Where the weights go, "cpu" or "cuda".
-        **code: Arguments of the task that were given as code in training, which no file can hold:
-            ``encoder=lambda size: ...``.
+        path: Path of the checkpoint, such as ``best.ckpt`` or ``last.ckpt``.
+        device: Device for the weights, such as "cpu" or "cuda".
+        **code: Arguments of the task that were passed as code in training, such as
+            ``encoder=lambda size: ...``. No file can contain them.
+
+    Returns:
+        The task, in evaluation mode.
 
     Raises:
-        InputError: If there is no such device, or the file is not a checkpoint of srulight, names
-            what it must not, or lacks an argument that was given as code.
+        InputError: If the device is not available, the file is not a checkpoint of srulight or
+            names a class that it must not name, or an argument that was passed as code is missing.
     """
     return restore(path, read(path), device, **code)
 
@@ -109,16 +116,19 @@ def restore(
     device: str | torch.device = "cpu",
     **code: Any,  # noqa: ANN401
 ) -> Task:
-    """Makes the task of a checkpoint that has been read; everything else is as in :func:`load`.
+    """Builds the task of a checkpoint that has been read, as :func:`load` does.
 
     Args:
-        path: The file that it was read from, for messages.
-        checkpoint: What :func:`read` returned.
-        device: As in :func:`load`.
-        **code: As in :func:`load`.
+        path: Path of the checkpoint, for error messages.
+        checkpoint: Contents of the checkpoint, as :func:`read` returned them.
+        device: As for :func:`load`.
+        **code: As for :func:`load`.
+
+    Returns:
+        The task, in evaluation mode.
 
     Raises:
-        InputError: As :func:`load`.
+        InputError: As for :func:`load`.
     """
     device = get_device(device)
     load_plugins()
@@ -126,14 +136,14 @@ def restore(
     missing = [name for name in checkpoint[DROPPED] if name not in code]
     if missing:
         raise InputError(
-            f"{path} was trained from Python with {' and '.join(missing)} given as code, which no "
-            f"checkpoint holds: use srulight.load(path, {missing[0]}=...)"
+            f"{path}: the training script passed {' and '.join(missing)} as code, which no "
+            f"checkpoint can contain; load it with srulight.load(path, {missing[0]}=...)"
         )
     cls = known(checkpoint[TASK], (Task,))
     if cls is None:
         raise InputError(
-            f"{path} holds a {checkpoint[TASK]:.80}: import or install it first, or name "
-            "its module in SRULIGHT_PLUGINS"
+            f"{path}: the task {checkpoint[TASK]:.80} is not imported; import its module, or add "
+            "the module to SRULIGHT_PLUGINS"
         )
     vetting = Vetting(path, trusted_modules())
     settings = vetting.arguments(checkpoint["hyper_parameters"], cls, "hyper_parameters")
@@ -141,7 +151,7 @@ def restore(
         task: Task = instantiate_module(cls, {**settings, **code})
     except (ArgumentError, ValueError) as error:
         reason = " ".join(str(error).replace("module.", "").split())
-        raise InputError(f"{path} holds settings that cannot be used: {reason}") from error
+        raise InputError(f"{path}: the task cannot be built from its settings: {reason}") from error
     task.on_load_checkpoint(checkpoint)
     task.load_state_dict(checkpoint["state_dict"])
     return task.to(device).eval()

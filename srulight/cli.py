@@ -1,6 +1,7 @@
-"""The entry point: answers ``--help`` at once, and runs the command that was asked for.
+"""The entry point, which prints the help or runs a command.
 
-Nothing heavy is imported here: torch and Lightning take seconds.
+This module imports nothing heavy, so that the help appears at once: importing torch and Lightning
+takes seconds.
 """
 
 import io
@@ -18,38 +19,47 @@ TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
 
 HELP = """\
-srulight: train simple recurrent units, and the encoders they are compared with, on sequence tasks.
+srulight: train Simple Recurrent Units and other encoders on sequence tasks.
 
 usage: python train.py COMMAND [options]
 
 commands:
-  fit        train, and keep the best and the last checkpoint
+  fit        train a model, and keep the best and the last checkpoint
   validate   evaluate a checkpoint on the validation data
   test       evaluate a checkpoint on the test data
-  predict    apply a checkpoint to raw input: classify, score or translate lines, transcribe
-             recordings, answer questions
-  generate   continue a prompt with the checkpoint of a language model
+  predict    apply a checkpoint to new input: classify, score or translate lines, transcribe
+             recordings, or answer questions
+  generate   continue a prompt with a language model
+
+--ckpt_path=best or last stands for that checkpoint of the newest run.
 
 examples:
+  # train and evaluate a classifier on the embedded data
   python train.py fit --config configs/quickstart.yaml
+  python train.py test --ckpt_path=best
+  echo "not dull but charming" | python train.py predict --ckpt_path=best
+
+  # resume the newest run, with more epochs
+  python train.py fit --ckpt_path=last --trainer.max_epochs=30
+
+  # use another encoder, tokenizer or corpus
   python train.py fit --config configs/quickstart.yaml --model.encoder=LSTM
   python train.py fit --config configs/quickstart.yaml --data.tokenizer=Characters
   python train.py fit --config configs/sst.yaml --data.root=FOLDER --data.download=true
-  python train.py fit --config configs/quickstart.yaml --ckpt_path=last       (resume)
-  python train.py test --ckpt_path=best                                       (needs no --config)
-  echo "not dull but charming" | python train.py predict --ckpt_path=best
-  python train.py predict --ckpt_path=best --input recording.wav FOLDER       (speech)
+
+  # train and use models for other tasks
   python train.py fit --config configs/translation.yaml
   python train.py fit --config configs/language_model.yaml
   python train.py generate --ckpt_path=best --prompt="the plot was"
+  python train.py predict --ckpt_path=best --input recording.wav FOLDER
 
-more:
-  python train.py fit --help                          every option (long)
-  python train.py fit --model.help=TextClassification options of a task
+more help:
+  python train.py fit --help                            list all options (long)
+  python train.py fit --model.help=TextClassification   list the options of a task
   python train.py fit --data.help=TextClassificationData
-  python train.py fit --config FILE --print_config    the whole configuration, defaults included
-  python train.py predict --ckpt_path=best --help     the options of its task (also of generate)
-  python train.py --version
+  python train.py fit --config FILE --print_config      print the whole configuration
+  python train.py predict --ckpt_path=best --help       list the options for that checkpoint
+  python train.py --version                             print the version
 """
 
 
@@ -57,19 +67,19 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command line.
 
     Args:
-        args: Arguments to use in place of ``sys.argv``.
+        args: Arguments to use instead of ``sys.argv``.
     """
-    # On a machine that others use too, OpenMP threads that spin while they wait for each other make
-    # small steps many times slower. Spinning for a moment only costs nothing when alone.
+    # On a shared machine, OpenMP threads that spin while they wait for each other make small steps
+    # many times slower. A short spin costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     tune_allocator()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Whatever the locale; the names of files may have what no text has.
+            # Use UTF-8 in any locale. File names may contain bytes that are not UTF-8.
             stream.reconfigure(encoding="utf-8", errors="replace")
-    # Modules of the user's own are found where they stand, as by python itself; last, so that none
-    # takes the place of a library.
-    with suppress(FileNotFoundError):  # it may be gone
+    # Make the user's own modules importable from the working directory. It comes last, so that no
+    # module there shadows a library.
+    with suppress(FileNotFoundError):  # the working directory may be gone
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
     args = sys.argv[1:] if args is None else args
@@ -90,18 +100,18 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _leave(error: Exception) -> NoReturn:
-    """Ends the process with a sentence; without a word where nobody reads on, as after ``head``."""
+    """Exits with an error message; exits silently if a reader such as ``head`` closed the pipe."""
     if isinstance(error, OSError) and error.filename is None:
         try:
             sys.stdout.flush()
-            # Was it this that failed? Python does not say; it fails again if it was.
+            # Python does not say whether writing to standard output failed. If so, it fails again.
             os.write(sys.stdout.fileno(), b"\n")
         except OSError as lost:
-            # Python itself would complain once more at its end.
+            # Prevent Python from reporting the same error again when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(lost, BrokenPipeError):
                 sys.exit(141)
-            sys.exit(f"error: standard output could not be written: {lost.strerror}")
+            sys.exit(f"error: cannot write to standard output: {lost.strerror}")
     from srulight.commands.failures import sentence
 
     sys.exit(f"error: {sentence(error)}")
@@ -110,8 +120,10 @@ def _leave(error: Exception) -> NoReturn:
 def _run(command: str, args: list[str]) -> None:
     try:
         os.getcwd()
-    except FileNotFoundError as error:  # libraries of torch would end the process
-        raise InputError("the working directory is gone: change to another one") from error
+    except FileNotFoundError as error:  # libraries of torch would abort the process
+        raise InputError(
+            "the working directory no longer exists; change to another directory"
+        ) from error
     if command in TRAINING:
         from srulight.commands.training import run
 

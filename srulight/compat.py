@@ -1,4 +1,4 @@
-"""Modules of the published ``sru`` package, as srulight's."""
+"""Converts modules of the published ``sru`` package to those of srulight."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,11 +16,11 @@ _Encoder = TypeVar("_Encoder", SRU, SRUpp)
 
 
 class Projected(Recurrent):
-    """An SRU behind a linear map of its input, which the published package offers as an option.
+    """An SRU with a linear projection of its input, an option of the published package.
 
     Args:
-        projection: Map without bias from ``input_size`` to the SRU's.
-        encoder: The SRU or SRU++.
+        projection: Linear layer without bias, from the input's features to those of ``encoder``.
+        encoder: SRU or SRU++ that encodes the projected input.
     """
 
     def __init__(self, projection: nn.Linear, encoder: SRU | SRUpp) -> None:
@@ -41,28 +41,33 @@ class Projected(Recurrent):
 
 
 def from_sru(module: "sru.SRU") -> SRU | Projected:
-    """Converts a module of the published package, version 2.6.
+    """Converts an SRU of the published package, version 2.6.
 
-    Same outputs and gradients, with these differences of form: batch first; ``lengths`` in place of
-    ``mask_pad`` (padding is on the right); the state is what ``forward_with_state`` takes and
-    returns, (L, B, D), that is, the ``c0`` and ``c`` of the package with
-    ``nn_rnn_compatible_return=False``.
+    Outputs and gradients stay the same, but the interface differs:
+
+    - The batch is the first dimension.
+    - ``lengths`` replaces ``mask_pad``; padding is on the right.
+    - ``forward_with_state`` takes and returns the state, of shape (L, B, D). It equals ``c0`` and
+      ``c`` of the package with ``nn_rnn_compatible_return=False``.
 
     Args:
         module: An ``sru.SRU``, trained or not.
 
     Returns:
-        An SRU with copies of the weights, on the same device and in the same dtype and mode; behind
-        a linear map if ``module`` has one (``proj_input_to_hidden_first``).
+        An SRU with copies of the weights, on the same device and in the same dtype and mode. If
+        ``module`` projects its input (``proj_input_to_hidden_first``), a ``Projected`` SRU.
 
     Raises:
-        ValueError: If ``module`` has a ``custom_m``, which replaces the matrix product by code of
-            the caller's.
+        ValueError: If ``module`` has a ``custom_m``, which replaces the matrix product by the
+            caller's code.
     """
     cells = list(module.rnn_lst)
     first = cells[0]
     if any(cell.custom_m is not None for cell in cells):
-        raise ValueError("a module with custom_m computes its own gates and cannot be converted")
+        raise ValueError(
+            "module must not have a custom_m, whose code replaces the matrix product and cannot be "
+            "converted"
+        )
     norm = "none"
     if module.use_layer_norm:
         norm = "post" if first.normalize_after else "pre"
@@ -83,9 +88,9 @@ def from_sru(module: "sru.SRU") -> SRU | Projected:
     )
     encoder.to(first.weight)
     for layer, cell in zip(encoder.layers, cells, strict=True):
-        if cell.rescale:  # of the module itself, which rounds it
+        if cell.rescale:  # use the module's own factor, which is rounded
             layer.scale = cell.scale_x.item()
-        # Columns there are (direction, unit, gate), rows here (gate, direction, unit).
+        # Columns of the package are (direction, unit, gate); rows here are (gate, direction, unit).
         weight = cell.weight.detach().unflatten(1, (-1, cell.num_matrices))
         weights = {
             "weight": weight.permute(2, 1, 0).flatten(0, 1),
@@ -104,28 +109,30 @@ def from_sru(module: "sru.SRU") -> SRU | Projected:
 def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN401
     """Converts an SRU++ of the published package, version 3.0.0.dev6.
 
-    Same outputs and gradients as with the mask that lets a step attend to itself and the
-    ``memory_size`` steps before it ("same_length" there), and with these differences of form: batch
-    first; ``lengths`` in place of ``mask_pad`` (padding is on the right); one state holds ``c`` and
-    the memory.
+    Outputs and gradients are those of the module with a mask by which each step attends to itself
+    and the ``memory_size`` steps before it ("same_length" in the package). The interface differs:
+
+    - The batch is the first dimension.
+    - ``lengths`` replaces ``mask_pad``; padding is on the right.
+    - A single state contains ``c`` and the memory.
 
     Args:
         module: An ``sru.SRUpp``, trained or not.
-        memory_size: Steps that a step is to attend to besides itself; the published module gets
-            them with each call.
+        memory_size: Number of preceding steps that a step attends to. The published module receives
+            the memory with each call.
 
     Returns:
-        An SRU++ with copies of the weights, on the same device and in the same dtype and mode;
-        behind a linear map if ``module`` has one (``proj_input_to_hidden_first``).
+        An SRU++ with copies of the weights, on the same device and in the same dtype and mode. If
+        ``module`` projects its input (``proj_input_to_hidden_first``), a ``Projected`` SRU++.
 
     Raises:
-        ValueError: If ``module`` normalises whole layers (``layer_norm``), or has attention in
-            other layers than every k-th (``attention_last_n_layers``).
+        ValueError: If ``module`` normalizes whole layers (``layer_norm``), or its attention is not
+            in every k-th layer (``attention_last_n_layers``).
     """
     cells = list(module.rnn_lst)
     first, maps = cells[0], [cell.transform_module for cell in cells]
     if module.use_layer_norm:
-        raise ValueError("a module with layer_norm has no equal here; attn_layer_norm has")
+        raise ValueError("module must not use layer_norm, which srulight does not support")
     attends = [hasattr(m, "linear3") for m in maps]
     every = _attention_every(attends)
     encoder = SRUpp(
@@ -147,7 +154,7 @@ def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN
     for layer, cell, m, attention in zip(encoder.layers, cells, maps, attends, strict=True):
         if cell.rescale:
             layer.scale = cell.scale_x.item()
-        # Rows there are (direction, unit, gate), rows here (gate, direction, unit).
+        # Rows of the package are (direction, unit, gate); rows here are (gate, direction, unit).
         rows = (m.linear3 if attention else m.linear2).weight.detach()
         weights = {
             "projection": m.linear1.weight.detach(),
@@ -167,7 +174,8 @@ def from_srupp(module: Any, memory_size: int) -> SRUpp | Projected:  # noqa: ANN
 def _attention_every(attends: list[bool]) -> int:
     every = attends.index(True) + 1 if any(attends) else len(attends) + 1
     if attends != [(i + 1) % every == 0 for i in range(len(attends))]:
-        raise ValueError(f"attention must be in every k-th layer, got it in {attends}")
+        layers = [i for i, attention in enumerate(attends) if attention]
+        raise ValueError(f"module must have attention in every k-th layer, got layers {layers}")
     return every
 
 

@@ -1,4 +1,4 @@
-"""Encoders, tasks and data modules of other packages."""
+"""Loads encoders, tasks and data modules from other packages."""
 
 import os
 from importlib import import_module
@@ -8,15 +8,15 @@ from srulight.runtime.errors import InputError
 
 
 def load_plugins() -> None:
-    """Imports what installed packages offer under the entry point group ``srulight.plugins``.
+    """Imports all plug-ins.
 
-    The modules that SRULIGHT_PLUGINS names, with commas between them, are imported too.
-
-    Importing a subclass of Encoder, Task or LightningDataModule is all it takes for a configuration
-    to know it by its name, and for a checkpoint that names it to load.
+    Plug-ins are the entry points of installed packages in the group ``srulight.plugins``, and the
+    modules in the environment variable ``SRULIGHT_PLUGINS``, separated by commas. Once a subclass
+    of Encoder, Task or LightningDataModule is imported, configurations can use it by its name, and
+    checkpoints that name it can be loaded.
 
     Raises:
-        InputError: If there is no module that SRULIGHT_PLUGINS names.
+        InputError: If a module in ``SRULIGHT_PLUGINS`` does not exist.
     """
     import srulight.encoders
     import srulight.tasks
@@ -28,10 +28,12 @@ def load_plugins() -> None:
         try:
             import_module(name)
         except ModuleNotFoundError as error:
-            raise InputError(f"SRULIGHT_PLUGINS names {name}: {error}") from error
+            raise InputError(
+                f"SRULIGHT_PLUGINS must name modules that can be imported, got {name!r}: {error}"
+            ) from error
 
 
 def trusted_modules() -> list[str]:
-    """Gives the modules that SRULIGHT_PLUGINS names."""
+    """Returns the names of the modules in ``SRULIGHT_PLUGINS``."""
     names = os.environ.get("SRULIGHT_PLUGINS", "").split(",")
     return [name.strip() for name in names if name.strip()]

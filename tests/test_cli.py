@@ -28,21 +28,21 @@ def wrapped(cause: Exception, text: str) -> ValueError:
         (wrapped(InputError("say this"), "and not this"), "error: say this"),
         (wrapped(ValueError("dropout is 2"), "Does not validate against any of the"), "error: dr"),
         (PermissionError(13, "Permission denied", "here"), "error: here: Permission denied"),
-        (MemoryError(), "error: there is no memory: a smaller --data.batch_size or model"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "error: there is no memory: a s"),
+        (MemoryError(), "error: out of memory; reduce --data.batch_size or the size of the model"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "error: out of memory; reduce"),
         (
             RuntimeError("DataLoader worker (pid 23) is killed by signal: Killed. "),
-            "error: a process that prepares batches was killed (Killed), as happens where memory",
+            "error: a worker process that prepares batches was killed (Killed), possibly because",
         ),
         (
             RuntimeError("DataLoader worker (pid(s) 23, 24) exited unexpectedly"),
-            "error: a process that prepares batches died, as happens where memory runs out",
+            "error: a worker process that prepares batches died, possibly because memory ran out",
         ),
         (
             ModuleNotFoundError("No module named 'x'", name="x.y"),
-            "error: there is no module x.y: ",
+            "error: no module named 'x.y'; ",
         ),
-        (ModuleNotFoundError("Requirement 'wandb>=0.1' not"), "error: wandb is not installed: pip"),
+        (ModuleNotFoundError("Requirement 'wandb>=0.1' not"), "error: wandb is not installed; run"),
     ],
 )
 def test_what_is_known_is_a_sentence(
@@ -65,7 +65,7 @@ def test_a_fault_of_the_program_is_called_so_and_its_traceback_can_be_had(
         raise KeyError("no such key")
 
     monkeypatch.setattr(cli, "_run", run)
-    expected = rf"error: unexpected KeyError in {__file__}:\d+: 'no such key'; SRULIGHT_DEBUG=1 "
+    expected = rf"error: unexpected KeyError in {__file__}:\d+: 'no such key'; set SRULIGHT_DEBUG=1"
     with pytest.raises(SystemExit, match=expected):
         cli.main(["fit"])
     monkeypatch.setenv("SRULIGHT_DEBUG", "1")
@@ -74,7 +74,7 @@ def test_a_fault_of_the_program_is_called_so_and_its_traceback_can_be_had(
 
 
 def test_memory_that_cannot_be_had_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"there is no memory for [\d,.]+ GB more: a smaller"):
+    with pytest.raises(SystemExit, match=r"out of memory \(could not allocate [\d,.]+ GB\)"):
         cli.main(
             [
                 "fit", f"--config={CONFIG}", f"--trainer.default_root_dir={tmp_path}",
@@ -114,7 +114,7 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(lines: int) -> None:
         [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True
     )
     os.close(full)
-    assert done.stderr == "error: standard output could not be written: No space left on device\n"
+    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
     assert done.returncode == 1
 
 
@@ -126,5 +126,5 @@ def test_a_working_directory_that_is_gone_is_a_sentence(
     gone.mkdir()
     os.chdir(gone)
     gone.rmdir()
-    with pytest.raises(SystemExit, match="error: the working directory is gone: change to another"):
+    with pytest.raises(SystemExit, match="error: the working directory no longer exists; "):
         cli.main(["fit"])

@@ -60,10 +60,10 @@ class Wrong(Nameless):
             [f"--model.encoder={__name__}.Wrong"],
             r"Wrong must return output_size \(6\) features per step, got 5; correct output_size",
         ),
-        (["--trainer.logger=WandbLogger"], "wandb is not installed: pip install wandb"),
+        (["--trainer.logger=WandbLogger"], "wandb is not installed; run pip install wandb"),
         (
             ["--trainer.logger=TensorBoardLogger", "--trainer.logger.save_dir=x"],
-            "tensorboard is not installed: pip install tensorboard",
+            "tensorboard is not installed; run pip install tensorboard",
         ),
         (
             ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/nonsense"],
@@ -91,7 +91,7 @@ def test_data_of_another_task_are_refused() -> None:
 
 def test_a_run_goes_no_further_back() -> None:
     main(["fit", *QUICK, "--trainer.max_epochs=2"])
-    with pytest.raises(SystemExit, match="max_epochs is 1, and the checkpoint has trained 2 epo"):
+    with pytest.raises(SystemExit, match=r"max_epochs must be at least 2, .* got 1; raise it"):
         main(["fit", "--ckpt_path=last", "--trainer.max_epochs=1"])
 
 

@@ -1,1 +1,1 @@
-"""What the command line does besides training."""
+"""The commands of the command line."""

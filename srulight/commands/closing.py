@@ -1,4 +1,4 @@
-"""What fit says when it is done."""
+"""The summary that ``fit`` prints at the end of a run."""
 
 from pathlib import Path
 
@@ -11,38 +11,39 @@ from srulight.training.resume.last_checkpoint import LastCheckpoint
 
 
 def closing(trainer: Trainer, begun: int) -> str:
-    """Says what came out of a run, and how to go on.
+    """Returns the results of a run, and the commands to run next.
 
     Args:
-        trainer: It has trained.
-        begun: Steps of the optimiser before it trained; those of the checkpoint that it resumed.
+        trainer: Trainer that has finished.
+        begun: Number of optimizer steps before this run: those of the checkpoint that it resumed,
+            or 0.
     """
     said = []
     if 0 < begun == trainer.global_step:
         said.append(
-            f"nothing was left to train after step {begun} and epoch {trainer.current_epoch}: "
-            "raise --trainer.max_epochs (or max_steps) to go on"
+            f"training was already complete (step {begun}, {trainer.current_epoch} epochs); raise "
+            "--trainer.max_epochs or --trainer.max_steps to train longer"
         )
     path = None
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, LastCheckpoint) and path is None and callback.path.is_file():
             path = callback.path
-        # A run that goes on elsewhere knows the path of the old best, and no score.
+        # A run that resumes in another folder knows the path of the old best, but no score.
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             path = Path(callback.best_model_path)
             said.append(f"best {callback.monitor}: {callback.best_model_score:.4f}")
     if path is not None:
         said += [
-            f"  measure it: {program()} test --ckpt_path={short(path)}",
-            f"  use it:     {program()} predict --ckpt_path={short(path)}",
+            f"  evaluate: {program()} test --ckpt_path={short(path)}",
+            f"  predict:  {program()} predict --ckpt_path={short(path)}",
         ]
     for logger in trainer.loggers:
         if isinstance(logger, Log) and (table := Path(logger.log_dir) / FILE).is_file():
-            said.append(f"  log:        {short(table)}")
+            said.append(f"  log:      {short(table)}")
     return "\n".join(said)
 
 
 def short(path: Path) -> str:
-    """Gives a path as seen from the working directory, if it is below it."""
+    """Returns a path relative to the working directory if it is inside, or else unchanged."""
     absolute, here = path.absolute(), Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""Configurations: read as every other text is, and never larger than what they say."""
+"""Reads configurations like all other text files, and limits their size."""
 
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ _elsewhere = ArgumentPath.read_text
 
 
 def load_yaml(text: str) -> Any:  # noqa: ANN401
-    """Reads YAML as jsonargparse does.
+    """Parses YAML like jsonargparse does.
 
     Args:
-        text: YAML; or a value of the command line.
+        text: YAML text, or a value from the command line.
 
     Raises:
-        yaml.YAMLError: If it is not YAML, or has more than 100,000 values, as lists that name other
-            lists again and again can have in a few lines.
+        yaml.YAMLError: If the text is not YAML, or expands to more than 100,000 values. A few lines
+            of nested aliases can do that.
     """
     value = _yaml(text)
-    # As often as they are there, and so without an end if something is inside itself.
+    # Count a value each time that it is referenced; a value that contains itself never ends.
     count, left = 0, [value]
     while left:
         one = left.pop()
@@ -41,13 +41,13 @@ def load_yaml(text: str) -> Any:  # noqa: ANN401
 
 
 def read_config(path: str | Path) -> Any:  # noqa: ANN401
-    """Reads a configuration.
+    """Reads a configuration file.
 
     Args:
-        path: Its file.
+        path: Path of the file.
 
     Raises:
-        InputError: If it cannot be read, or is not YAML.
+        InputError: If the file cannot be read, or is not YAML.
     """
     try:
         return load_yaml(read_text(path))
@@ -61,6 +61,6 @@ def _read_path(path: ArgumentPath) -> str:
     return read_text(Path(path.absolute))
 
 
-# Else the locale would decide how the bytes of a file are read.
+# By default, jsonargparse decodes files by the locale.
 set_loader("yaml", load_yaml, (yaml.YAMLError,))
 ArgumentPath.read_text = _read_path  # type: ignore[method-assign,assignment]

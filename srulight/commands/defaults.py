@@ -1,4 +1,4 @@
-"""What every run has beside what its configuration asks for: a log, checkpoints, callbacks."""
+"""Adds to the trainer of every run its log, checkpoints and callbacks."""
 
 import os
 from collections.abc import Iterable
@@ -45,15 +45,16 @@ _EVERY_STEP = (
 
 
 def accelerator(given: Any) -> Any:  # noqa: ANN401
-    """Gives what computes.
+    """Returns the accelerator for the trainer.
 
     Args:
-        given: What the configuration says: "auto" is what PL_TRAINER_ACCELERATOR says, as wherever
-            Lightning trains, and else a GPU if there is one.
+        given: Accelerator in the configuration. For "auto", the environment variable
+            ``PL_TRAINER_ACCELERATOR`` decides, as usual in Lightning. If it is not set, a GPU is
+            used if there is one.
     """
     if given != "auto":
         return given
-    # Apple's have no float64, in which losses are summed.
+    # Apple's GPUs lack float64, in which srulight sums losses.
     ours = "cpu" if MPSAccelerator.is_available() else "auto"
     return os.environ.get("PL_TRAINER_ACCELERATOR", ours)
 
@@ -65,24 +66,24 @@ def training_defaults(
     changes: dict[str, tuple[Any, Any]],
     log: Log | None,
 ) -> dict[str, Any]:
-    """Gives the trainer's arguments for ``fit``.
+    """Returns the trainer's arguments for ``fit``.
 
     Args:
-        config: What the configuration says of the trainer.
-        task: What is trained.
-        resumed: The run that goes on; None for a new one.
-        changes: Settings that differ from the checkpoint's, with old and new value.
-        log: The run's log, with its folder; None for a run that writes nothing.
+        config: Configuration of the trainer.
+        task: Task to train.
+        resumed: Checkpoint that the run resumes from, in the same folder; None for a new run.
+        changes: Settings that differ from those of the checkpoint, with old and new value.
+        log: Log of the run, which determines its folder; None if the run writes no files.
 
     Raises:
-        InputError: If something is asked for that cannot be had here.
+        InputError: If the configuration asks for something that srulight does not support.
     """
     given: list[Callback] = _listed(config["callbacks"])
     _refuse(config, given)
     arguments: dict[str, Any] = {"plugins": _plugins(config["plugins"])}
     logs = log is not None and config["logger"] is not False
     arguments["logger"] = _loggers(config["logger"], log, resumed) if logs and log else False
-    # These see a batch before anything else has happened to it.
+    # These must run before all other callbacks see a batch.
     first: list[Callback] = [RandomState(), ResumePosition()]
     last: list[Callback] = _bar(config)
     last += [
@@ -95,7 +96,7 @@ def training_defaults(
     summaries = any(isinstance(callback, ModelSummary) for callback in given)
     if config["enable_model_summary"] in (None, True) and not summaries:
         last.append(Summary())
-        arguments["enable_model_summary"] = False  # Lightning's has a column of zeros
+        arguments["enable_model_summary"] = False  # Lightning's table has a column of zeros
     if logs:
         scheduled = task.scheduler_factory is not None
         last.append(LearningRateMonitor("step" if scheduled else "epoch"))
@@ -123,9 +124,9 @@ def _best(task: Task, folder: Path) -> ModelCheckpoint:
 
 
 def _leave_out_idle_hooks(callback: Callback) -> None:
-    """Spares Lightning the calls of what a callback does not do.
+    """Disables the hooks that a callback does not implement.
 
-    It skips what cannot be called, and otherwise takes microseconds for each, many times a step.
+    Lightning skips hooks that are not callable. A call takes microseconds, many times per step.
     """
     for name in _EVERY_STEP:
         if getattr(type(callback), name) is getattr(Callback, name):
@@ -133,10 +134,10 @@ def _leave_out_idle_hooks(callback: Callback) -> None:
 
 
 def evaluation_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Gives the trainer's arguments for ``validate`` and ``test``, which keep nothing.
+    """Returns the trainer's arguments for ``validate`` and ``test``, which write no files.
 
     Args:
-        config: What the configuration says of the trainer.
+        config: Configuration of the trainer.
     """
     kept = (Checkpoint, LastCheckpoint)
     given = [c for c in _listed(config["callbacks"]) if not isinstance(c, kept)]
@@ -153,7 +154,7 @@ def _bar(config: dict[str, Any]) -> list[Callback]:
 
 
 def _listed(given: Any) -> list[Any]:  # noqa: ANN401
-    """Gives what is one, several or none as a list."""
+    """Returns a list of the given objects: none, one or several."""
     if given is None:
         return []
     return list(given) if isinstance(given, Iterable) else [given]
@@ -167,33 +168,38 @@ def _plugins(given: Any) -> list[Any]:  # noqa: ANN401
 
 
 def run_log(config: dict[str, Any], resumed: Resumed | None) -> Log | None:
-    """Gives a run's log, whose folder is the run's; None for a run that writes nothing.
+    """Returns the log of a run, whose folder is that of the run.
 
     Args:
-        config: What the configuration says of the trainer.
-        resumed: The run that goes on; None for a new one.
+        config: Configuration of the trainer.
+        resumed: Checkpoint that the run resumes from, in the same folder; None for a new run.
+
+    Returns:
+        The log; None if the run writes no files.
     """
     if config["fast_dev_run"]:
         return None
-    # Lightning forgets which checkpoint is the best if a resumed run spells its folder otherwise.
+    # Lightning forgets the best checkpoint if a resumed run spells the path of its folder
+    # differently.
     root = os.path.realpath(config["default_root_dir"])
     if resumed is None:
         return Log(root)
     rows = resumed.stored.get(POSITION, {}).get("rows", 0)
-    # From the last checkpoint all that is cut off comes again; from another it need not.
+    # A run that resumes from the last checkpoint repeats the rows that are cut off. From another
+    # checkpoint, it may take a different course: keep the old rows.
     aside = None if resumed.is_last else f"metrics-before-step-{resumed.stored['global_step']}.csv"
     return Log(root, resumed.folder.name, rows, aside)
 
 
 def _loggers(given: Any, log: Log, resumed: Resumed | None) -> list[Logger]:  # noqa: ANN401
-    """Gives the run's log, first, as folders are named by it, and what else is asked for."""
+    """Returns the loggers of a run: first its log, which names the folder, then all others."""
     if given not in (None, True):
         return [log, *_listed(given)]
     if not module_available("tensorboard"):
         return [log]
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    # What was logged after the checkpoint comes again.
+    # A resumed run repeats what was logged after the checkpoint.
     steps = None if resumed is None else resumed.stored["global_step"]
     return [log, TensorBoardLogger(log.root_dir, "", log.version, purge_step=steps)]
 
@@ -201,15 +207,15 @@ def _loggers(given: Any, log: Log, resumed: Resumed | None) -> list[Logger]:  # 
 def _refuse(config: dict[str, Any], given: list[Callback]) -> None:
     if config["barebones"]:
         raise InputError(
-            "trainer.barebones trains without a log and checkpoints, for which this is no program: "
-            "leave it out; --trainer.fast_dev_run=100 tries 100 batches and writes nothing"
+            "trainer.barebones must be false, because srulight always keeps a log and checkpoints; "
+            "set --trainer.fast_dev_run=100 to try 100 batches without writing files"
         )
     for callback in given:
         if isinstance(callback, BatchSizeFinder | LearningRateFinder):
             is_size = isinstance(callback, BatchSizeFinder)
             setting = "data.batch_size" if is_size else "model.optimizer.lr"
             raise InputError(
-                f"trainer.callbacks: {type(callback).__name__} would change a setting behind the "
-                f"configuration, which every checkpoint has to hold: try values of --{setting}, "
-                "each with --trainer.max_steps=200"
+                f"trainer.callbacks must not contain {type(callback).__name__}, which would "
+                f"change {setting} without updating the configuration in the checkpoints; remove "
+                f"it, and try values of --{setting}, each with --trainer.max_steps=200"
             )

@@ -1,4 +1,4 @@
-"""What ends a command, as one sentence that says what to do."""
+"""Translates exceptions into one-sentence errors that say what to do."""
 
 import re
 import traceback
@@ -9,17 +9,17 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from srulight.runtime.errors import InputError
 
-# How jsonargparse begins to say where it was when a constructor refused what it was given.
+# First words of jsonargparse's errors for an exception that a constructor raised.
 _WRAPPED = re.compile("Does not validate against|Problem with given class_path|Parser key")
 _NO_MEMORY = re.compile("can't allocate memory|not enough memory|[Cc]annot allocate memory")
 _WORKER = re.compile(r"DataLoader worker \(.*\) (?:is killed by signal: (\w+)|exited)")
 
 
 def sentence(error: Exception) -> str:
-    """Says what ended a command, and what to do.
+    """Returns the error message for an exception that ended a command.
 
     Args:
-        error: It; what it came from decides where that is more to the point.
+        error: The exception. If its cause is more specific, the message describes the cause.
     """
     causes = list(_causes(error))
     for cause in causes:
@@ -33,7 +33,7 @@ def sentence(error: Exception) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"unexpected {type(error).__name__} in {where.filename}:{where.lineno}: {_line(error)}; "
-        "SRULIGHT_DEBUG=1 before the command shows how it came to that"
+        "set SRULIGHT_DEBUG=1 to see the traceback"
     )
 
 
@@ -47,20 +47,23 @@ def _known(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY.search(text):
         asked = re.search(r"allocate (\d+) bytes", text)
-        much = f" for {int(asked[1]) / 1e9:,.1f} GB more" if asked else ""
-        return f"there is no memory{much}: a smaller --data.batch_size or model needs less"
+        much = f" (could not allocate {int(asked[1]) / 1e9:,.1f} GB)" if asked else ""
+        return f"out of memory{much}; reduce --data.batch_size or the size of the model"
     if isinstance(error, RuntimeError) and (match := _WORKER.search(text)):
         how = f"was killed ({match[1]})" if match[1] else "died"
         return (
-            f"a process that prepares batches {how}, as happens where memory runs out: "
-            "--data.num_workers=0 does without such processes"
+            f"a worker process that prepares batches {how}, possibly because memory ran out; set "
+            "--data.num_workers=0 to prepare batches in the main process"
         )
     if isinstance(error, ModuleNotFoundError):
         if error.name is not None:
-            return f"there is no module {error.name}: install its package, or run where it is"
-        # Lightning, whose class needs a package, names it in the text alone.
+            return (
+                f"no module named {error.name!r}; install its package, or run the command from the "
+                "folder that contains it"
+            )
+        # If a class of Lightning needs a package, only the text of its error names the package.
         named = re.search(r"[`']([A-Za-z][\w-]*)", text)
-        return f"{named[1]} is not installed: pip install {named[1]}" if named else text
+        return f"{named[1]} is not installed; run pip install {named[1]}" if named else text
     if isinstance(error, MisconfigurationException) or text.startswith("Early stopping cond"):
         return _line(error)
     if isinstance(error, OSError):

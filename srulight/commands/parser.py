@@ -1,4 +1,4 @@
-"""A parser that says in a few lines what is wrong, and what was meant."""
+"""A command-line parser whose errors are short and suggest what the user meant."""
 
 import inspect
 import os
@@ -18,39 +18,58 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 from torch.optim import Adam
 
-from srulight.commands import configurations  # noqa: F401  so that it reads them
+from srulight.commands import configurations  # noqa: F401  sets how jsonargparse reads files
 from srulight.data.base import TaskData
 from srulight.encoders import SRU, Encoder
 from srulight.runtime.fields import arguments_of, options
 from srulight.tasks.base import Task
 
-# What jsonargparse says of every way a value could have been read; the cause is in the rest.
+# Lines in which jsonargparse lists every type that it tried; the cause is in the other lines.
 _NOISE = re.compile(
     r"\s*(- )?(Parser key|Does not validate|Subtypes:|Errors:|Expected a <class 'NoneType'>"
     r"|Given value|Problem with given class_path|Expected a path but|$)"
 )
 
-# What jsonargparse writes in the place of what it cannot.
+# jsonargparse writes this in place of objects that it cannot serialize.
 _NO_TEXT = "Unable to serialize instance "
 
-# Its own dump has no way for them.
+# Help for the options that Lightning describes in another way than srulight treats them.
+_HELP = {
+    "ckpt_path": "Checkpoint to load: a path, or last or best for that checkpoint of the newest "
+    "run. For fit, auto resumes the newest run if there is one, and starts a new run otherwise.",
+    "weights_only": "Whether to load the checkpoint without running code from it. With "
+    "--ckpt_path, srulight sets this to true.",
+}
+
+# jsonargparse's own dumper does not support enums.
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))
 
 
 class Parser(LightningArgumentParser):
-    """LightningArgumentParser with short errors; ``JSONARGPARSE_DEBUG`` brings the long ones."""
+    """LightningArgumentParser with short errors; set ``JSONARGPARSE_DEBUG`` to see the long ones.
+
+    Args:
+        *args: Arguments of LightningArgumentParser.
+        **named: Arguments of LightningArgumentParser.
+    """
 
     of = ""
-    """What the options are of, for the error about one that is unknown, if that depends."""
+    """Whose options these are, for the error about an unknown option; empty if it is clear."""
 
     def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401
-        # A shortened option would work on the command line and fail in a file; those of a class,
-        # too, which have a parser of their own.
+        # An abbreviated option would work on the command line, but not in a configuration.
         super().__init__(*args, **{"allow_abbrev": False, **named})
 
-    # jsonargparse 4.53 hands the null for a class inside a class on as the text "None".
+    def add_method_arguments(self, *args: Any, **named: Any) -> list[str]:  # noqa: ANN401
+        """Adds the arguments of a method of the trainer, with srulight's help for them."""
+        added = super().add_method_arguments(*args, **named)
+        for action in self._actions:
+            action.help = _HELP.get(action.dest, action.help)
+        return added
+
+    # jsonargparse 4.53 passes the null for a class inside a class on as the text "None".
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **named: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
-        """Takes None for null, where an option is not text."""
+        """Treats None as null, unless an option is text."""
         if args is not None:
             args = [self._with_null(arg) for arg in args]
         return super().parse_args(args, *more, **named)
@@ -62,15 +81,15 @@ class Parser(LightningArgumentParser):
         return f"{option}=null" if value == "None" and not is_text else arg
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Prints the cause and leaves with status 2."""
-        # A parser inside this one raises, so that this one can say where the error is.
+        """Prints the cause and exits with status 2."""
+        # A nested parser raises instead, so that the outer one can say where the error is.
         if not self.exit_on_error or os.environ.get("JSONARGPARSE_DEBUG"):
             super().error(message, ex)
         sys.stderr.write(f"error: {explain(message, self._option_string_actions, self.of)}\n")
         sys.exit(2)
 
     def dump(self, *args: Any, **named: Any) -> str:  # noqa: ANN401
-        """Leaves out what no file can hold: defaults that are objects, and come again as such."""
+        """Omits defaults that are objects, which no file can contain and no file needs."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=rf"\s*{_NO_TEXT}")
             text = super().dump(*args, **named)
@@ -87,15 +106,15 @@ def _without_objects(value: Any) -> Any:  # noqa: ANN401
 
 
 def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
-    """Shortens an error of jsonargparse.
+    """Shortens an error message of jsonargparse.
 
     Args:
-        message: The error.
-        options: Options that the parser takes, for what it calls unrecognized.
-        of: What they are the options of, if that depends.
+        message: Original message.
+        options: Options of the parser, from which a replacement for an unknown one is suggested.
+        of: Whose options they are, such as a command; empty if it is clear.
 
     Returns:
-        The setting that is wrong, why, and what is near to it.
+        The setting that is wrong, the reason, and what the user may have meant.
     """
     key = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
     where = f"{key}: " if key else ""
@@ -111,24 +130,32 @@ def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
     causes = [line.strip(" -") for line in message.splitlines() if not _NOISE.match(line)]
     if match := re.search(r"Given value: (.*)", message):
         causes.append(f"got {match[1]!r}")
-    # A message that is all noise is better whole than gone.
+    # If every line is noise, show the whole message.
     first = re.sub(r'^Parser key "[\w.]+": ', "", message) if not causes else "; ".join(causes)
+    first = re.sub(r"File does not exist: ", "no such file: ", first)
     return where + re.sub(r"Expected a <class '(\w+)'>", r"expected \1", first)
 
 
 def _missing(message: str, key: str) -> str | None:
-    """Says what a class needs; or that there is no configuration at all."""
+    """Says which arguments a class needs, or that there is no configuration at all."""
     match = re.search(r"the following arguments are required: (.*)", message)
     if match is None:
         return None
     if not key:
-        return f"{match[0]}\n  a configuration has them: --config configs/quickstart.yaml"
+        command, _, name = match[1].split(",")[0].rpartition(".")
+        if name not in ("data", "model"):
+            return match[0]
+        checkpoint = "" if command == "fit" else ", or a checkpoint with --ckpt_path=best"
+        return (
+            f"{command or 'srulight'} needs a model and data; pass a configuration such as "
+            f"--config configs/quickstart.yaml{checkpoint}"
+        )
     before = re.findall(r"class_path '([\w.]+)':\s*$", message[: match.start()])
     after = re.findall(r"Namespace\(class_path='([\w.]+)'", message[match.end() :])
     needs = [name.strip() for name in match[1].split(",")]
     settings = " ".join(f"--{key}.{name}=..." for name in needs)
     name = (before + after)[0].rpartition(".")[2]
-    return f"{name} needs {' and '.join(needs)}: add {settings}"
+    return f"{name} needs {' and '.join(needs)}; add {settings}"
 
 
 def _no_class(message: str, key: str) -> str | None:
@@ -146,7 +173,7 @@ def _no_class(message: str, key: str) -> str | None:
 
 def _wrong_type(message: str, _: str) -> str | None:
     match = re.search(r"Expected a <class '(\w+)'>\. Got value: ([^\n]*?)(?:\. Got |\n|$)", message)
-    return f"expected {match[1]}; got {match[2]!r}" if match else None
+    return f"expected {match[1]}, got {match[2]!r}" if match else None
 
 
 def _unknown_option(message: str, _: str) -> str | None:
@@ -166,7 +193,7 @@ def _unknown_option(message: str, _: str) -> str | None:
 
 
 def _unknown_field(message: str) -> str | None:
-    """Says what the settings are that an option of a class is made of."""
+    """Says which fields an option has that is a dataclass."""
     match = re.search(r"unrecognized arguments: --(\w+)\.([\w.]+)", message) or re.search(
         r"Group '(\w+)' does not accept option '(\w+)'", message
     )
@@ -193,13 +220,14 @@ def _unknown_class(message: str, _: str) -> str | None:
         return None
     bases = re.findall(r"(\w+(?:\.\w+)+)", re.findall(r"Subtypes: (.*)", message)[-1])
     base = _class([name for name in bases if not name.startswith(("typing", "collections"))])
-    if base is Tensor:  # an optimiser's rate, say
-        return f"expected a number; got {match[1]!r}"
+    if base is Tensor:  # such as the learning rate of an optimizer
+        return f"expected a number, got {match[1]!r}"
     known = sorted(_concrete(base)) if base else []
     listed = f"\n  known: {', '.join(known)}" if known else ""
     if base and issubclass(base, Encoder) and match[1] in _concrete(Encoder):
         promise = (inspect.getdoc(base) or "").splitlines()[0].rstrip(".")
-        return f"{match[1]} is no {base.__name__}: {promise[0].lower()}{promise[1:]}{listed}"
+        promise = promise[0].lower() + promise[1:]
+        return f"expected a {base.__name__} ({promise}), got {match[1]}{listed}"
     return (
         f"there is no {base.__name__ if base else 'class'} called {match[1]!r}"
         f"{_meant(match[1], known)}{listed}"
@@ -211,11 +239,11 @@ def _unknown_word(message: str, _: str) -> str | None:
     if match is None:
         return None
     allowed = match[1].replace("'", "")
-    return f"expected one of {allowed}; got {match[2]!r}"
+    return f"expected one of {allowed}, got {match[2]!r}"
 
 
 def _everywhere(options: Iterable[str]) -> list[str]:
-    """Adds to the options of fit those of a task and its data, which depend on their classes."""
+    """Adds the options of tasks and their data, which depend on their classes, to those of fit."""
     options = list(options)
     if "--model" not in options:
         return options
@@ -232,7 +260,7 @@ def _everywhere(options: Iterable[str]) -> list[str]:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    """Says which known names are near; a bare name may also be the end of a dotted one."""
+    """Suggests similar names; a name without dots may also be the last part of a dotted one."""
     known = list(known)
     bare = name.lstrip("-")
     ends = {option: option.lstrip("-").rpartition(".")[2] for option in known if "." in option}
@@ -244,7 +272,7 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 def _class(paths: list[str]) -> type | None:
-    """Gives the last class of the paths, if it is already imported."""
+    """Returns the class of the last path, if it is already imported."""
     if not paths:
         return None
     module, _, name = paths[-1].rpartition(".")

@@ -1,7 +1,7 @@
-"""predict and generate: what the task of a checkpoint does on the command line.
+"""The commands ``predict`` and ``generate``, which apply the task of a checkpoint.
 
-The options are those of the task: the checkpoint is read first, and the parser then takes, explains
-and refuses what its task's ``Predictor`` or ``Generator`` says.
+Their options depend on the task. Therefore, the commands load the checkpoint first; its task's
+``Predictor`` or ``Generator`` then determines the options and their help.
 """
 
 import inspect
@@ -13,22 +13,25 @@ from srulight.runtime.errors import InputError
 from srulight.runtime.program import program
 from srulight.tasks.base import Task
 
-_CKPT_PATH = "checkpoint to use; best or last means that of the newest run"
-_DEVICE = "where to compute: cpu, cuda, cuda:1"
-_OUTPUT = "file to write; - for standard output"
-_MORE = """With a checkpoint, {program} {command} --ckpt_path=FILE --help, this shows what its task
-reads, what it writes, and all its options."""
+_CKPT_PATH = (
+    "Path of the checkpoint to use; best or last stands for that checkpoint of the newest run."
+)
+_DEVICE = "Device to compute on, such as cpu, cuda or cuda:1."
+_OUTPUT = "File to write the results to; - means standard output."
+_INPUT = "Files to read; what they contain depends on the task. - means standard input."
+_MORE = """The options depend on the task of the checkpoint. To see them, run {program} {command}
+--ckpt_path=FILE --help."""
 
 
 def predict(args: list[str]) -> None:
-    """Runs ``predict``: reads raw input, and writes what the task of a checkpoint makes of it.
+    """Runs ``predict``: applies the task of a checkpoint to raw input and writes the results.
 
     Args:
-        args: What follows the command.
+        args: Command-line arguments that follow the command.
     """
     task, parser = _opened("predict", args)
     predictor = None if task is None else type(task).predictor
-    inputs_help = "depends on the task" if predictor is None else predictor.inputs
+    inputs_help = _INPUT if predictor is None else predictor.inputs
     parser.add_argument("--input", nargs="+", type=str, default=["-"], help=inputs_help)
     parser.add_argument("--output", type=str, default="-", help=_OUTPUT)
     options = _options(parser, predictor, args)
@@ -38,20 +41,20 @@ def predict(args: list[str]) -> None:
 
 
 def generate(args: list[str]) -> None:
-    """Runs ``generate``: lets the task of a checkpoint write text.
+    """Runs ``generate``: generates text with the task of a checkpoint.
 
     Args:
-        args: What follows the command.
+        args: Command-line arguments that follow the command.
 
     Raises:
-        InputError: If the task does not generate.
+        InputError: If the task cannot generate text.
     """
     task, parser = _opened("generate", args)
     generator = None if task is None else type(task).generator
     if task is not None and generator is None:
         raise InputError(
-            f"a {type(task).__name__} does not generate text: --ckpt_path must be of a task that "
-            "does, such as LanguageModelling"
+            f"{type(task).__name__} cannot generate text; pass the checkpoint of a task that can, "
+            "such as LanguageModelling"
         )
     options = _options(parser, generator, args)
     assert generator is not None
@@ -59,12 +62,12 @@ def generate(args: list[str]) -> None:
 
 
 def _opened(command: str, args: list[str]) -> tuple[Task | None, Parser]:
-    """Opens the checkpoint that the arguments name, if they do, and makes their parser."""
+    """Loads the checkpoint that the arguments name, if any, and creates their parser."""
     name = peek(args, "ckpt_path")
     if name is None and not {"-h", "--help"} & {*args}:
         raise InputError(
-            f"{command} needs a checkpoint: --ckpt_path=FILE; best or last means that of the "
-            "newest run"
+            f"{command} needs a checkpoint; pass --ckpt_path=FILE, or best or last for that "
+            "checkpoint of the newest run"
         )
     task = None if name is None else open_task(name, peek(args, "device") or "cpu")
     more = _MORE.format(program=program(), command=command)
@@ -76,7 +79,7 @@ def _opened(command: str, args: list[str]) -> tuple[Task | None, Parser]:
 
 
 def _options(parser: Parser, of: type | None, args: list[str]) -> dict[str, Any]:
-    """Parses the arguments, and gives what the class takes, and what is not of the checkpoint."""
+    """Parses the arguments, and returns all options but those that load the checkpoint."""
     if of is not None:
         parser.description = (inspect.getdoc(of) or "").partition("\nArgs:")[0]
         parser.add_class_arguments(of, as_group=False)

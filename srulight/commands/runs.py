@@ -14,22 +14,22 @@ from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
 
 RUNS = "runs"
-"""Folder of all runs, unless a configuration says otherwise."""
+"""Default folder of all runs."""
 
 ROOT_DIR = "trainer.default_root_dir"
-"""The setting that says otherwise."""
-
+"""Setting that overrides the default folder."""
 
 LAST = ("last.ckpt", "previous.ckpt")
+"""Names of the checkpoints to resume from, the newest first."""
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A checkpoint that a run goes on from.
+    """A checkpoint that a run resumes from.
 
     Attributes:
-        path: The file.
-        stored: What it holds.
+        path: Path of the checkpoint.
+        stored: Contents of the checkpoint.
     """
 
     path: Path
@@ -37,29 +37,29 @@ class Resumed:
 
     @property
     def folder(self) -> Path:
-        """The run's own, with its log."""
+        """The folder of the run, which contains its log."""
         return self.path.parent.parent
 
     @property
     def is_last(self) -> bool:
-        """Whether the run was never further than this."""
+        """Whether this is the last checkpoint of the run, or the one before it."""
         return self.path.name in LAST
 
     def is_run_of(self, root: str) -> bool:
-        """Tells whether the run is one of those that are kept below a folder.
+        """Returns whether the folder of the run is in a folder of runs.
 
         Args:
-            root: The folder.
+            root: Folder of runs.
         """
         in_place = self.path.parent.name == "checkpoints"
         return in_place and self.folder.absolute().parent == Path(root).absolute()
 
 
 def files_first(args: Sequence[str]) -> list[str]:
-    """Moves ``--config`` options before the others, so that what is said by hand wins over files.
+    """Moves ``--config`` options first, so that the other options override the files.
 
     Args:
-        args: Arguments of a command.
+        args: Command-line arguments of a command.
     """
     files: list[str] = []
     others: list[str] = []
@@ -75,12 +75,12 @@ def files_first(args: Sequence[str]) -> list[str]:
 
 
 def with_packaged_configs(args: Sequence[str]) -> list[str]:
-    """Points ``configs/...`` to the files that come with the package where there is no such file.
+    """Replaces paths ``configs/...`` that do not exist by those of the packaged configurations.
 
-    They are inside the package where it is installed, and beside it in a clone.
+    The configurations are inside an installed package, and beside the package in a clone.
 
     Args:
-        args: Arguments of a command.
+        args: Command-line arguments of a command.
     """
     package = Path(__file__).parents[1]
 
@@ -96,57 +96,61 @@ def with_packaged_configs(args: Sequence[str]) -> list[str]:
 
 
 def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
-    """Finds the checkpoint that a user means.
+    """Returns the path of the checkpoint that ``--ckpt_path`` names.
 
     Args:
-        name: A path; or "last" or "best", which mean that of the newest run.
-        args: The other arguments, which tell where runs are kept: ``--trainer.default_root_dir``,
-            itself or in a ``--config`` file.
+        name: Path of a checkpoint; or "last" or "best" for that checkpoint of the newest run.
+        args: The other command-line arguments. ``--trainer.default_root_dir``, or a ``--config``
+            file that sets it, names the folder of runs.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no such checkpoint.
     """
     if name not in ("last", "best"):
         if not Path(name).is_file():
-            raise InputError(f"there is no checkpoint {name}")
+            raise InputError(
+                f"there is no checkpoint {name}; pass an existing file, or --ckpt_path=best (or "
+                "last) for that checkpoint of the newest run"
+            )
         return Path(name)
     root = Path(peek(args, ROOT_DIR) or RUNS)
     names = LAST if name == "last" else (f"{name}.ckpt",)
     found = _newest_first(path for n in names for path in root.rglob(f"checkpoints/{n}"))
     if not found:
         raise InputError(
-            f"there is no {name}.ckpt below {root}: train first, or give --ckpt_path a file"
+            f"there is no {name}.ckpt in {root}; train first, or pass --ckpt_path=FILE or "
+            f"--{ROOT_DIR}=FOLDER"
         )
     return found[0]
 
 
 def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
-    """Finds the newest whole checkpoint of the runs in one folder; says what it finds.
+    """Finds the newest undamaged checkpoint of the runs in a folder.
+
+    Prints a line for each damaged checkpoint, and another if there is no checkpoint to resume from.
 
     Args:
-        args: The arguments, which tell where runs are kept.
+        args: Command-line arguments, which name the folder of runs.
 
     Returns:
-        None if there is none, and a run is to begin.
+        The checkpoint; None if there is none, so that a new run must start.
     """
     root = Path(peek(args, ROOT_DIR) or RUNS)
     names = (path for name in LAST for path in root.glob(f"*/checkpoints/{name}"))
     for path in _newest_first(names):
         try:
-            resumed = Resumed(path, read(path))
+            return Resumed(path, read(path))
         except InputError as error:
             rank_zero_info(str(error))
-            continue
-        rank_zero_info(f"going on from {path}, after step {resumed.stored['global_step']}")
-        return resumed
-    rank_zero_info(f"no checkpoint to go on from in {root}: a new run")
+    rank_zero_info(f"no checkpoint to resume from in {root}; starting a new run")
     return None
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
-    """Sorts by run, the one that was written to latest first; of each, last.ckpt comes first.
+    """Sorts checkpoints by run, the one with the newest checkpoint first.
 
-    A clock that was set back says nothing of one run: there last.ckpt is always the later one.
+    Within a run, last.ckpt always comes first, even if its modification time is older because the
+    clock was set back.
     """
     times = {path: path.stat().st_mtime for path in paths}
     runs: dict[Path, float] = {}
@@ -156,23 +160,23 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 
 def open_task(name: str, device: str) -> Task:
-    """Makes the task of a checkpoint, and says which one it is.
+    """Loads the task of a checkpoint, and prints which checkpoint it is.
 
     Args:
         name: As for :func:`find_checkpoint`.
-        device: Where to compute: cpu, cuda, cuda:1.
+        device: Device to compute on, such as "cpu", "cuda" or "cuda:1".
     """
     path = find_checkpoint(name)
     checkpoint = read(path)
-    rank_zero_info(describe(path, checkpoint))
+    rank_zero_info(f"loading {describe(path, checkpoint)}")
     return restore(path, checkpoint, device)
 
 
 def peek(args: Sequence[str], name: str) -> str | None:
-    """Reads an option from arguments that are not parsed yet; the last one counts.
+    """Returns the value of an option from unparsed arguments, or None; the last one counts.
 
     Args:
-        args: The arguments; ``--config`` files are looked into.
+        args: Command-line arguments. The option may also be set in a ``--config`` file.
         name: Name of the option, with dots between its parts.
     """
     found = None

@@ -1,4 +1,4 @@
-"""The configuration in a checkpoint: how it comes there, what is taken of it, and what is not."""
+"""The configuration in a checkpoint: saves it, vets it, and compares it with that of a new run."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -31,19 +31,19 @@ TAKEN = (
     "reload_dataloaders_every_n_epochs", "sync_batchnorm", "use_distributed_sampler",
     "val_check_interval",
 )  # fmt: skip
-"""Settings of the trainer that are taken from a checkpoint: those that say how it trains.
+"""Settings of the trainer that a run takes from a checkpoint: those that determine how it trains.
 
-Where it trains, where it writes, and objects that do as they like, are the user's to say.
+The user must choose devices, folders, and objects that can run any code, such as callbacks.
 """
 
 
 class EmbedConfig(SaveConfigCallback):
-    """Writes the configuration beside the log, and into every checkpoint."""
+    """Saves the configuration beside the log, and in every checkpoint."""
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ANN401
         folders = [logger.log_dir for logger in trainer.loggers if isinstance(logger, Log)]
         if not folders:
-            return  # the checkpoints have it
+            return  # the checkpoints contain it
         with written(Path(folders[0]) / self.config_filename) as part:
             part.write_text(
                 yaml.safe_dump(self.plain, sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -51,7 +51,7 @@ class EmbedConfig(SaveConfigCallback):
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """The configuration as plain data; it does not change while a run saves many times."""
+        """The configuration as plain data, which is the same for all checkpoints of a run."""
         return plain(self.parser, self.config)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict) -> None:  # type: ignore[type-arg]  # noqa: ANN401
@@ -59,25 +59,25 @@ class EmbedConfig(SaveConfigCallback):
 
 
 def plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
-    """Gives a configuration as plain data, with the shortest import path of each class.
+    """Converts a configuration to plain data, with the shortest import path of each class.
 
     Args:
-        parser: What parsed it.
-        config: The configuration.
+        parser: Parser that parsed the configuration.
+        config: Parsed configuration.
     """
     dumped: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
     return with_short_paths(dumped)
 
 
 def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
-    """Gives what a run takes from the configuration in its checkpoint; nothing there is trusted.
+    """Returns the part of a checkpoint's configuration that a run takes over, after vetting it.
 
     Args:
-        resumed: The checkpoint.
-        args: What the user says; a class that is named there is imported for their sake.
+        resumed: Checkpoint that the run resumes from. It is not trusted.
+        args: Command-line arguments. Classes that they name are imported on the user's behalf.
 
     Raises:
-        InputError: If the checkpoint names what a file must not.
+        InputError: If the checkpoint names a class or function that a file must not name.
     """
     stored = resumed.stored[CONFIG]
     vetting = Vetting(resumed.path, {*_paths(args), *trusted_modules()})
@@ -87,11 +87,11 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
         for name, value in stored["trainer"].items()
         if name in TAKEN
     }
-    # Its folder is where it lies, and not where it says: a run may have been moved.
+    # Use the actual folder, not the stored one: the run may have been moved.
     if resumed.path.parent.name == "checkpoints":
         trainer["default_root_dir"] = str(resumed.folder.parent)
     data = vetting.one(stored["data"], TaskData, "data")
-    # What is downloaded is written where the data say.
+    # A download would write to a folder that the checkpoint names.
     data["init_args"].pop("download", None)
     model = vetting.one(stored["model"], Task, "model")
     seed = stored["seed_everything"]
@@ -101,11 +101,11 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
 
 
 def changes(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Gives the settings of task and data that differ, by name, with old and new value.
+    """Returns the changed settings of the task and its data, by name, with old and new value.
 
     Args:
-        stored: The configuration in a checkpoint.
-        now: That of this run.
+        stored: Configuration in a checkpoint.
+        now: Configuration of this run.
     """
     before, after = (dict(_flat({k: c.get(k) for k in ("model", "data")})) for c in (stored, now))
     names = sorted(before.keys() | after.keys())
@@ -114,11 +114,11 @@ def changes(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any,
 
 
 def left_out(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Gives the trainer's settings that a checkpoint was trained with, and this run will not use.
+    """Returns the names of the trainer's settings in a checkpoint that this run does not use.
 
     Args:
-        stored: The configuration in the checkpoint.
-        now: That of this run.
+        stored: Configuration in the checkpoint.
+        now: Configuration of this run.
     """
     before, after = stored["trainer"], now["trainer"]
     names = sorted(before.keys() - {*TAKEN, "default_root_dir"})
@@ -126,7 +126,7 @@ def left_out(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def require_classes(config: dict[str, Any]) -> None:
-    """Raises InputError if a parsed configuration, the user's own, has a function for a class."""
+    """Raises InputError if the user's parsed configuration has a function in place of a class."""
     for name, kind in arguments_of(Trainer).items():
         refuse_functions(config["trainer"].get(name), kind, f"trainer.{name}")
     refuse_functions(config["model"], Task, "model")
@@ -134,7 +134,7 @@ def require_classes(config: dict[str, Any]) -> None:
 
 
 def _paths(args: Sequence[str]) -> set[str]:
-    """Gives what looks like an import path in the user's words and in the files they name."""
+    """Returns all that looks like an import path in the arguments and the files they name."""
     words = [arg.rpartition("=")[2] for arg in args]
     files = [Path(w) for w in words if w.endswith((".yaml", ".yml")) and Path(w).is_file()]
     texts = [*words, *(file.read_text(encoding="utf-8", errors="replace") for file in files)]
@@ -144,7 +144,7 @@ def _paths(args: Sequence[str]) -> set[str]:
 def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     if isinstance(config, dict):
         for name, value in config.items():
-            # class_path and init_args are how a configuration is written, not what it says.
+            # class_path and init_args are syntax, not names of settings.
             inner = prefix if name in ("class_path", "init_args") else f"{prefix}{name}."
             yield from _flat(value, inner)
     else:

@@ -1,11 +1,11 @@
-"""fit, validate and test: Lightning's command line, with what srulight adds to it.
+"""The commands ``fit``, ``validate`` and ``test``: Lightning's command line, with additions.
 
-- Every checkpoint carries the whole configuration. ``--ckpt_path`` reads it before all that the
-  user says, so that the user wins; what differs is printed. (Lightning alone lets the checkpoint
-  win over the command line, silently.)
-- ``--ckpt_path=last`` and ``best`` find the newest run; ``auto`` goes on if there is one to go on
-  with, and begins otherwise.
-- The best and the last checkpoint are kept, and a log of every metric.
+- Every checkpoint contains the whole configuration. ``--ckpt_path`` reads it first, so that the
+  user's options override it, and prints the differences. (In Lightning alone, the checkpoint
+  silently overrides the command line.)
+- ``--ckpt_path=last`` and ``best`` find the newest run. ``auto`` resumes it if there is one, and
+  starts a new run otherwise.
+- Every run keeps its best and its last checkpoint, and a log of all metrics.
 """
 
 import json
@@ -52,10 +52,10 @@ from srulight.training.resume.lightning_internals import CommandLine
 
 
 class TrainingCLI(CommandLine):
-    """LightningCLI as described above.
+    """Lightning's command line, with the additions described above.
 
     Args:
-        resumed: The checkpoint that ``--ckpt_path`` names; None without one.
+        resumed: Checkpoint that ``--ckpt_path`` names; None if there is none.
         **kwargs: Arguments of LightningCLI.
     """
 
@@ -72,18 +72,18 @@ class TrainingCLI(CommandLine):
             raise
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        # Without Lightning's warning that args are given although sys.argv has some too.
+        # Lightning's method warns about arguments that are passed while sys.argv has some, too.
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         command = self.config.get("subcommand")
         config = self.config.get(command, self.config)
         require_classes(config.as_dict())
         _check_ranges(config)
         if command in ("validate", "test"):
-            # What is measured is printed below, and not as float32 looks in float64.
+            # after_validate and after_test print the metrics, with fewer digits than Lightning.
             config["verbose"] = False
 
     def before_instantiate_classes(self) -> None:
-        """Prints what the user changed since the checkpoint."""
+        """Prints the settings that differ from those of the checkpoint."""
         if self.stored is None or CONFIG not in self.stored:
             return
         dumped = plain(self.parser, self.config)
@@ -94,20 +94,20 @@ class TrainingCLI(CommandLine):
             rank_zero_info("changed since the checkpoint:\n" + "\n".join(lines))
         if self.config.get("subcommand") == "fit" and (left := left_out(self.stored[CONFIG], now)):
             rank_zero_info(
-                f"not taken from the checkpoint: {', '.join(left)}; say again what is wanted"
+                f"not taken from the checkpoint: {', '.join(left)}; set them again if you need them"
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self.config_init.get(self.subcommand, self.config_init)["trainer"]
         kwargs["accelerator"] = accelerator(config["accelerator"])
         if self.subcommand in ("validate", "test"):
-            # A measurement is printed; it is no run with a folder of its own.
+            # An evaluation prints its results, and has no folder of its own.
             kwargs |= evaluation_defaults(config)
             self.save_config_callback = None
         else:
             resumed = self.resumed
             if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
-                resumed = None  # it goes on elsewhere, as a run of its own
+                resumed = None  # it resumes in another folder, as a new run
             self.log = run_log(config, resumed)
             kwargs |= training_defaults(config, self.model, resumed, self.changes, self.log)
         try:
@@ -118,12 +118,12 @@ class TrainingCLI(CommandLine):
         return trainer
 
     def after_validate(self) -> None:
-        self._print_measured()
+        self._print_metrics()
 
     def after_test(self) -> None:
-        self._print_measured()
+        self._print_metrics()
 
-    def _print_measured(self) -> None:
+    def _print_metrics(self) -> None:
         metrics = self.trainer.callback_metrics
         first = self.model.monitor[0].partition("/")[2]
         for name in sorted(metrics, key=lambda name: (not name.endswith(f"/{first}"), name)):
@@ -131,8 +131,9 @@ class TrainingCLI(CommandLine):
 
     def after_instantiate_classes(self) -> None:
         if self.resumed is not None and self.stored is not None:
-            rank_zero_info(describe(self.resumed.path, self.stored))
-            # Words and labels keep the indices that the weights were trained with.
+            doing = "resuming from" if self.config.get("subcommand") == "fit" else "loading"
+            rank_zero_info(f"{doing} {describe(self.resumed.path, self.stored)}")
+            # Words and labels must keep the indices that the weights were trained with.
             self.model.check_metadata(self.stored[METADATA])
             self.model.resumed = self.stored["state_dict"]
             try:
@@ -140,8 +141,8 @@ class TrainingCLI(CommandLine):
             except KeyError as error:
                 name = type(self.datamodule).__name__
                 raise InputError(
-                    f"a {name} needs {error} of what the checkpoint knows of its data, which "
-                    "were of another task: leave out --data"
+                    f"{self.resumed.path}: expected a checkpoint with {error} for {name}, got one "
+                    "of another task; leave out --data"
                 ) from error
 
     def before_fit(self) -> None:
@@ -149,8 +150,8 @@ class TrainingCLI(CommandLine):
         limit = self.trainer.max_epochs
         if limit is not None and -1 < limit < done:
             raise InputError(
-                f"trainer.max_epochs is {limit}, and the checkpoint has trained {done} epochs: "
-                "raise it, or leave out --ckpt_path to train anew"
+                f"trainer.max_epochs must be at least {done}, the epochs that the checkpoint has "
+                f"trained, got {limit}; raise it, or leave out --ckpt_path to start a new run"
             )
 
     def after_fit(self) -> None:
@@ -160,7 +161,7 @@ class TrainingCLI(CommandLine):
 
 
 def _check_ranges(config: Namespace) -> None:
-    """Raises InputError for numbers that Lightning (2.6) divides by, or takes as they are."""
+    """Raises InputError for numbers out of range that Lightning (2.6) does not check itself."""
     seed = config["seed_everything"]
     check_range(0, (1 << 32) - 1, seed_everything=None if isinstance(seed, bool) else seed)
     trainer = config["trainer"]
@@ -174,11 +175,11 @@ def _check_ranges(config: Namespace) -> None:
 
 
 def run(command: str, args: list[str]) -> None:
-    """Runs one of fit, validate and test.
+    """Runs ``fit``, ``validate`` or ``test``.
 
     Args:
-        command: Which.
-        args: What follows it on the command line.
+        command: Name of the command.
+        args: Command-line arguments that follow the command.
     """
     _silence_noise()
     try:
@@ -189,18 +190,28 @@ def run(command: str, args: list[str]) -> None:
         raise
 
 
+_DESCRIPTIONS = {
+    "fit": "Trains a task, and keeps the best and the last checkpoint. With --ckpt_path, resumes a "
+    "run; no --config is needed then, and all other options override the checkpoint's.",
+    "validate": "Evaluates a checkpoint on the validation data. With --ckpt_path, no --config is "
+    "needed, and all other options override the checkpoint's.",
+    "test": "Evaluates a checkpoint on the test data. With --ckpt_path, no --config is needed, and "
+    "all other options override the checkpoint's.",
+}
+
+
 def build(args: list[str], run: bool = True) -> TrainingCLI:
-    """Parses a command line, builds what it describes, and does it.
+    """Parses a command line, builds the objects that it describes, and runs its command.
 
     Args:
-        args: Arguments; begins with the command if ``run``.
-        run: False only builds, for tests and notebooks.
+        args: Command-line arguments. They start with the command if ``run`` is true.
+        run: Whether to run the command. False only builds the objects, for tests and notebooks.
 
     Returns:
-        The command line, whose ``model``, ``datamodule`` and ``trainer`` are built.
+        The command line, with its ``model``, ``datamodule`` and ``trainer``.
 
     Raises:
-        InputError: If a checkpoint that is named does not exist or does not load.
+        InputError: If the named checkpoint does not exist or does not load.
     """
     load_plugins()
     command, rest = (args[:1], args[1:]) if run else ([], args)
@@ -213,13 +224,22 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         parser_class=Parser,
-        parser_kwargs={"prog": program()},
+        parser_kwargs={
+            "prog": program(),
+            **{
+                name: {
+                    "usage": f"{program()} {name} --config FILE [options]",
+                    "description": description,
+                }
+                for name, description in _DESCRIPTIONS.items()
+            },
+        },
         save_config_callback=EmbedConfig,
         save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={
             "default_root_dir": RUNS,
             "max_epochs": 10,
-            # Batches are sharded by the data module's own sampler.
+            # The data module's own sampler distributes batches over processes.
             "use_distributed_sampler": False,
         },
         seed_everything_default=1,
@@ -229,13 +249,13 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
 
 
 def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
-    """Resolves ``--ckpt_path`` and puts the configuration it holds before the user's."""
+    """Resolves ``--ckpt_path``, and puts the checkpoint's configuration before the user's."""
     place = next((i for i, a in enumerate(args) if a.split("=")[0] == "--ckpt_path"), None)
     if place is None:
         return args, None
     inline = "=" in args[place]
     if not inline and place + 1 == len(args):
-        return args, None  # the parser says what is missing
+        return args, None  # the parser reports the missing value
     value = args[place].partition("=")[2] if inline else args[place + 1]
     others = args[:place] + args[place + (1 if inline else 2) :]
     if value == "auto":
@@ -252,7 +272,7 @@ def _with_checkpoint(args: list[str]) -> tuple[list[str], Resumed | None]:
     return args, resumed
 
 
-# What Lightning says for its own sake, or of itself, not for the user's.
+# Messages of Lightning that do not help the user.
 _NOISE = re.compile(
     "^(💡|TPU available|`weights_only` was not set|`Trainer.fit` stopped"
     "|Restoring states|Restored all states|Loaded model weights)"
@@ -266,10 +286,10 @@ def _silence_noise() -> None:
         "LeafSpec.*is deprecated",  # inside Lightning, with torch 2.13
         "does not have many workers",  # batches come from memory
         "smaller than the logging interval",
-        # A resumed run keeps its checkpoints where they are; a measured one needs no callbacks.
+        # A resumed run uses the same folder again, and an evaluation needs no callbacks.
         "Checkpoint directory .* exists and is not empty",
         "callbacks used to create the checkpoint need to be provided",
-        # An epoch that is cut short has no validation.
+        # An epoch that is cut short ends without validation.
         r"ModelCheckpoint\(monitor=.*could not find the monitored key",
     ):
         warnings.filterwarnings("ignore", message=f".*{message}")

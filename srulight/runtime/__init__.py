@@ -1,1 +1,1 @@
-"""Files, processes and errors: what knows nothing of learning."""
+"""Files, processes, devices and errors: the parts that do not depend on machine learning."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever a process is killed, a disk fills or power fails."""
+"""Atomic writes: a file is complete or absent, even if the process dies or the disk fills up."""
 
 import errno
 import os
@@ -14,19 +14,20 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Lets a file be written beside its place; it takes its place when it is whole and on the disk.
+    """Writes a temporary file, and moves it into place once it is complete and on disk.
 
-    A link stays, and what it leads to is written. What is there and no file, a device or a pipe, is
-    written into as it is.
+    If ``path`` is a symbolic link, the link stays and its target is replaced. If it is a device or
+    a pipe, it is written to directly.
 
     Args:
-        path: Where the file goes; its folder is made if missing.
+        path: Final place of the file. Its folder is created if it does not exist.
 
     Yields:
-        The file to write, in the same folder. Two processes that write the same file do not meet.
+        Path of the temporary file, in the same folder. Its name contains the process ID, so that
+        several processes can write the same file.
 
     Raises:
-        InputError: If it cannot be written; what was there before is whole.
+        InputError: If the file cannot be written. A previous version of it stays intact.
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else path
     part = target.parent / f".{target.name}.{os.getpid()}.part"
@@ -38,9 +39,9 @@ def written(path: Path) -> Iterator[Path]:
         yield part
         _sync(part)
         os.replace(part, target)
-        _sync(target.parent)  # the name, too, must outlast a power failure
+        _sync(target.parent)  # the new name must survive a power failure, too
     except BrokenPipeError:
-        raise  # whoever reads a pipe has had enough
+        raise  # the reader has closed the pipe, which is no error
     except OSError as error:
         raise InputError(_failure(path, error)) from error
     finally:
@@ -53,7 +54,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some file systems cannot, for folders.
+        # Some file systems cannot sync folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -66,10 +67,10 @@ def _failure(path: Path, error: OSError) -> str:
     is_there = os.path.isfile(path)
     if error.errno in _FULL and (is_there or not os.path.exists(path)):
         free = shutil.disk_usage(path.parent).free
-        reason = f"there is no room for it, {free / 1e6:,.0f} MB are free"
+        reason = f"not enough space ({free / 1e6:,.0f} MB free)"
     elif in_the_way is not None:
-        reason = f"{in_the_way} is a file and no folder"
+        reason = f"{in_the_way} is a file, not a folder"
     elif not os.path.isdir(path.parent):
-        reason = f"there is no folder {path.parent}, and it cannot be made ({reason})"
-    before = "; what was there before is whole" if is_there else ""
-    return f"{path} could not be written: {reason}{before}"
+        reason = f"the folder {path.parent} cannot be created ({reason})"
+    before = "; the previous version is intact" if is_there else ""
+    return f"cannot write {path}: {reason}{before}"

@@ -1,4 +1,4 @@
-"""Where srulight keeps what it can make again: compiled kernels, and texts as token ids."""
+"""A cache for files that srulight can recreate: compiled kernels and texts as token ids."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from filelock import FileLock
 from srulight.runtime.errors import InputError
 
 _SUMS = "sums.json"
-_BLOCKS = 256  # Of 1 MiB, hashed in a third of a second.
+_BLOCKS = 256  # Number of blocks of 1 MiB that are hashed, in a third of a second.
 
 
 def cache_folder() -> Path:
-    """Gives the folder: SRULIGHT_CACHE, or srulight in the user's cache folder.
+    """Returns the cache folder: ``SRULIGHT_CACHE``, or ``srulight`` in the user's cache folder.
 
-    Where that cannot be written, as where a container runs for a user without a home: a folder for
-    temporary files, and a line says so.
+    If that folder is not writable, for example in a container whose user has no home directory,
+    prints a warning and returns a folder for temporary files.
     """
     if own := os.environ.get("SRULIGHT_CACHE"):
         return Path(own)
@@ -36,15 +36,15 @@ def cache_folder() -> Path:
 def _writable(parent: str) -> Path:
     folder = Path(parent, "srulight")
     try:
-        if not folder.is_absolute():  # a home that nobody knows
-            raise FileNotFoundError(f"there is no folder {parent}")
+        if not folder.is_absolute():  # the home directory is unknown
+            raise FileNotFoundError(f"{parent} is not an absolute path")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         other = _temporary()
         print(
-            f"srulight: {folder} cannot be written ({error.strerror or error}); kernels and caches "
-            f"go to {other}: set SRULIGHT_CACHE to a folder that stays",
+            f"srulight: cannot write to {folder} ({error.strerror or error}); keeping compiled "
+            f"kernels and caches in {other}; set SRULIGHT_CACHE=FOLDER to a permanent folder",
             file=sys.stderr,
         )
         return other
@@ -52,7 +52,10 @@ def _writable(parent: str) -> Path:
 
 
 def _temporary() -> Path:
-    """Gives a folder that is this user's alone; others may have made one of its name."""
+    """Returns a temporary folder that only this user can write to.
+
+    The usual name may be taken: another user may have created a folder of that name.
+    """
     if not hasattr(os, "getuid"):
         return Path(tempfile.gettempdir(), "srulight")
     folder = Path(tempfile.gettempdir(), f"srulight-{os.getuid()}")
@@ -66,18 +69,18 @@ def _temporary() -> Path:
 
 
 def cached(kind: str, key: str, make: Callable[[Path], object]) -> Path:
-    """Gives a folder of files that are made once, and anew when they are damaged.
+    """Returns a folder of cached files, which it creates if they are missing or damaged.
 
-    One process makes them, and others wait. Checksums lie beside them and are compared each time.
-    A process that dies leaves neither a lock nor half a folder.
+    One process creates the files while the others wait. The folder also holds checksums, which are
+    verified on each call. A process that dies leaves neither a lock nor an incomplete folder.
 
     Args:
-        kind: What the files are: the folder in the cache that this one lies in.
-        key: Name of the folder, which tells all that goes into the files.
-        make: Writes the files, without folders of their own, into the folder that it is given.
+        kind: Kind of files, the name of the parent folder in the cache.
+        key: Name of the folder. It must identify everything that the files depend on.
+        make: Writes the files into the folder that it is given, without subfolders.
 
     Raises:
-        InputError: If the cache cannot be written.
+        InputError: If the cache is not writable.
     """
     folder = cache_folder() / kind / key
     if _is_whole(folder):
@@ -90,21 +93,21 @@ def cached(kind: str, key: str, make: Callable[[Path], object]) -> Path:
                 _build(folder, make)
     except OSError as error:
         if error.filename and not Path(error.filename).is_relative_to(cache_folder()):
-            raise  # not of the cache, but of what is made
+            raise  # make failed outside the cache
         raise InputError(
-            f"{folder.parent} cannot be written ({error.strerror}); set SRULIGHT_CACHE to a folder "
-            "that can, and has room"
+            f"cannot write to {folder.parent} ({error.strerror}); set SRULIGHT_CACHE=FOLDER to a "
+            "writable folder with enough space"
         ) from error
     return folder
 
 
 def cached_json(kind: str, key: str, compute: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Gives plain data that are computed once; as :func:`cached`.
+    """Returns cached plain data, which it computes if they are missing or damaged.
 
     Args:
-        kind: What the data are.
-        key: What tells all that goes into them.
-        compute: Gives the data, as JSON holds them.
+        kind: Kind of data, the name of the parent folder in the cache.
+        key: Name of the entry. It must identify everything that the data depend on.
+        compute: Returns the data, which must be serializable as JSON.
     """
     name = f"{kind}.json"
 
@@ -116,16 +119,16 @@ def cached_json(kind: str, key: str, compute: Callable[[], Any]) -> Any:  # noqa
 
 
 def cache_key(*recipe: object) -> str:
-    """Names what is made from plain data.
+    """Computes a cache key from everything that an entry depends on.
 
     Args:
-        *recipe: All that goes into it, as JSON holds it.
+        *recipe: Values that the entry depends on, serializable as JSON.
     """
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
 
 
 def _build(folder: Path, make: Callable[[Path], object]) -> None:
-    # The lock is held: what is there was left by a process that was killed.
+    # This process holds the lock, so these folders belong to processes that were killed.
     for left in folder.parent.glob(f"{folder.name}.*.part"):
         shutil.rmtree(left, ignore_errors=True)
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
@@ -136,7 +139,7 @@ def _build(folder: Path, make: Callable[[Path], object]) -> None:
         for path in part.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)  # damaged
+        shutil.rmtree(folder, ignore_errors=True)  # the damaged folder, if there is one
         os.rename(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -150,7 +153,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _sums(folder: Path) -> dict[str, list[object]]:
-    """Gives size and checksum of each file; of a very large one, that of its beginning."""
+    """Returns the size and checksum of each file; the checksum covers the first 256 MiB."""
     sums: dict[str, list[object]] = {}
     for path in sorted(folder.iterdir()):
         if path.name != _SUMS:
@@ -163,21 +166,21 @@ def _sums(folder: Path) -> dict[str, list[object]]:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuses a file of the cache that another user may have put there, before its code is run.
+    """Rejects a cached file that another user may have created, before its code runs.
 
     Args:
-        path: A file in the cache, which need not be there yet.
+        path: Path of a file in the cache. The file need not exist yet.
 
     Raises:
-        InputError: If it, or a folder of the cache that it lies in, is another user's or can be
-            written by others.
+        InputError: If another user owns, or can write to, the file or a folder of the cache that
+            contains it.
     """
-    if sys.platform == "win32":  # where a user's folders are their own
+    if sys.platform == "win32":  # only the user can write to these folders there
         return
     inside = path.relative_to(cache_folder())
     for root in (cache_folder().absolute(), cache_folder().resolve()):
         places = [(root / part, 0o022, True) for part in (inside, *inside.parents)]
-        # Folders above may be anyone's, if not everyone may rename what lies in them.
+        # Any user may own the parent folders, as long as others cannot rename entries in them.
         places += [(folder, 0o002, False) for folder in root.parents]
         for place, others, owned in places:
             if not place.exists():
@@ -186,7 +189,7 @@ def refuse_foreign(path: Path) -> None:
             foreign = owned and status.st_uid not in (0, os.geteuid())
             if foreign or (status.st_mode & others and not status.st_mode & stat.S_ISVTX):
                 raise InputError(
-                    f"{place} {'belongs to' if foreign else 'can be written by'} other users, and "
-                    "code there could be theirs; make it yours alone (chown, chmod go-w), or set "
-                    "SRULIGHT_CACHE to a folder that is"
+                    f"{place} {'belongs to' if foreign else 'is writable by'} other users, who "
+                    "could put code there; restrict it to yourself (chown, chmod go-w), or set "
+                    "SRULIGHT_CACHE=FOLDER to a folder that only you can write to"
                 )

@@ -1,4 +1,4 @@
-"""What can compute here."""
+"""The devices and CPU cores that this process can use."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ from srulight.runtime.errors import InputError
 
 
 def get_device(name: str | torch.device) -> torch.device:
-    """Gives a device that can be computed on.
+    """Returns a device, after checking that this machine has it.
 
     Args:
-        name: cpu, cuda, cuda:1, mps...
+        name: Name of the device, such as "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
-        InputError: If there is no such device.
+        InputError: If this machine has no such device.
     """
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     here += ["mps"] if torch.backends.mps.is_available() else []
@@ -23,12 +23,17 @@ def get_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"there is no device {name!s}: here are {', '.join(here)}") from error
+        raise InputError(
+            f"device must be one that this machine has ({', '.join(here)}), got {str(name)!r}"
+        ) from error
     return device
 
 
 def usable_cores() -> int:
-    """Counts the cores that this process may use; those of the machine where none says."""
+    """Returns the number of cores that this process may use.
+
+    Systems other than Linux do not tell; the number of cores of the machine is returned there.
+    """
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What the processes of a distributed run tell each other."""
+"""Communication between the processes of a distributed run."""
 
 import os
 from typing import TypeVar
@@ -12,27 +12,29 @@ _T = TypeVar("_T")
 
 
 def check_launched(world_size: int) -> None:
-    """Raises InputError if torchrun began processes that would each train by itself.
+    """Raises InputError if torchrun started processes that would train independently.
 
     Args:
-        world_size: Processes that the trainer knows of.
+        world_size: Number of processes that the trainer expects.
     """
-    begun = int(os.environ.get("WORLD_SIZE", 1))
-    if "TORCHELASTIC_RUN_ID" not in os.environ or begun == world_size:
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if "TORCHELASTIC_RUN_ID" not in os.environ or started == world_size:
         return
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", begun))
-    nodes = f" --trainer.num_nodes={begun // here}" if begun > here else ""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", started))
+    nodes = f" --trainer.num_nodes={started // here}" if started > here else ""
     raise InputError(
-        f"torchrun began {begun} processes and the trainer knows of {world_size}: each would train "
-        f"by itself; add --trainer.devices={here}{nodes}"
+        f"expected {world_size} processes, but torchrun started {started}, which would train "
+        f"independently; set --trainer.devices={here}{nodes}"
     )
 
 
 def gather(value: _T) -> list[_T]:
-    """Collects a value of every process, in the order of their ranks; all must call this.
+    """Collects a value from every process, in the order of their ranks.
+
+    All processes must call this function.
 
     Args:
-        value: What can be pickled; tensors on the host.
+        value: Value of this process. It must be picklable, with all tensors on the CPU.
     """
     if not _several():
         return [value]
@@ -42,9 +44,10 @@ def gather(value: _T) -> list[_T]:
 
 
 class AsyncMaxReduce:
-    """A number that processes let each other know without waiting; the largest wins.
+    """Reduces a number over all processes to its maximum, without waiting for the result.
 
-    All must make this, and call it equally often. On the hosts, so that no GPU is waited for.
+    All processes must create one, and must call it equally often. The numbers travel over the CPU,
+    so that no process waits for a GPU.
     """
 
     def __init__(self) -> None:
@@ -53,30 +56,35 @@ class AsyncMaxReduce:
         self._work: dist.Work | None = None
 
     def __call__(self, value: int) -> int:
-        """Tells the others a number.
+        """Sends a number to the other processes.
 
         Args:
-            value: What this process wishes, 0 or more.
+            value: Number of this process, 0 or more.
 
         Returns:
-            The largest number that any process gave in the call before; in one process, in this.
+            The largest number of any process in the previous call. With a single process, the
+            number of this call.
         """
         if self._group is None:
             return value
-        heard = self.wait()
+        previous = self.wait()
         self._sent.fill_(value)
         self._work = dist.all_reduce(self._sent, dist.ReduceOp.MAX, self._group, async_op=True)
-        return heard
+        return previous
 
     def wait(self) -> int:
-        """Gives what was heard of the call before, and is ready for the end of the processes."""
+        """Waits for the previous call and returns its result; required before the process ends."""
         if self._work is not None:
             self._work.wait()
             self._work = None
         return int(self._sent)
 
     def smallest(self, value: int) -> int:
-        """Gives the smallest number that any process has."""
+        """Returns the smallest number of any process, and waits for all of them.
+
+        Args:
+            value: Number of this process.
+        """
         if self._group is None:
             return value
         number = torch.tensor(value)
@@ -85,10 +93,10 @@ class AsyncMaxReduce:
 
 
 def shutdown_process_group() -> None:
-    """Ends what binds this process to the others, once nothing is asked of them any more.
+    """Destroys the process group, if there is one, at the end of a run.
 
-    Otherwise gloo's threads live on while Python ends; one that then lets go of a tensor aborts the
-    process, about one time in four.
+    Otherwise, gloo's threads outlive the interpreter. A thread that then releases a tensor aborts
+    the process, about one time in four.
     """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -1,26 +1,26 @@
-"""Errors that are the user's to mend."""
+"""Errors that users can fix."""
 
 import math
 
 LARGEST_SEED = (1 << 63) - 1
-"""Of those that torch takes."""
+"""The largest seed that torch accepts."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """An input that cannot be used, such as a file, an option or an argument.
 
-    The message is a sentence that stands alone: what was expected, what came, where (file and line,
-    or setting), and what to do. The command line prints it without a traceback.
+    The message makes sense alone: it says where the problem is (file and line, or option), what was
+    expected, what came instead, and what to do. The command line prints it without a traceback.
     """
 
 
 def check_range(least: float, most: float = math.inf, /, **numbers: float | None) -> None:
-    """Raises InputError for the first number that is out of its range, infinite or not a number.
+    """Raises InputError for the first number that is out of range, infinite or not a number.
 
     Args:
-        least: The smallest that is allowed.
-        most: The largest that is allowed; infinity for no limit.
-        **numbers: Numbers by the names of their settings; None is not given, and allowed.
+        least: Smallest allowed value.
+        most: Largest allowed value; infinity means no limit.
+        **numbers: Numbers by the names of their settings. None, which means unset, is allowed.
     """
     for name, number in numbers.items():
         if number is not None and not (least <= number <= most and number < math.inf):

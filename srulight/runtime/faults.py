@@ -1,4 +1,4 @@
-"""Mistakes in a file, told all at once."""
+"""Collects the errors in a file, so that users see them together."""
 
 from srulight.runtime.errors import InputError
 
@@ -6,26 +6,27 @@ _SHOWN = 10
 
 
 class Faults:
-    """Collects what is wrong with the rows of a file, so that it can be mended in one go."""
+    """Collects errors in the rows of a file, so that users can fix them all at once."""
 
     def __init__(self) -> None:
         self._said: list[str] = []
         self._count = 0
 
     def add(self, fault: object) -> None:
-        """Adds one.
+        """Adds an error.
 
         Args:
-            fault: A sentence, or the error that has it: where, what was expected, what came.
+            fault: Message, or an exception with a message, which says where the error is, what was
+                expected and what came instead.
         """
         self._count += 1
         if self._count <= _SHOWN:
             self._said.append(str(fault))
 
     def refuse(self) -> None:
-        """Raises InputError with the first ten, and how many there are, if there are any."""
+        """Raises InputError with the first ten errors and their number, if there are any."""
         if self._count == 1:
             raise InputError(self._said[0])
         if self._count:
             more = [f"and {self._count - _SHOWN} more"] if self._count > _SHOWN else []
-            raise InputError("\n  ".join([f"{self._count} rows are wrong:", *self._said, *more]))
+            raise InputError("\n  ".join([f"{self._count} rows have errors:", *self._said, *more]))

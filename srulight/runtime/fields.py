@@ -1,4 +1,4 @@
-"""What the types of a class's arguments say of the classes that may be given for them."""
+"""Reads from type annotations which classes an argument accepts."""
 
 import inspect
 import sys
@@ -10,23 +10,27 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from torch import Tensor
 
-# Modules of types whose values are written as text or numbers, not as the path of a class.
+# Modules of types whose values are written as text or numbers, not as import paths of classes.
 _PLAIN = ("builtins", "datetime", "pathlib", "types")
 
 
 class Unknown:
-    """The type of what has none, or one that cannot be found out; it builds nothing."""
+    """Stands for a missing type, or one that cannot be resolved; it builds no class."""
 
 
 def known(path: str, bases: tuple[type, ...]) -> type | None:
-    """Finds an imported class by its import path; imports nothing, and looks at nothing else.
+    """Finds a class by its import path among those that are imported already; imports nothing.
 
     Args:
-        path: The path; of a package that offers the class is enough, or the bare name.
-        bases: What it must be, or be derived from, one of them.
+        path: Import path of the class. The path of a package that exports the class is enough, and
+            so is the bare name.
+        bases: Allowed base classes. The class must be one of them, or derive from one.
+
+    Returns:
+        The class, or None if there is none.
     """
     module, _, name = path.rpartition(".")
-    # What is made in a function has no path.
+    # Classes that are defined in a function have no import path.
     found = [
         cls
         for cls in dict.fromkeys(cls for base in bases for cls in _derived(base))
@@ -39,7 +43,7 @@ def known(path: str, bases: tuple[type, ...]) -> type | None:
 
 
 def builds(kind: Any) -> tuple[type, ...]:  # noqa: ANN401
-    """Gives the classes that a field of this type takes, or builds."""
+    """Returns the classes of which a field of this type accepts or builds instances."""
     found: list[type] = []
     for option in options(kind):
         if get_origin(option) is CallableABC:
@@ -50,7 +54,7 @@ def builds(kind: Any) -> tuple[type, ...]:  # noqa: ANN401
 
 
 def arguments_of(cls: type) -> dict[str, Any]:
-    """Gives the types of a class's arguments, and of those it may hand on to its bases."""
+    """Returns the types of a constructor's arguments, including those that its bases take."""
     kinds: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
         init = vars(owner).get("__init__")
@@ -70,11 +74,11 @@ def _resolved(annotation: Any, names: dict[str, Any]) -> Any:  # noqa: ANN401
     try:
         return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
     except (NameError, TypeError, SyntaxError, AttributeError):
-        return Unknown  # of another package, and for type checkers only
+        return Unknown  # an annotation of another package that only type checkers can resolve
 
 
 def _content(module: str) -> dict[str, Any]:
-    """Gives what an imported module holds, without asking it for what it would import."""
+    """Returns the contents of an imported module, without triggering lazy imports."""
     return dict(vars(sys.modules[module])) if sys.modules.get(module) else {}
 
 
@@ -86,14 +90,14 @@ def _derived(base: type) -> Iterator[type]:
 
 
 def options(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """Gives the types that a union is made of, or the type alone."""
+    """Returns the members of a union, or the type itself if it is not a union."""
     if get_origin(kind) in (Union, UnionType):
         return tuple(inner for option in get_args(kind) for inner in options(option))
     return (kind,)
 
 
 def inner_type(kind: Any) -> Any:  # noqa: ANN401
-    """Gives the type of what is in a list, or is a value in a mapping."""
+    """Returns the type of the items of a list, or of the values of a mapping."""
     found = [
         inner
         for option in options(kind)
@@ -110,7 +114,7 @@ def _is_plain(option: type) -> bool:
 
 
 def is_loose(option: Any) -> bool:  # noqa: ANN401
-    """Tells whether text for such a field may be taken for more than text."""
+    """Returns whether a parser may interpret a string for such a field as more than text."""
     return (
         option in (Unknown, Any, object, type, Callable, CallableABC, Tensor)
         or isinstance(option, TypeVar)
@@ -119,19 +123,22 @@ def is_loose(option: Any) -> bool:  # noqa: ANN401
 
 
 def path_of(cls: type) -> str:
-    """Gives the shortest path by which the class is imported, as configurations have it."""
+    """Returns the shortest import path of a class, which configurations use."""
     parts = cls.__module__.split(".")
     modules = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
     found = (f"{m}.{cls.__name__}" for m in modules if _content(m).get(cls.__name__) is cls)
-    # What is made in a function has none.
+    # Classes that are defined in a function have no import path.
     return next(found, f"{cls.__module__}.{cls.__qualname__}")
 
 
 def with_short_paths(value: Any) -> Any:  # noqa: ANN401
-    """Gives settings in which each class that is imported goes by its shortest path.
+    """Replaces the import path of each imported class in settings by its shortest one.
 
     Args:
-        value: Plain data, in which ``class_path`` names a class.
+        value: Plain data in which ``class_path`` entries name classes.
+
+    Returns:
+        A copy of the data with short import paths.
     """
     if isinstance(value, list | tuple):
         return [with_short_paths(item) for item in value]

@@ -1,4 +1,4 @@
-"""The one way to read files of text, whoever asks: UTF-8 whatever the locale, and bounded."""
+"""Reads text files, the same way everywhere: as UTF-8 in any locale, and with limits on size."""
 
 import gzip
 import io
@@ -14,41 +14,41 @@ from typing import cast
 from srulight.runtime.errors import InputError
 
 LONGEST_LINE = 1 << 26
-"""Bytes of the longest line that is read."""
+"""Maximum length of a line, in bytes."""
 
 LARGEST_TEXT = 1 << 31
-"""Bytes of the largest text that is read as a whole."""
+"""Maximum size of a text that is read as a whole, in bytes."""
 
 STANDARD_INPUT = "-"
 
 GZIP = b"\x1f\x8b"
-"""How files begin that gzip made."""
+"""First bytes of a gzip file."""
 
-_MARK = b"\xef\xbb\xbf"  # byte order
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OTHERS = {
-    b"PK\x03\x04": "a zip archive: unpack it",
-    b"\xfd7zXZ": "compressed by xz: unpack it",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it",
-    b"BZh91AY&SY": "compressed by bzip2: unpack it",
-    b"\xff\xfe": "UTF-16: save it as UTF-8",
-    b"\xfe\xff": "UTF-16: save it as UTF-8",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"\xfd7zXZ": "an xz file; decompress it",
+    b"\x28\xb5\x2f\xfd": "a zstd file; decompress it",
+    b"BZh91AY&SY": "a bzip2 file; decompress it",
+    b"\xff\xfe": "UTF-16; save the file as UTF-8",
+    b"\xfe\xff": "UTF-16; save the file as UTF-8",
 }
 
 
 @contextmanager
 def opened(source: Path | str, remedy: str = "") -> Iterator[io.BufferedIOBase]:
-    """Opens a file of text, a pipe, or "-" for standard input; what gzip made is unpacked.
+    """Opens a text file, a pipe or standard input, and decompresses gzip on the fly.
 
     Args:
-        source: What to read. A Path is always a file.
-        remedy: What to do when the file is missing, to end the sentence of the error.
+        source: Path of the file, or the string "-" for standard input. A Path is always a file.
+        remedy: What to do if the file is missing, as the last clause of the error message.
 
     Yields:
-        Its bytes.
+        A binary stream of the contents.
 
     Raises:
-        InputError: If it is missing, a folder or a device, no text by its first bytes, or cannot be
-            read to its end.
+        InputError: If the file is missing, is a folder or a device, starts with bytes of another
+            format, or cannot be read to the end.
     """
     path = Path(source)
     try:
@@ -64,7 +64,8 @@ def opened(source: Path | str, remedy: str = "") -> Iterator[io.BufferedIOBase]:
         raise InputError(f"{path.name} is not in {path.parent.absolute()}{after}") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
-            f"{_name(source)} is damaged or not gzip ({error}); fetch or compress it again"
+            f"{_name(source)} is damaged or not gzip-compressed ({error}); download or compress "
+            "it again"
         ) from error
     except OSError as error:
         raise InputError(f"{_name(source)} cannot be read: {error.strerror}") from error
@@ -76,35 +77,36 @@ def _name(source: Path | str) -> str:
 
 def _stream(source: Path | str) -> io.BufferedReader:
     if source == STANDARD_INPUT:
-        # Python has none if it was closed before.
+        # sys.stdin is None if standard input was closed before Python started.
         return open(sys.stdin.fileno() if sys.stdin else 0, "rb", closefd=False)
     return Path(source).open("rb")
 
 
 def _head(file: io.BufferedReader, source: Path | str) -> bytes:
-    """Gives the first bytes; raises InputError where they cannot be those of a text."""
+    """Returns the first bytes; raises InputError if they cannot belong to a text."""
     mode = os.fstat(file.fileno()).st_mode
     if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not file.isatty():
-        raise InputError(f"{_name(source)} is a device; expected a file of text")
+        raise InputError(f"{_name(source)} is a device; expected a text file")
     head = file.peek(16)[:16]
     for start, kind in _OTHERS.items():
         if head.startswith(start):
-            raise InputError(f"{_name(source)} is {kind}")
+            raise InputError(f"{_name(source)}: expected UTF-8 text, got {kind}")
     return head
 
 
 def raw_lines(source: Path | str, remedy: str = "") -> Iterator[tuple[int, bytes]]:
-    r"""Numbers the lines of a file from 1; a line ends with ``\n`` or ``\r\n`` and nothing else.
+    r"""Reads a file line by line; only ``\n`` and ``\r\n`` end a line.
 
     Args:
         source: As for :func:`opened`.
         remedy: As for :func:`opened`.
 
     Yields:
-        The number of each line, and its bytes without its end or a byte order mark.
+        The number of each line, from 1, and its bytes without the line ending and the byte order
+        mark.
 
     Raises:
-        InputError: As :func:`opened`, or if a line is endless.
+        InputError: As for :func:`opened`, or if a line is longer than 64 MB.
     """
     with opened(source, remedy) as file:
         number = 0
@@ -113,24 +115,27 @@ def raw_lines(source: Path | str, remedy: str = "") -> Iterator[tuple[int, bytes
             line = line.removesuffix(b"\n").removesuffix(b"\r")
             if len(line) > LONGEST_LINE:
                 raise InputError(
-                    f"{_name(source)}:{number}: expected lines of at most {LONGEST_LINE >> 20} MB, "
-                    "got a longer one"
+                    f"{_name(source)}:{number}: expected a line of at most {LONGEST_LINE >> 20} "
+                    "MB, got a longer one"
                 )
-            yield number, line.removeprefix(_MARK) if number == 1 else line
+            yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
 
 
 def lines(
     source: Path | str, remedy: str = "", encoding: str = "utf-8"
 ) -> Iterator[tuple[int, str]]:
-    """Gives the lines of :func:`raw_lines` as text.
+    """Reads a file line by line, and decodes each line.
 
     Args:
         source: As for :func:`opened`.
         remedy: As for :func:`opened`.
-        encoding: How characters are stored, as Python names it; one that extends ASCII.
+        encoding: Character encoding, by its name in Python. It must extend ASCII.
+
+    Yields:
+        The number of each line, from 1, and its text.
 
     Raises:
-        InputError: As :func:`raw_lines`, or if the text is stored in another way.
+        InputError: As for :func:`raw_lines`, or if the text has another encoding.
     """
     _check(encoding)
     for number, line in raw_lines(source, remedy):
@@ -140,15 +145,18 @@ def lines(
 def filled_lines(
     source: Path | str, remedy: str = "", encoding: str = "utf-8"
 ) -> Iterator[tuple[int, str]]:
-    """Gives those of :func:`lines` that hold more than white space.
+    """Reads the lines of a file that are not blank.
 
     Args:
         source: As for :func:`opened`.
         remedy: As for :func:`opened`.
         encoding: As for :func:`lines`.
 
+    Yields:
+        The number of each line, from 1, and its text.
+
     Raises:
-        InputError: As :func:`lines`, or if there are none.
+        InputError: As for :func:`lines`, or if all lines are blank.
     """
     is_empty = True
     for number, line in lines(source, remedy, encoding):
@@ -160,53 +168,56 @@ def filled_lines(
 
 
 def read_text(source: Path | str, remedy: str = "") -> str:
-    """Reads a whole text, character for character; only a byte order mark is dropped.
+    """Reads a whole text unchanged, except that a byte order mark is dropped.
 
     Args:
         source: As for :func:`opened`.
         remedy: As for :func:`opened`.
 
     Raises:
-        InputError: As :func:`opened`, or if the text is not UTF-8, endless, or holds nothing but
-            white space.
+        InputError: As for :func:`opened`, or if the text is not UTF-8, is larger than 2 GB, or is
+            blank.
     """
     with opened(source, remedy) as file:
         data = file.read(LARGEST_TEXT + 1)
     if len(data) > LARGEST_TEXT:
         raise InputError(
-            f"{_name(source)}: expected a text of at most {LARGEST_TEXT >> 30} GB, got more"
+            f"{_name(source)}: expected at most {LARGEST_TEXT >> 30} GB of text, got more"
         )
-    text = _decoded(data.removeprefix(_MARK), "utf-8", source, 1)
+    text = _decoded(data.removeprefix(_BYTE_ORDER_MARK), "utf-8", source, 1)
     if not text.strip():
         raise InputError(f"{_name(source)} is empty")
     return text
 
 
 def well_formed(text: str) -> str:
-    """Puts U+FFFD in the place of half a character, which JSON and arguments can bring.
+    """Replaces lone surrogates, which JSON and command-line arguments can contain, by U+FFFD.
 
     Args:
-        text: Any text; its length stays the same.
+        text: Any text.
+
+    Returns:
+        Text of the same length.
     """
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= sign <= "\udfff" else sign for sign in text)
+        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
     return text
 
 
 def _check(encoding: str) -> None:
     try:
-        # Lines are split before they are decoded.
+        # Line endings must be ASCII, because lines are split before they are decoded.
         extends_ascii = b"0 a\n".decode(encoding, "replace") == "0 a\n"
     except LookupError:
         extends_ascii = False
     if not extends_ascii:
         raise InputError(
-            "encoding must be one that Python knows and that extends ASCII, such as utf-8 or "
-            f"latin-1; got {encoding!r}"
+            "encoding must be a Python encoding that extends ASCII, such as 'utf-8' or 'latin-1', "
+            f"got {encoding!r}"
         )
 
 
@@ -217,5 +228,6 @@ def _decoded(data: bytes, encoding: str, source: Path | str, first: int) -> str:
         line = first + data.count(b"\n", 0, error.start)
         raise InputError(
             f"{_name(source)}:{line}: byte {data[error.start]:#04x} is not {encoding.upper()}; "
-            "save the file as UTF-8, or set the encoding if its corpus has one (often latin-1)"
+            "save the file as UTF-8, or set the encoding of the corpus if it has that option "
+            "(often latin-1)"
         ) from error

@@ -1,4 +1,4 @@
-"""How a user calls this program from where they stand."""
+"""The command by which the user called this program."""
 
 import shlex
 import shutil
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def program() -> str:
-    """Gives the command that the program was called by, to be copied into a terminal.
+    """Returns the command that called the program, ready to be pasted into a terminal.
 
-    ``python train.py`` where python is the one of this environment, and else the path of that one:
-    an environment that is not activated has another.
+    This is ``python train.py`` if ``python`` is the interpreter of this environment. Otherwise, for
+    example if the environment is not activated, it starts with the path of the interpreter.
     """
     script = Path(sys.argv[0])
     if script.stem == "srulight":
@@ -22,13 +22,13 @@ def program() -> str:
 
 
 def _callable(path: Path, names: list[str]) -> str:
-    """Gives the first of the names that a shell would find this very file by, or the path."""
+    """Returns the first name under which a shell finds this file, or else its path."""
     for name in names:
-        # Never resolved: the python of an environment is a link to that of the system.
+        # Do not resolve links: the python of an environment is a link to the system's.
         if Path(shutil.which(name) or "") == path.absolute():
             return name
     near = path.absolute()
-    # A shell looks for a name without a stroke on its path only.
+    # A shell looks up a name without a slash in PATH only.
     if near.parent != Path.cwd() and near.is_relative_to(Path.cwd()):
         near = near.relative_to(Path.cwd())
     return shlex.quote(str(near))

@@ -11,21 +11,24 @@ _T = TypeVar("_T")
 
 
 def progress(items: Iterable[_T], text: str, total: int | None, least: int = 0) -> Iterator[_T]:
-    """Shows a bar on standard error while items are taken; it vanishes at the end.
+    """Iterates over items, and shows a progress bar on standard error meanwhile.
 
     Args:
-        items: What to go through.
-        text: What is done meanwhile.
-        total: Number of items; None if it is not known.
-        least: Number of items that are worth a bar.
+        items: Items to iterate over.
+        text: Description of the work, shown beside the bar.
+        total: Number of items; None if it is unknown.
+        least: Smallest number of items for which a bar is shown.
+
+    Yields:
+        The items.
     """
     bar = Progress(
         *Progress.get_default_columns(),
         console=Console(stderr=True),
         transient=True,
         disable=total is not None and total < least,
-        # On a terminal, what is printed meanwhile goes above the bar. But rich would take it away
-        # from a file or a pipe, too, and put it on standard error.
+        # On a terminal, rich prints other output above the bar. If standard output is a file or a
+        # pipe, rich would send that output to standard error instead.
         redirect_stdout=sys.stdout.isatty(),
     )
     with bar:

@@ -1,4 +1,4 @@
-"""The one way to read JSON and tables, from files that others made."""
+"""Reads JSON and tables from untrusted files."""
 
 import csv
 import json
@@ -11,23 +11,21 @@ from srulight.runtime.faults import Faults
 from srulight.runtime.files import LONGEST_LINE, filled_lines, lines, well_formed
 
 TABLES = (".tsv", ".csv", ".jsonl")
-"""How the names of tables end."""
+"""File extensions of tables."""
 
-_DEEPEST = 100  # Lists and objects inside each other.
+_DEEPEST = 100  # maximum nesting of lists and objects
 
 
 def parse_json(text: str, where: str) -> Any:  # noqa: ANN401
-    """Reads a JSON value.
-
-    Half a character in a string becomes U+FFFD.
+    """Parses a JSON value; lone surrogates in strings become U+FFFD.
 
     Args:
-        text: JSON.
-        where: What an error calls its place.
+        text: JSON text.
+        where: Place of the text, for error messages.
 
     Raises:
-        InputError: If it is not JSON, an object has a key twice, or it is nested more than 100
-            levels deep or has an integer of thousands of digits.
+        InputError: If the text is not JSON, has an object with a duplicate key, is nested more than
+            100 levels deep, or contains an integer of thousands of digits.
     """
     try:
         return _bounded(json.loads(text, object_pairs_hook=_object), 0)
@@ -35,12 +33,12 @@ def parse_json(text: str, where: str) -> Any:  # noqa: ANN401
         raise InputError(f"{where}: not JSON: {error}") from error
     except RecursionError as error:
         raise InputError(
-            f"{where}: expected JSON of at most {_DEEPEST} levels, got deeper"
+            f"{where}: expected JSON of at most {_DEEPEST} nested levels, got more"
         ) from error
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     except ValueError as error:
-        # Python reads no longer ones, as that takes time quadratic in their length.
+        # Python limits the number of digits, because parsing takes quadratic time.
         raise InputError(f"{where}: a number has too many digits") from error
 
 
@@ -49,7 +47,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"an object has the key {well_formed(twice)!r} twice")
+        raise InputError(f"the key {well_formed(twice)!r} appears twice in an object")
     return found
 
 
@@ -68,20 +66,20 @@ def _bounded(value: Any, depth: int) -> Any:  # noqa: ANN401
 def table_rows(
     path: Path | str, remedy: str, faults: Faults
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Reads a table, row by row.
+    """Reads a table row by row.
 
     Args:
-        path: File whose name ends in ``.tsv`` or ``.csv``, and whose first row names the columns;
-            else it has a JSON object a line.
-        remedy: What to do when the file is missing, to end the sentence of the error.
-        faults: Takes what is wrong with a row; such rows are left out.
+        path: Path of the table. A ``.tsv`` or ``.csv`` file names its columns in the first row. Any
+            other file has one JSON object per line.
+        remedy: What to do if the file is missing, as the last clause of the error message.
+        faults: Collects the errors in rows; rows with errors are skipped.
 
     Yields:
-        The line of each row, and its values by the names of their columns.
+        The line number of each row, and its values by the names of their columns.
 
     Raises:
-        InputError: If the file is missing, empty, not UTF-8 or not such a table, or a column or a
-            key is there twice.
+        InputError: If the file is missing, empty, not UTF-8 or not such a table, or if a column
+            appears twice.
     """
     ending = Path(path).suffix
     if ending not in (".tsv", ".csv"):
@@ -91,14 +89,14 @@ def table_rows(
     first, header = next(rows, (0, []))
     if not header:
         raise InputError(f"{path} is empty")
-    # One name with such a sign in it is the names of several columns.
-    if len(header) == 1 and (sign := next((s for s in "\t;|," if s in header[0]), None)):
+    # A single name that contains a separator is in fact the names of several columns.
+    if len(header) == 1 and (found := next((s for s in "\t;|," if s in header[0]), None)):
         raise InputError(
-            f"{path}:{first}: columns are separated by {sign!r}; expected tabs in a file whose "
-            "name ends in .tsv, and commas in .csv"
+            f"{path}:{first}: expected columns separated by tabs (.tsv) or commas (.csv), got "
+            f"{found!r}; change the separator, or rename the file"
         )
     if twice := next((name for name in header if header.count(name) > 1), None):
-        raise InputError(f"{path}:{first}: the column {twice!r} is there twice")
+        raise InputError(f"{path}:{first}: the column {twice!r} appears twice")
     for number, row in rows:
         if len(row) != len(header):
             faults.add(f"{path}:{number}: expected {len(header)} columns, got {len(row)}")
@@ -107,19 +105,21 @@ def table_rows(
 
 
 def text_cell(row: dict[str, Any], column: str, place: str, remedy: str) -> str:
-    """Gives the text in a column of a row; a whole number, as labels often are, becomes text.
+    """Returns the text in a column of a row. Integers, a common form of labels, become text.
 
     Args:
         row: Values by the names of their columns.
         column: Name of the column.
-        place: What an error calls the row.
-        remedy: What to do when there is no such column.
+        place: Place of the row, for error messages.
+        remedy: What to do if the column is missing, as the last clause of the error message.
 
     Raises:
-        InputError: If there is none, or it holds something else.
+        InputError: If the column is missing, or its value is neither text nor an integer.
     """
     if column not in row:
-        raise InputError(f"{place}: no column {column!r}; there are {', '.join(row)}: {remedy}")
+        raise InputError(
+            f"{place}: expected a column {column!r}, got the columns {', '.join(row)}; {remedy}"
+        )
     if not isinstance(row[column], str | int):
         raise InputError(f"{place}: {column!r} must be text, got {row[column]!r}")
     return str(row[column])
@@ -139,7 +139,7 @@ def _objects(path: Path | str, remedy: str, faults: Faults) -> Iterator[tuple[in
 
 
 def _tab_separated(path: Path | str, remedy: str) -> Iterator[tuple[int, list[str]]]:
-    # A quote is a quote here: such files are written without escapes.
+    # Quotes have no special meaning in .tsv files, which have no escapes.
     for number, line in filled_lines(path, remedy):
         yield number, line.split("\t")
 

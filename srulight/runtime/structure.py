@@ -1,4 +1,4 @@
-"""What plain data of a file must look like, so that what reads them meets what it expects."""
+"""Checks the structure of plain data from a file before other code relies on it."""
 
 from typing import Any
 
@@ -11,17 +11,18 @@ _NUMBERS = (int, float, Tensor)
 
 
 def require(value: Any, shape: Any, where: str) -> None:  # noqa: ANN401
-    """Checks plain data against a shape.
+    """Checks plain data against a description of their structure.
 
     Args:
-        value: The data.
-        shape: A type, or several; a list of the shape of every item; or a mapping of names, those
-            with a question mark may be missing, and ``*`` stands for any other. Whole numbers are
-            0 or more.
-        where: What the data are called.
+        value: Data to check.
+        shape: Expected structure: a type or a tuple of types, a list with the structure of every
+            item, or a mapping with the structure of every entry. In a mapping, names with a
+            question mark are optional, and ``*`` stands for any other name. Integers must be 0 or
+            more.
+        where: Name of the data, for error messages.
 
     Raises:
-        InputError: If they differ.
+        InputError: If the data differ from the description.
     """
     if isinstance(shape, list):
         require(value, list, where)
@@ -34,13 +35,13 @@ def require(value: Any, shape: Any, where: str) -> None:  # noqa: ANN401
         kinds = " or ".join(
             kind.__name__ for kind in (shape if isinstance(shape, tuple) else [shape])
         )
-        raise InputError(f"{where} must be of type {kinds}, got a {type(value).__name__}")
+        raise InputError(f"{where} must be of type {kinds}, got {type(value).__name__}")
     elif shape is int and value < 0:
         raise InputError(f"{where} must be at least 0, got {value}")
     elif isinstance(value, Tensor) and value.layout is not torch.strided:
         raise InputError(f"{where} must be a dense tensor, got {value.layout}")
     elif isinstance(value, Tensor) and value.numel() * value.element_size() > _size(value):
-        raise InputError(f"{where} claims more numbers than the file holds")
+        raise InputError(f"{where} declares more numbers than the file contains")
 
 
 def _size(tensor: Tensor) -> int:
@@ -50,7 +51,7 @@ def _size(tensor: Tensor) -> int:
 def _require_names(value: dict[Any, Any], shape: dict[str, Any], where: str) -> None:
     for key in value:
         if not isinstance(key, str):
-            raise InputError(f"{where} must have names, got {key!r:.60}")
+            raise InputError(f"{where} must have strings as keys, got {key!r:.60}")
         if key in shape or f"{key}?" in shape:
             continue
         if "*" in shape:
@@ -66,15 +67,15 @@ def _require_names(value: dict[Any, Any], shape: dict[str, Any], where: str) -> 
 
 
 def require_like(stored: Any, own: Any, where: str) -> None:  # noqa: ANN401
-    """Checks that a state that was stored is one of an object of the same kind.
+    """Checks that a stored state has the structure of the state of an existing object.
 
     Args:
-        stored: The state.
-        own: The state of such an object; what it has None for may be anything.
-        where: What the state is called.
+        stored: State from the file.
+        own: State of the object. Where it has None, the stored state may have any value.
+        where: Name of the state, for error messages.
 
     Raises:
-        InputError: If a part is missing, or of another type; or a tensor has another shape.
+        InputError: If an entry is missing or has another type, or if a tensor has another shape.
     """
     if isinstance(own, dict):
         require(stored, dict, where)
@@ -88,13 +89,15 @@ def require_like(stored: Any, own: Any, where: str) -> None:  # noqa: ANN401
     elif isinstance(own, Tensor) and own.dim():
         require(stored, Tensor, where)
         if stored.shape != own.shape:
-            raise InputError(f"{where} must be {tuple(own.shape)}, got {tuple(stored.shape)}")
+            raise InputError(
+                f"{where} must have shape {tuple(own.shape)}, got {tuple(stored.shape)}"
+            )
     elif isinstance(own, _NUMBERS):
         number = isinstance(stored, int | float) or (
             isinstance(stored, Tensor) and stored.numel() == 1
         )
         if not number or isinstance(stored, bool):
-            raise InputError(f"{where} must be a number, got a {type(stored).__name__}")
+            raise InputError(f"{where} must be a number, got {type(stored).__name__}")
     elif isinstance(own, list | tuple):
         require(stored, (list, tuple), where)
         for i, item in enumerate(stored):

@@ -1,10 +1,10 @@
-"""What a file that someone else made may name: classes that are here already, of the right kind.
+"""Vets the settings in an untrusted file: they may only name imported classes of the right kind.
 
-A checkpoint holds settings, and settings name classes that are instantiated. So that to read a
-checkpoint never runs what its author chose, settings are vetted before any parser sees them, guided
-by the types of the fields that they are for: where a field builds an encoder, a file may name a
-subclass of Encoder that is imported. It names no function, and nothing is imported because it says
-so.
+A checkpoint contains settings, and settings name classes to instantiate. Reading a checkpoint must
+never run code that its author chose. Therefore, srulight vets settings before any parser sees them,
+guided by the types of the fields that they are for. Where a field builds an encoder, a file may
+name a subclass of Encoder that is already imported. A file cannot name functions, and never causes
+an import.
 """
 
 import dataclasses
@@ -30,16 +30,16 @@ from srulight.runtime.fields import (
 
 _DEEPEST = 50
 _PARTS = {"class_path", "init_args", "dict_kwargs"}
-_TRUST = "say it yourself on the command line, or name its module in SRULIGHT_PLUGINS"
+_TRUST = "if you trust it, pass it on the command line, or add its module to SRULIGHT_PLUGINS"
 
 
 class Vetting:
     """Vets the settings of one file.
 
     Args:
-        source: The file, for messages.
-        said: Import paths of classes and functions that the user wrote, which may be imported for
-            their sake, and modules that the user trusts.
+        source: Path of the file, for error messages.
+        said: Import paths that the user wrote, which may be imported on their behalf, and names of
+            modules that the user trusts.
     """
 
     def __init__(self, source: object, said: Collection[str] = ()) -> None:
@@ -47,21 +47,24 @@ class Vetting:
         self.said = said
 
     def one(self, value: Any, kind: Any, where: str) -> Any:  # noqa: ANN401
-        """Vets what a field is given.
+        """Vets the value of a field.
 
         Args:
-            value: What the file says.
+            value: Value in the file.
             kind: Type of the field.
-            where: Name of the field, for messages.
+            where: Name of the field, for error messages.
 
         Returns:
-            The same, with the whole import path of each class.
+            The value, with the full import path of each class.
 
         Raises:
-            InputError: If it is anything but plain data and known classes of the right kind.
+            InputError: If the value contains anything but plain data and imported classes of the
+                right kind.
         """
         if where.count(".") + where.count("[") > _DEEPEST:
-            raise InputError(f"{self.source}: {where:.60}... is nested too deeply")
+            raise InputError(
+                f"{self.source}: {where:.60}... must have at most {_DEEPEST} nested levels"
+            )
         if isinstance(value, str):
             return self._text(value, kind, where)
         if isinstance(value, list | tuple):
@@ -73,16 +76,19 @@ class Vetting:
         if nothing or isinstance(value, int | float):
             return value
         raise InputError(
-            f"{self.source}: {where} must be plain data of its type, got {value!r:.60}"
+            f"{self.source}: {where} must be plain data of the right type, got {value!r:.60}"
         )
 
     def arguments(self, values: Any, cls: type, where: str) -> dict[str, Any]:  # noqa: ANN401
         """Vets the arguments of a class.
 
         Args:
-            values: What the file says.
-            cls: The class.
-            where: Name of the field that it is for.
+            values: Arguments in the file, by name.
+            cls: Class that takes the arguments.
+            where: Name of the field that builds the class, for error messages.
+
+        Raises:
+            InputError: As for :meth:`one`, or if a name is no valid argument name.
         """
         self._require_names(values, where)
         kinds = arguments_of(cls)
@@ -92,15 +98,16 @@ class Vetting:
         }
 
     def class_of(self, path: Any, bases: tuple[type, ...], where: str) -> type:  # noqa: ANN401
-        """Finds the class that a file means.
+        """Finds the class that a file names.
 
         Args:
-            path: What the file says.
-            bases: What the class must be, or be derived from, one of them.
-            where: Name of the field.
+            path: Import path in the file.
+            bases: Allowed base classes. The class must be one of them, or derive from one.
+            where: Name of the field, for error messages.
 
         Raises:
-            InputError: If there is none; nothing is imported to look for it.
+            InputError: If no such class is imported. Only what the user wrote is imported to find
+                it.
         """
         if not isinstance(path, str):
             raise InputError(f"{self.source}: {where} must name a class, got {path!r:.60}")
@@ -113,8 +120,8 @@ class Vetting:
         if cls is None:
             kinds = " or ".join(base.__name__ for base in bases)
             raise InputError(
-                f"{self.source}: {where} names {path!r:.80}, which is no {kinds} known here, and "
-                f"a file gets nothing imported: if you trust it, {_TRUST}"
+                f"{self.source}: {where} must name an imported {kinds}, got {path!r:.80}, which a "
+                f"file cannot import; {_TRUST}"
             )
         return cls
 
@@ -124,12 +131,12 @@ class Vetting:
             if str in options(kind) and value.isidentifier() and known(value, bases) is None:
                 return value
             return {"class_path": path_of(self.class_of(value, bases, where))}
-        # A parser that knows the type no better takes text for an import path, or for a mapping.
+        # Without a more precise type, a parser interprets text as an import path or a mapping.
         trusted = value in self.said or value.rpartition(".")[0] in self.said
         if _is_open(kind) and not trusted and not re.fullmatch(r"[\w -]*", value):
             raise InputError(
-                f"{self.source}: {where} is {value!r:.80}, which is more than a word, and a file "
-                f"names no functions: if you trust it, {_TRUST}"
+                f"{self.source}: {where} must be plain words, got {value!r:.80}, which could name "
+                f"a function; {_TRUST}"
             )
         return value
 
@@ -143,14 +150,17 @@ class Vetting:
         bases = builds(kind)
         if not bases:
             if _PARTS & value.keys():
-                raise InputError(f"{self.source}: {where} builds no class, and names one")
+                raise InputError(f"{self.source}: {where} must not name a class, but does")
             inner = inner_type(kind)
             return {name: self.one(v, inner, f"{where}.{name}") for name, v in value.items()}
         for base in bases:
             if dataclasses.is_dataclass(base) and "class_path" not in value:
                 return self.arguments(value, base, where)
         if "class_path" not in value or value.keys() - _PARTS:
-            raise InputError(f"{self.source}: {where} must have a class_path and init_args")
+            raise InputError(
+                f"{self.source}: {where} must consist of class_path and init_args, got "
+                f"{', '.join(value) or 'nothing'}"
+            )
         cls = self.class_of(value["class_path"], bases, where)
         parts = {
             name: self.arguments({} if value[name] is None else value[name], cls, where)
@@ -163,25 +173,25 @@ class Vetting:
         if not isinstance(values, dict):
             raise InputError(f"{self.source}: {where} must be a mapping, got {values!r:.60}")
         for name in values:
-            # A parser takes one with dots for the way to a setting deeper down, and has some of its
-            # own that begin with a line below.
+            # A parser interprets dots in a name as a path to a nested setting, and reserves names
+            # that begin with an underscore.
             if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
                 raise InputError(f"{self.source}: {where} has no setting {name!r:.60}")
 
 
 def refuse_functions(values: Any, kind: Any, where: str) -> None:  # noqa: ANN401
-    """Looks for functions where classes are meant, in a configuration that was parsed.
+    """Rejects functions in place of classes in a parsed configuration of the user.
 
-    Its author is the user, so that any class will do that the parser accepts. But a function that
-    is called with what a configuration says is no way to describe a model.
+    The configuration is trusted, so every class that the parser accepts is allowed. However, the
+    parser would also accept a function that returns an instance, and call it.
 
     Args:
-        values: What a field is given.
+        values: Value of the field.
         kind: Type of the field.
-        where: Name of the field.
+        where: Name of the field, for error messages.
 
     Raises:
-        InputError: If there is one.
+        InputError: If the value names a function.
     """
     if isinstance(values, list | tuple):
         for i, item in enumerate(values):
@@ -202,7 +212,7 @@ def _is_open(kind: Any) -> bool:  # noqa: ANN401
 
 
 def _means(word: str, path: str) -> bool:
-    """Tells whether a user who wrote one means the other; packages offer a class in many places."""
+    """Returns whether two import paths may name one class, which packages export in many places."""
     if "." not in word or "." not in path:
         return False
     one, other = word.split("."), path.split(".")

@@ -1,1 +1,1 @@
-"""Schedules, the log, and what watches and resumes a run."""
+"""Learning-rate schedules, the log of a run, its callbacks, and how it resumes."""

@@ -1,4 +1,4 @@
-"""The log of a run: a table that goes on where a resumed run does."""
+"""The log of a run: a table of metrics that a resumed run continues."""
 
 import csv
 import shutil
@@ -15,17 +15,18 @@ from srulight.runtime.errors import InputError
 
 FILE = "metrics.csv"
 
-# A table is written as a whole; this part of the time may go into that.
+# Each save writes the whole table. This is the largest share of time to spend on saving.
 _SHARE = 0.02
 
 
 class Table:
-    """Rows of numbers, kept in memory, and in a file that is always whole.
+    """A table of numbers, kept in memory and in a CSV file that is never half written.
 
     Args:
-        path: The file. What it holds beyond ``keep`` rows goes when it is next written.
-        keep: Rows to go on from, of those that the file has.
-        aside: Where the file is copied to if it has more rows; nowhere if None.
+        path: Path of the file. If it exists, the first ``keep`` rows are read; the next save drops
+            all others.
+        keep: Number of rows to keep from an existing file.
+        aside: Path to which a file with more rows is copied first; None for no copy.
     """
 
     def __init__(self, path: Path, keep: int = 0, aside: Path | None = None) -> None:
@@ -37,15 +38,15 @@ class Table:
             self.rows = [{k: v for k, v in row.items() if v} for row in rows[:keep]]
             if aside is not None and len(rows) > keep:
                 shutil.copy(path, aside)
-        self._written = -1  # rows in the file
-        self._next = 0.0  # when it may be written again
+        self._written = -1  # number of rows in the file
+        self._next = 0.0  # earliest time of the next save
 
     def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
         """Adds a row.
 
         Args:
             metrics: Numbers by name.
-            step: Steps of the optimiser before it.
+            step: Number of optimizer steps before the row.
         """
         row = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
         self.rows.append(row | {"step": step})
@@ -54,7 +55,8 @@ class Table:
         """Writes the file if there are new rows.
 
         Args:
-            now: Whether to write it at once; otherwise when it is time again.
+            now: Whether to write the file at once. Otherwise, it is written only if the last save
+                was long enough ago.
         """
         start = time.monotonic()
         if self._written == len(self.rows) or not (now or start >= self._next):
@@ -70,14 +72,14 @@ class Table:
 
 
 class Log(CSVLogger):
-    """Lightning's CSV logger over a ``Table``.
+    """Lightning's CSV logger, writing to a ``Table``.
 
     Args:
-        root: Folder of the runs.
-        version: Folder of this run; the next ``version_N`` that is free if None, which is made when
-            it is first asked for.
-        keep: Rows to go on from, of a run that is resumed.
-        aside: Name of the file that a longer log is kept in; it is not kept if None.
+        root: Folder of all runs.
+        version: Name of the folder of this run. None creates the next free ``version_N`` when the
+            folder is first needed.
+        keep: Number of rows to keep from the log of a resumed run.
+        aside: Name of the file to which a longer log is copied first; None for no copy.
     """
 
     def __init__(
@@ -92,20 +94,20 @@ class Log(CSVLogger):
         self._keep = keep
         self._aside = aside
         self._table: Table | None = None
-        self._made: Path | None = None  # the folder, by this process
+        self._made: Path | None = None  # the folder, if this process created it
 
     @property
     def version(self) -> int | str:
-        """The folder's name, or its number, which is nobody else's: the folder is made with it."""
+        """The name of the folder, or its number; creating the folder reserves a new number."""
         if self._folder is None:
-            # Other processes are told where the first one writes.
+            # The first process tells the others where it writes.
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
             self._folder = self._claim() if first else super().version
         return self._folder
 
     def _claim(self) -> int:
         try:
-            number = int(super().version)  # the next that is free, for now
+            number = int(super().version)  # another process may still take this number
             while True:
                 folder = Path(self.root_dir, f"version_{number}")
                 try:
@@ -117,12 +119,12 @@ class Log(CSVLogger):
                     return number
         except OSError as error:
             raise InputError(
-                f"runs are kept in {self.root_dir}, which cannot be written ({error.strerror}): "
-                "name another folder with --trainer.default_root_dir"
+                f"cannot create a folder for this run in {self.root_dir} ({error.strerror}); set "
+                "--trainer.default_root_dir=FOLDER to a writable folder"
             ) from error
 
     def discard(self) -> None:
-        """Removes the folder if it was made for this run, and the run left nothing in it."""
+        """Removes the folder if this run created it and wrote no metrics and no checkpoints."""
         if self._made is None or (self._table is not None and self._table.rows):
             return
         if not any(self._made.rglob("*.ckpt")):
@@ -130,7 +132,7 @@ class Log(CSVLogger):
 
     @property
     def table(self) -> Table:
-        """The rows; of the first process alone."""
+        """The table; only the first process has one."""
         if self._table is None:
             folder = Path(self.log_dir)
             aside = None if self._aside is None else folder / self._aside
@@ -139,12 +141,12 @@ class Log(CSVLogger):
 
     @property
     def experiment(self) -> Any:  # noqa: ANN401
-        """The table: where Lightning asks for what it writes to."""
+        """The table, under the name that Lightning uses."""
         return self.table
 
     @rank_zero_only
     def log_hyperparams(self, *_: object) -> None:
-        """Does nothing: the whole configuration lies beside the log."""
+        """Does nothing, because the whole configuration is saved beside the log."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Learning-rate schedules; all are stepped after every batch that the optimiser steps on.
+"""Learning-rate schedules, which advance with every optimizer step.
 
-Each computes its rate from the optimiser's own, ``base_lrs``, and the number of the step alone: a
-resumed run may be given another rate.
+Each schedule computes its rate only from the optimizer's rate, ``base_lrs``, and the number of the
+step. A resumed run can therefore change the optimizer's rate.
 """
 
 import math
@@ -14,19 +14,19 @@ Rates = list[float | Tensor]
 
 
 class Noam(LRScheduler):
-    """Rises linearly, then falls with the inverse square root of the step.
+    """Raises the learning rate linearly, then lowers it with the inverse square root of the step.
 
     The rate at step s, counted from 1, is lr * size ** -0.5 * min(s ** -0.5, s * warmup ** -1.5),
-    where lr is the optimiser's own rate. Vaswani et al. (2017), Attention Is All You Need (arXiv
-    1706.03762), section 5.3, equation 3; they use lr 1.
+    where lr is the optimizer's learning rate. Vaswani et al. (2017), Attention Is All You Need
+    (arXiv 1706.03762), section 5.3, equation 3; the paper sets lr to 1.
 
     Args:
-        optimizer: Whose learning rate it sets.
-        size: Features of the model, at least 1; a larger model learns more slowly.
-        warmup: Steps that the rate rises, at least 1.
+        optimizer: Optimizer whose learning rate is set.
+        size: Number of features of the model, at least 1; the rate falls with its square root.
+        warmup: Number of steps during which the rate rises, at least 1.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of range.
     """
 
     def __init__(self, optimizer: Optimizer, size: int, warmup: int = 4000) -> None:
@@ -42,18 +42,20 @@ class Noam(LRScheduler):
 
 
 class Cosine(LRScheduler):
-    """Rises linearly to the optimiser's rate, then falls along half a cosine.
+    """Raises the learning rate linearly to the optimizer's, then lowers it along half a cosine.
 
     Loshchilov and Hutter (2017), SGDR (arXiv 1608.03983), equation 5, without restarts.
 
     Args:
-        optimizer: Whose learning rate it sets.
-        steps: Steps until the rate stays at its lowest, warm-up included; more than ``warmup``.
-        warmup: Steps that the rate rises, 0 or more; the first has 1 / warmup of the whole rate.
-        floor: Lowest rate, as a share of the optimiser's, 0 to 1.
+        optimizer: Optimizer whose learning rate is set.
+        steps: Number of steps until the rate reaches its minimum and stays there, including the
+            warm-up; more than ``warmup``.
+        warmup: Number of steps during which the rate rises, 0 or more. The first step has
+            1 / warmup of the optimizer's rate.
+        floor: Minimum rate as a fraction of the optimizer's, from 0 to 1.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -61,10 +63,10 @@ class Cosine(LRScheduler):
     ) -> None:
         if not 0 <= warmup < steps:
             raise ValueError(
-                f"warmup must be at least 0 and below steps, got {warmup} of {steps} steps"
+                f"warmup must be at least 0 and less than steps ({steps}), got {warmup}"
             )
         if not 0 <= floor <= 1:
-            raise ValueError(f"floor must be 0 to 1, got {floor}")
+            raise ValueError(f"floor must be between 0 and 1, got {floor}")
         self.steps = steps
         self.warmup = warmup
         self.floor = floor
@@ -79,14 +81,15 @@ class Cosine(LRScheduler):
 
 
 class Warmup(LRScheduler):
-    """Rises linearly to the optimiser's rate and stays there.
+    """Raises the learning rate linearly to the optimizer's, and keeps it there.
 
     Args:
-        optimizer: Whose learning rate it sets.
-        steps: Steps that the rate rises, at least 1; the first has 1 / steps of the whole rate.
+        optimizer: Optimizer whose learning rate is set.
+        steps: Number of steps during which the rate rises, at least 1. The first step has 1 / steps
+            of the optimizer's rate.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of range.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int) -> None:
@@ -100,17 +103,18 @@ class Warmup(LRScheduler):
 
 
 class Decay(LRScheduler):
-    """Keeps the optimiser's rate for a while, then multiplies it by a factor now and again.
+    """Keeps the optimizer's learning rate at first, then multiplies it by a factor at intervals.
 
     Args:
-        optimizer: Whose learning rate it sets.
-        gamma: The factor, above 0 and at most 1.
-        every: Steps between two multiplications, at least 1; one epoch's steps for a decay by the
-            epoch.
-        start: Steps at the whole rate, 0 or more; the next one is the first at ``gamma`` of it.
+        optimizer: Optimizer whose learning rate is set.
+        gamma: Factor of each multiplication, above 0 and at most 1.
+        every: Number of steps between two multiplications, at least 1. The number of steps in an
+            epoch makes the rate decay once per epoch.
+        start: Number of steps at the optimizer's rate, 0 or more. The next step is the first at
+            ``gamma`` times that rate.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of range.
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, every: int, start: int = 0) -> None:

@@ -32,7 +32,7 @@ def test_a_model_is_summed_up_in_a_line(caplog: pytest.LogCaptureFixture) -> Non
     main(["fit", *SMALL, "--model.freeze_embedding=true"])
     (said,) = [m for m in caplog.messages if "parameters" in m]
     found = re.fullmatch(
-        r"([\d,]+) parameters, 466 of them learn: embedding \(Embedding\) (\d+), "
+        r"([\d,]+) parameters, 466 of them trainable: embedding \(Embedding\) (\d+), "
         r"encoder \(SRU\) 448, head \(Linear\) 18",
         said,
     )
@@ -66,10 +66,10 @@ def test_resuming_what_is_done_says_so_and_the_best_stays(
     first = best()
     caplog.clear()
     main(["fit", "--ckpt_path=last"])
-    assert "nothing was left to train after step 2 and epoch 1" in caplog.messages[-1]
+    assert "training was already complete (step 2, 1 epochs)" in caplog.messages[-1]
     assert "raise --trainer.max_epochs" in caplog.messages[-1]
     assert f"best val/accuracy: {first['best_model_score']:.4f}" in caplog.messages[-1]
-    assert "log:        runs/version_0/metrics.csv" in caplog.messages[-1]
+    assert "log:      runs/version_0/metrics.csv" in caplog.messages[-1]
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2", "--model.optimizer.lr=0"])
     assert best() == first
 
@@ -97,11 +97,13 @@ def test_a_checkpoint_that_is_used_is_named_with_what_it_is(
         main([*command, "--ckpt_path=best"])
         said = [message for message in caplog.messages if folder in message]
         what = f"TextClassification with GRU, val/accuracy {score}, step {best['global_step']}"
-        assert said == [f"{folder}/best.ckpt: {what}"]
+        assert said == [f"loading {folder}/best.ckpt: {what}"]
     caplog.clear()
     main(["predict", "--input=in.txt", "--ckpt_path=last"])
     what = f"TextClassification with GRU, best val/accuracy so far {score}, step 4"
-    assert f"{folder}/last.ckpt: {what}" in caplog.messages
+    assert f"loading {folder}/last.ckpt: {what}" in caplog.messages
+    main(["fit", "--ckpt_path=last"])
+    assert f"resuming from {folder}/last.ckpt: {what}" in caplog.messages
     # Beside the answers, not among them.
     assert folder not in capsys.readouterr().out
 

@@ -49,7 +49,7 @@ def test_anchors_may_be_used() -> None:
     ("data", "why"),
     [
         (b"a: caf\xe9", "a.yaml:1: byte 0xe9 is not UTF-8"),
-        ("a: 1".encode("utf-16"), "a.yaml is UTF-16"),
+        ("a: 1".encode("utf-16"), "a.yaml: expected UTF-8 text, got UTF-16"),
         (b"[" * 100_000, "a.yaml: while increasing flow level exceeded maximum nesting depth"),
         (b"a: 'b", "a.yaml: while scanning a quoted scalar"),
     ],

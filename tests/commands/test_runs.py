@@ -52,7 +52,7 @@ def test_last_and_best_mean_the_newest_run(tmp_path: Path) -> None:
     assert "new" in find_checkpoint("last", [root]).parts
     assert "old" in find_checkpoint("last", [config]).parts
     assert "new" in find_checkpoint("last", [config, root]).parts
-    with pytest.raises(InputError, match=r"there is no best\.ckpt below .*train first"):
+    with pytest.raises(InputError, match=r"there is no best\.ckpt in .*train first"):
         find_checkpoint("best", [root])
 
 
@@ -104,7 +104,7 @@ def test_auto_is_the_newest_whole_checkpoint_or_none(
     args = [f"--trainer.default_root_dir={tmp_path}"]
     caplog.set_level("INFO")
     assert find_resumable(args) is None
-    assert f"no checkpoint to go on from in {tmp_path}: a new run" in caplog.text
+    assert f"no checkpoint to resume from in {tmp_path}; starting a new run" in caplog.text
 
     checkpoint(tmp_path / "another", "version_0", "last", 99)  # of a run kept elsewhere
     checkpoint(tmp_path, "version_0", "best", 50)
@@ -114,12 +114,12 @@ def test_auto_is_the_newest_whole_checkpoint_or_none(
     found = find_resumable(args)
     assert found is not None
     assert found.path == last
-    assert f"going on from {last}, after step 40" in caplog.text
+    assert found.stored["global_step"] == 40
 
     damage(last)
     found = find_resumable(args)
-    assert f"{last} is not a checkpoint" in caplog.text
-    assert "is damaged; the one before it is whole, of step 40" in caplog.text
+    assert f"{last} is damaged or not a checkpoint" in caplog.text
+    assert "is damaged; use the previous checkpoint, of step 40" in caplog.text
     assert found is not None
     assert found.path == before
     before.write_bytes(before.read_bytes()[:2000])
@@ -134,5 +134,5 @@ def test_a_damaged_last_checkpoint_is_named_and_the_one_before_it_offered(tmp_pa
     with pytest.raises(InputError, match=r"last\.ckpt .* is damaged$"):
         read(last)
     before = checkpoint(tmp_path, "version_0", "previous", 30)
-    with pytest.raises(InputError, match=f"of step 30: use --ckpt_path={before}"):
+    with pytest.raises(InputError, match=f"of step 30: --ckpt_path={before}"):
         read(last)

@@ -95,4 +95,4 @@ def test_whatever_is_in_a_file_it_is_read_or_refused(name: str, tmp_path: Path) 
             refused.append(str(error))
     assert len(refused) > 30
     # Wrong rows are reported together, one per line.
-    assert all("\n" not in said or "rows are wrong:\n  " in said for said in refused)
+    assert all("\n" not in said or "rows have errors:\n  " in said for said in refused)

@@ -126,7 +126,7 @@ def test_a_cache_is_its_owner_s_alone(cache: Path) -> None:
 def test_what_others_can_write_is_refused(cache: Path, place: str, mode: int) -> None:
     path = place_in(cache, place)
     path.chmod(mode)
-    with pytest.raises(build.BuildError, match="can be written by other users, and code"):
+    with pytest.raises(build.BuildError, match="is writable by other users, who could put code"):
         build.library("cpu")
     path.chmod(0o700)
     build.library("cpu")
@@ -136,7 +136,7 @@ def test_what_others_can_write_is_refused(cache: Path, place: str, mode: int) ->
 @pytest.mark.parametrize("place", PLACES)
 def test_what_belongs_to_others_is_refused(cache: Path, place: str) -> None:
     os.chown(place_in(cache, place), 1234, 1234)
-    with pytest.raises(build.BuildError, match="belongs to other users, and code"):
+    with pytest.raises(build.BuildError, match="belongs to other users, who could put code"):
         build.library("cpu")
 
 
@@ -147,7 +147,7 @@ def test_a_cache_in_a_folder_that_everyone_can_write_is_refused(
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "link"))
     build.library("cpu")
     tmp_path.chmod(0o777)
-    with pytest.raises(build.BuildError, match=f"{tmp_path} can be written by other users"):
+    with pytest.raises(build.BuildError, match=f"{tmp_path} is writable by other users"):
         build.library("cpu")
     tmp_path.chmod(0o1777)  # only owners can rename files here, as in /tmp
     build.library("cpu")

@@ -60,13 +60,13 @@ def test_pipes_and_devices_are_written_into(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("file/below", "{root}/file/below could not be written: {root}/file is a file and no fol"),
-        ("file/far/below", "{root}/file/far/below could not be written: {root}/file is a file"),
-        ("folder", "{root}/folder could not be written: Is a directory"),
-        ("/", "/ could not be written: Is a directory"),
-        ("/proc/x/y", "/proc/x/y could not be written: there is no folder /proc/x, and it cannot"),
-        ("gone/file", "{root}/gone/file could not be written: there is no folder {root}/gone"),
-        ("n" * 300, "{root}/" + "n" * 300 + " could not be written: File name too long"),
+        ("file/below", "cannot write {root}/file/below: {root}/file is a file, not a folder"),
+        ("file/far/below", "cannot write {root}/file/far/below: {root}/file is a file, not a"),
+        ("folder", "cannot write {root}/folder: Is a directory"),
+        ("/", "cannot write /: Is a directory"),
+        ("/proc/x/y", "cannot write /proc/x/y: the folder /proc/x cannot be created"),
+        ("gone/file", "cannot write {root}/gone/file: the folder {root}/gone cannot be created"),
+        ("n" * 300, "cannot write {root}/" + "n" * 300 + ": File name too long"),
     ],
 )
 def test_what_cannot_be_written_is_a_sentence(tmp_path: Path, name: str, message: str) -> None:

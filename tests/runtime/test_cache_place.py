@@ -42,7 +42,7 @@ def test_a_cache_that_cannot_be_written_is_elsewhere(
     folder = cache_folder()
     assert folder == temporary / f"srulight-{os.getuid()}"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert "set SRULIGHT_CACHE to a folder that stays" in capsys.readouterr().err
+    assert "set SRULIGHT_CACHE=FOLDER to a permanent folder" in capsys.readouterr().err
     assert cache_folder() == folder
     assert capsys.readouterr().err == ""
 

@@ -38,7 +38,7 @@ def test_processes_that_would_each_train_by_itself_are_refused(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
-    with pytest.raises(SystemExit, match=f"torchrun began {begun} proc.* of 1: .*; add {advice}"):
+    with pytest.raises(SystemExit, match=f"expected 1 .* torchrun started {begun}.*; set {advice}"):
         main(["fit", f"--config={config}"])
     assert not list(tmp_path.rglob("version_*"))
     check_launched(int(begun))

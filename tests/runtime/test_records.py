@@ -23,11 +23,11 @@ def test_json_is_read_with_whole_characters() -> None:
     [
         ("{", "not JSON: Expecting property name"),
         ("", "not JSON: Expecting value"),
-        ("[" * 100_000, "expected JSON of at most 100 levels, got deeper"),
-        ('{"a":' * 100_000, "expected JSON of at most 100 levels, got deeper"),
-        ("[" * 102 + "]" * 102, "expected JSON of at most 100 levels, got deeper"),
+        ("[" * 100_000, "expected JSON of at most 100 nested levels, got more"),
+        ('{"a":' * 100_000, "expected JSON of at most 100 nested levels, got more"),
+        ("[" * 102 + "]" * 102, "expected JSON of at most 100 nested levels, got more"),
         ("9" * 6000, "a number has too many digits"),
-        ('[{"a": 1, "b": {"c": 1, "c": 2}}]', "an object has the key 'c' twice"),
+        ('[{"a": 1, "b": {"c": 1, "c": 2}}]', "the key 'c' appears twice in an object"),
     ],
 )
 def test_other_json_is_refused(text: str, why: str) -> None:
@@ -83,17 +83,17 @@ def rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("a.csv", "text,label,text\na,b,c\n", "a.csv:1: the column 'text' is there twice"),
-        ("a.tsv", "\n\ntext\ttext\na\tb\n", "a.tsv:3: the column 'text' is there twice"),
+        ("a.csv", "text,label,text\na,b,c\n", "a.csv:1: the column 'text' appears twice"),
+        ("a.tsv", "\n\ntext\ttext\na\tb\n", "a.tsv:3: the column 'text' appears twice"),
         (
             "a.jsonl",
             '{"text": "a", "text": "b"}\n',
-            "a.jsonl:1: an object has the key 'text'",
+            "a.jsonl:1: the key 'text' appears twice",
         ),
         ("a.csv", "text,label\na\rb,c\n", r"a.csv:2: expected rows that end with .* lone"),
         ("a.csv", 'text,label\n"a"b,c\n', "a.csv:2: "),
         ("a.csv", "\n\n", "a.csv is empty"),
-        ("a.jsonl", "[" * 100_000, "a.jsonl:1: expected JSON of at most 100 levels"),
+        ("a.jsonl", "[" * 100_000, "a.jsonl:1: expected JSON of at most 100 nested levels"),
     ],
 )
 def test_a_table_that_says_two_things_is_refused(

@@ -65,7 +65,11 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_slurm_puts_a_job_back_and_it_goes_on(tmp_path: Path, slurm: dict[str, str]) -> None:
     runs = tmp_path / "runs"
-    script = [str(ROOT / "docs" / "how_to" / "slurm.sh"), *FIT, f"--trainer.default_root_dir={runs}"]
+    script = [
+        str(ROOT / "docs" / "how_to" / "slurm.sh"),
+        *FIT,
+        f"--trainer.default_root_dir={runs}",
+    ]
     with subprocess.Popen(script, env=slurm, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
         wait_for(runs / "version_0" / "checkpoints" / "last.ckpt")
         # To one process alone: both are to stop.
@@ -74,7 +78,7 @@ def test_slurm_puts_a_job_back_and_it_goes_on(tmp_path: Path, slurm: dict[str, s
     assert job.returncode == 143, said
     assert "requeue 123" in (tmp_path / "scontrol").read_text()
     stopped = last_step(runs)
-    assert f"stopped after step {stopped}; go on with" in said
+    assert f"stopped after step {stopped}; resume with" in said
     done = subprocess.run(script, env=slurm, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert f"after step {stopped}" in done.stderr + done.stdout
@@ -104,5 +108,5 @@ def test_torchrun_starts_again_what_was_killed(tmp_path: Path) -> None:
             job.terminate()
     text = (tmp_path / "said").read_text()
     assert job.returncode == 0, text
-    assert "going on from" in text
+    assert "resuming from" in text
     assert last_step(tmp_path) == 12 * 25

@@ -1,4 +1,4 @@
-"""What one adds to a trainer."""
+"""Callbacks that report on a run and watch over it."""
 
 from srulight.training.callbacks.epoch_line import EpochLine
 from srulight.training.callbacks.plot_curves import PlotCurves

@@ -1,4 +1,4 @@
-"""One line for each epoch."""
+"""Prints one line per epoch."""
 
 import time
 
@@ -8,15 +8,14 @@ _WIDTH = 110
 
 
 class EpochLine(Callback):
-    """Prints what an epoch came to, so that a run can be read back when its progress bar is gone.
+    """Prints the metrics of each epoch in a line, which stays after the progress bar has gone.
 
-    What the best checkpoint is chosen by comes first, and what does not fit into a line is left to
-    the log.
-    The time is the whole epoch's, validation and checkpoints included; of an epoch that was
-    resumed in its middle, what this run had of it.
+    The metric that selects the best checkpoint comes first. Metrics that do not fit into the line
+    are only in the log. The time covers the whole epoch, including validation and checkpoints. If a
+    run resumes in the middle of an epoch, the time covers the rest of that epoch.
 
     Args:
-        monitor: Name of the metric that the best checkpoint is chosen by.
+        monitor: Name of the metric that selects the best checkpoint.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -30,7 +29,7 @@ class EpochLine(Callback):
     def on_train_batch_end(self, *_: object) -> None:
         self._batches += 1
 
-    # Printed when the next epoch starts: only then is all of an epoch logged.
+    # Print when the next epoch starts: only then are all metrics of an epoch logged.
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._print(trainer)
 
@@ -51,12 +50,12 @@ class EpochLine(Callback):
 
 
 def line(head: str, values: dict[str, float], monitor: str) -> str:
-    """Writes metrics behind a head, the most telling first, as many as fit.
+    """Formats as many metrics as fit into a line, the most important first.
 
     Args:
-        head: What comes before them.
-        values: The metrics.
-        monitor: Name of the one that comes first.
+        head: Start of the line.
+        values: Metrics by name.
+        monitor: Name of the metric that comes first.
     """
 
     def rank(name: str) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""A picture of how a run went."""
+"""Plots the metrics of a run."""
 
 import csv
 from pathlib import Path
@@ -11,9 +11,10 @@ from srulight.training.logger import Log
 
 
 class PlotCurves(Callback):
-    """Draws each validation metric, and the training metric of its name, over the steps.
+    """Plots each validation metric, and the training metric of the same name, over the steps.
 
-    Into ``curves.png`` beside the log, when a run ends; only if matplotlib is installed.
+    When a run ends, the plot is saved as ``curves.png`` beside the log. This requires matplotlib;
+    without it, the callback does nothing.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -27,11 +28,11 @@ class PlotCurves(Callback):
 
 
 def draw(log: Path, picture: Path) -> None:
-    """Draws a log.
+    """Plots a log.
 
     Args:
-        log: A ``metrics.csv`` with a column ``step`` and columns such as ``val/loss``.
-        picture: File to write.
+        log: Path of a ``metrics.csv`` with a column ``step`` and columns such as ``val/loss``.
+        picture: Path of the PNG file to write.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A progress bar that costs next to nothing."""
+"""A progress bar with little overhead."""
 
 import time
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _HERTZ = 4
 
 
 class ProgressBar(RichProgressBar):
-    """Rich's progress bar, told of a batch a few times a second, however many there are."""
+    """Rich's progress bar, updated a few times per second instead of once per batch."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=_HERTZ)
@@ -30,12 +30,12 @@ class ProgressBar(RichProgressBar):
         if now >= self._next or batch_idx + 1 == trainer.num_training_batches:
             self._next = now + 1 / _HERTZ
             if isinstance(outputs, Mapping) and "loss" in outputs:
-                # Lightning has divided it by the batches of a step.
+                # Lightning has divided the loss by the number of batches per step.
                 self._loss = outputs["loss"].item() * trainer.accumulate_grad_batches
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Gives what the bar shows: the loss of the batch, as the epoch's is known after it."""
+        """Returns the metrics to show: the loss of the batch, as that of the epoch comes later."""
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         return {**items, "train/loss": self._loss} if trainer.training else items

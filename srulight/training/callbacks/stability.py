@@ -1,4 +1,4 @@
-"""How near training is to breaking down, and an end to it when it has."""
+"""Watches for unstable training, and stops a run whose loss is no longer finite."""
 
 import math
 from collections.abc import Mapping
@@ -21,26 +21,28 @@ from srulight.training.resume.lightning_internals import last_saved, unscales_it
 
 
 class Stability(Callback):
-    """Logs two early signs that training breaks down, and stops it once the loss is not finite.
+    """Logs two early signs of unstable training, and stops the run once the loss is not finite.
 
-    Every ``log_every_n_steps`` steps of the optimiser, at no cost on the steps between (a compiled
-    task is not compiled at these steps, if it has layers to look into):
+    It logs two metrics every ``log_every_n_steps`` optimizer steps, at no cost on the steps
+    between:
 
-    - ``train/gradient_norm``, the L2 norm of all gradients before they are clipped;
-    - ``train/growing_states``, the share, 0 to 1, of steps and channels at which a change of the
-      last state makes a larger one of the next, |dc_t / dc_(t-1)| > 1, in the layers whose gates
-      see the state; of the first sequence of the batch.
+    - ``train/gradient_norm``: the L2 norm of all gradients before clipping.
+    - ``train/growing_states``: the fraction, from 0 to 1, of time steps and channels at which a
+      change of a state causes a larger change of the next state, |dc_t / dc_(t-1)| > 1. It covers
+      the layers whose gates see the state, and the first sequence of the batch.
 
-    A checkpoint whose weights are not all finite is not written, so that the last good one stays.
+    If the model has such layers, a compiled task runs without compilation on the logged steps.
+
+    A checkpoint whose weights are not all finite is not saved, so that the last good one remains.
     """
 
     def __init__(self) -> None:
         self._hooks: list[RemovableHandle] = []
-        self._growing: list[Tensor] = []  # numbers of states that grow, of each layer
-        self._states: list[Tensor] = []  # and of all
-        self._losses: list[tuple[int, Tensor]] = []  # since the last look, with their steps
-        self._batches = 0  # since the last look
-        self._logs = False  # whether the step under way is logged
+        self._growing: list[Tensor] = []  # number of growing states in each layer
+        self._states: list[Tensor] = []  # number of all states in each layer
+        self._losses: list[tuple[int, Tensor]] = []  # since the last check, with their steps
+        self._batches = 0  # since the last check
+        self._logs = False  # whether the current step is logged
 
     def on_train_batch_start(
         self,
@@ -49,7 +51,7 @@ class Stability(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        # Asked once a batch: Lightning takes a while to say which step it is.
+        # Computed once per batch, because Lightning's global_step is slow.
         self._logs = _logs(trainer)
         if self._logs:
             self._hooks = [
@@ -58,7 +60,7 @@ class Stability(Callback):
                 if isinstance(module, PeepholeLayer)
             ]
         if self._hooks:
-            # Compiled code knows no hook that came later.
+            # Compiled code ignores hooks that are registered later.
             torch.compiler.set_stance("force_eager")
 
     @torch.no_grad()
@@ -71,7 +73,7 @@ class Stability(Callback):
     ) -> None:
         assert isinstance(module, PeepholeLayer)
         x, state, lengths = _first(*args, **kwargs)
-        # Dropout must not draw: a run is the same whether or not it is watched.
+        # Dropout must not draw random numbers here: logging must not change the run.
         training = [part for part in module.modules() if part.training]
         module.eval()
         state_jacobian = module.state_jacobian(x, state, lengths)
@@ -80,7 +82,7 @@ class Stability(Callback):
         if state_jacobian is None:
             return
         steps = state_jacobian.new_tensor([state_jacobian.size(1)]) if lengths is None else lengths
-        # Padded steps have a derivative of 1 and do not count.
+        # Padded steps have a derivative of exactly 1, which does not count as growing.
         self._growing.append((state_jacobian.abs() > 1).sum())
         self._states.append(steps.sum() * state_jacobian.size(2))
 
@@ -92,7 +94,7 @@ class Stability(Callback):
         norm = get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         plugin = trainer.precision_plugin
         scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
-        # Otherwise the precision plugin has divided by the scale already.
+        # In all other cases, the precision plugin has already divided by the scale.
         if scaler is not None and unscales_itself(optimizer):
             norm = norm / scaler.get_scale()
         pl_module.log("train/gradient_norm", norm, on_step=True, on_epoch=False)
@@ -113,27 +115,27 @@ class Stability(Callback):
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self._losses.append((trainer.global_step, outputs["loss"]))
         self._batches += 1
-        # To look means to wait for a GPU, and for the other processes.
+        # A check waits for the GPU, and for the other processes.
         waits = pl_module.device.type != "cpu" or trainer.world_size > 1
         if self._batches >= (_every(trainer) or 50 if waits else 1):
-            self._look(trainer)
+            self._check(trainer)
 
-    # What follows is all that comes before a checkpoint may be saved.
+    # The next two hooks run before a checkpoint may be saved.
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(trainer)
+        self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(trainer)
+        self._check(trainer)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._look(trainer)
+        self._check(trainer)
         finite = all(bool(p.isfinite().all()) for p in pl_module.parameters())
         if not trainer.strategy.reduce_boolean_decision(finite):
             raise InputError(
-                f"the weights are not all finite after step {trainer.global_step}; training "
-                f"stopped and they were not saved, {_advice(trainer)}"
+                f"training stopped, because some weights are not finite after step "
+                f"{trainer.global_step}; they were not saved; {_advice(trainer)}"
             )
 
     def on_exception(
@@ -153,25 +155,25 @@ class Stability(Callback):
             hook.remove()
         self._hooks = []
 
-    def _look(self, trainer: Trainer) -> None:
-        """Raises, in all processes, if a loss since the last look was not finite in any."""
+    def _check(self, trainer: Trainer) -> None:
+        """Raises InputError in all processes if a recent loss was not finite in any of them."""
         steps = [step for step, _ in self._losses]
         values = torch.stack([loss for _, loss in self._losses]).flatten().tolist() if steps else []
         self._losses = []
         self._batches = 0
         bad = [(s, v) for s, v in zip(steps, values, strict=True) if not math.isfinite(v)]
         if trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
-            # A process that only hears of it knows neither the value nor the exact step.
+            # Processes with finite losses know neither the value nor the exact step.
             what = (
                 f"the loss is {bad[0][1]} at step {bad[0][0]}"
                 if bad
                 else f"the loss of another process is not finite by step {trainer.global_step}"
             )
-            raise InputError(f"{what}; training stopped, {_advice(trainer)}")
+            raise InputError(f"training stopped, because {what}; {_advice(trainer)}")
 
 
 def _logs(trainer: Trainer) -> bool:
-    """Tells whether the step under way is one that is logged."""
+    """Returns whether the current step is logged."""
     every = _every(trainer)
     return every > 0 and (trainer.global_step + 1) % every == 0
 
@@ -183,7 +185,7 @@ def _every(trainer: Trainer) -> int:
 def _first(
     x: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Cuts the arguments of a layer down to the first sequence."""
+    """Returns the arguments of a layer for the first sequence of the batch only."""
     return (
         x[:1],
         None if state is None else state[:1],
@@ -197,7 +199,7 @@ def _advice(trainer: Trainer) -> str:
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, ModelCheckpoint)
         for path in (
-            # The other two already name a file while it is being written, and it may never be.
+            # The other two name a file even if writing it has failed.
             last_saved(callback),
             callback.last_model_path,
             callback.best_model_path,
@@ -208,14 +210,14 @@ def _advice(trainer: Trainer) -> str:
         if isinstance(callback, LastCheckpoint) and callback.path.is_file():
             paths.append(callback.path)
     saved = max(paths, key=lambda path: path.stat().st_mtime, default=None)
-    remedies = "lower the learning rate, clip gradients (--trainer.gradient_clip_val=1)"
-    gates = "the reset gates lower (--model.encoder.highway_bias=-2)"
+    remedies = "lower the learning rate or clip gradients (--trainer.gradient_clip_val=1)"
+    gates = "a lower bias of the reset gates (--model.encoder.highway_bias=-2)"
     if saved is None:
-        return f"no checkpoint was saved yet: {remedies} or start {gates}"
+        return f"no checkpoint was saved yet; {remedies}, or try {gates}"
     here = Path.cwd()
     path = saved.relative_to(here) if saved.is_relative_to(here) else saved
-    # Gates start anew only in a new run.
+    # Only a new run initializes the gates.
     return (
-        f"the last good checkpoint is {path}: {remedies} and resume with --ckpt_path={path}, or "
-        f"start a new run with {gates}"
+        f"{remedies} and resume from the last good checkpoint with --ckpt_path={path}, or start a "
+        f"new run with {gates}"
     )

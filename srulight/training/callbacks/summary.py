@@ -1,4 +1,4 @@
-"""What a model is made of, before it is trained."""
+"""Prints the number of parameters of a model before training."""
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Summary(Callback):
-    """Says in a line how many parameters the model has, each of its parts, and if not all learn."""
+    """Prints in a line how many parameters the model and each of its parts have."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         parts = {
@@ -16,7 +16,7 @@ class Summary(Callback):
         listed = ", ".join(f"{name} {count:,}" for name, count in parts.items() if count)
         learning = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
         total = _count(pl_module)
-        learn = "" if learning == total else f", {learning:,} of them learn"
+        learn = "" if learning == total else f", {learning:,} of them trainable"
         rank_zero_info(f"{total:,} parameters{learn}: {listed}")
 
 

@@ -1,4 +1,4 @@
-"""How fast training goes."""
+"""Measures the speed of training."""
 
 import time
 from typing import Any
@@ -7,18 +7,19 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs how much an epoch trains on in a second, validation not counted, over all processes.
+    """Logs the throughput and the duration of training, both without validation.
 
-    ``train/samples_per_second`` or ``train/tokens_per_second``, as the batches' ``unit`` is; and
-    with every validation ``train/seconds``: how long this run has trained up to there, before it
-    was resumed too, validation not counted.
+    - ``train/samples_per_second`` or ``train/tokens_per_second``, depending on the ``unit`` of the
+      batches: the throughput of an epoch, summed over all processes.
+    - ``train/seconds``, with every validation: the duration of training so far, in seconds,
+      including the time before the run was resumed.
     """
 
     def __init__(self) -> None:
-        self._total = self._seconds = 0.0  # of the run, and of the epoch
-        self._start: float | None = None  # of training, if it is going on
+        self._total = self._seconds = 0.0  # training time of the run, and of the epoch
+        self._start: float | None = None  # time when the clock started; None while it is stopped
 
-    # Not when an epoch starts: a run that is resumed in the middle of one starts none.
+    # Not in on_train_epoch_start, which is not called for a run that resumes within an epoch.
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._begin()
 
@@ -52,7 +53,7 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count()
-        rate = self._size / self._seconds  # of this process; the sum over processes is logged
+        rate = self._size / self._seconds  # of this process; log() sums over processes
         name = f"train/{self._unit}_per_second"
         pl_module.log(name, rate, sync_dist=True, reduce_fx="sum")
         self._begin()
@@ -61,7 +62,7 @@ class Throughput(Callback):
         self._start = None
 
     def state_dict(self) -> dict[str, Any]:
-        self._count()  # a checkpoint may be saved in the middle of an epoch
+        self._count()  # a checkpoint may be saved within an epoch
         return {"seconds": self._total}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""What makes a run resumable, bit for bit.
+"""Callbacks and plug-ins with which a run can resume exactly, bit for bit.
 
-The command line adds it to every run. From Python, a trainer needs
-``callbacks=[RandomState(), ResumePosition(), LastCheckpoint()]``, first and in this order, and
-``plugins=[AtomicCheckpointIO()]`` for checkpoints that are never half written.
+The command line adds them to every run. In Python, pass the trainer
+``callbacks=[RandomState(), ResumePosition(), LastCheckpoint()]``, in this order and before all
+other callbacks, and ``plugins=[AtomicCheckpointIO()]``, so that no checkpoint is half written.
 """
 
 from srulight.training.resume.checkpoint_io import AtomicCheckpointIO

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: all that Lightning writes, and what srulight adds."""
+"""The format of a checkpoint: everything that Lightning saves, and what srulight adds."""
 
 import re
 from typing import Any
@@ -10,23 +10,23 @@ from srulight.runtime.structure import require
 from srulight.training.resume.lightning_internals import LOOPS
 
 METADATA = "metadata"
-"""What the data know: vocabulary, labels."""
+"""Key of the metadata of the data, such as vocabulary and labels."""
 TASK = "task"
-"""Import path of the task's class, the shortest."""
+"""Key of the shortest import path of the task's class."""
 DROPPED = "hyper_parameters_dropped"
-"""Names of the task's arguments that were given as code, which no file can hold."""
+"""Key of the names of the task's arguments that were passed as code, which no file can contain."""
 CONFIG = "config"
-"""The whole configuration, of runs of the command line."""
+"""Key of the whole configuration, in runs of the command line."""
 RECURRENT_STATE = "recurrent_state"
-"""What the training of each process carries from batch to batch."""
+"""Key of the states that the training of each process carries from batch to batch."""
 TRAIN_LOSS = "train_loss"
-"""The sums of the losses of the epoch so far, of each process."""
+"""Key of the sums of the losses in the current epoch, of each process."""
 RANDOM_STATES = "random_states"
-"""States of the generators of each process."""
+"""Key of the states of the random number generators of each process."""
 POSITION = "resume_position"
-"""Where the run is, beyond what Lightning keeps."""
+"""Key of the position in the run, as far as Lightning does not save it."""
 
-# Lightning would bring an older one up to date, by rules for what it has no more.
+# Lightning would migrate checkpoints of version 1, by rules for entries that no longer exist.
 _VERSION = re.compile(r"[2-9]\d*(\.\d+)+\w*")
 _CLASS = {"class_path": str, "init_args": {"*": object}}
 
@@ -57,13 +57,15 @@ _CHECKPOINT: dict[str, Any] = {
 
 
 def require_checkpoint(checkpoint: Any, where: str) -> None:  # noqa: ANN401
-    """Raises InputError if what was read is not built as a checkpoint is.
+    """Raises InputError if data do not have the structure of a checkpoint.
 
     Args:
-        checkpoint: What was read.
-        where: The file, for messages.
+        checkpoint: Data to check.
+        where: Path of the file, for error messages.
     """
     require(checkpoint, _CHECKPOINT, where)
     version = checkpoint["pytorch-lightning_version"]
     if not _VERSION.fullmatch(version):
-        raise InputError(f"{where}: {version!r:.60} is no version of Lightning from 2 on")
+        raise InputError(
+            f"{where}: expected a checkpoint of Lightning 2 or later, got version {version!r:.60}"
+        )

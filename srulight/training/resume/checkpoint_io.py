@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Saves checkpoints atomically."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +11,10 @@ from srulight.runtime.atomic_io import written
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves checkpoints so that the one before stays whole until the new one is.
+    """Saves checkpoints atomically: the previous one stays intact until the new one is complete.
 
-    Lightning's own way (2.6) writes elsewhere first and moves the file, which is a copy where that
-    is another disk.
+    Lightning (2.6) writes a temporary file in another folder and moves it. If that folder is on
+    another disk, moving means copying, which is not atomic.
     """
 
     def save_checkpoint(
@@ -24,25 +24,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         storage_options: Any = None,  # noqa: ANN401
     ) -> None:
         path = Path(path)
-        # Of a process that was killed while it wrote; a run has one that writes.
+        # Remove what a killed process left behind; only one process of a run writes checkpoints.
         for left in path.parent.glob(f".{path.name}.*.part"):
             left.unlink(missing_ok=True)
         with written(path) as part, part.open("wb", buffering=0) as raw:
-            file = _Noting(raw.write)
+            file = _ErrorKeepingFile(raw.write)
             try:
                 torch.save(checkpoint, file)  # type: ignore[arg-type]
             except RuntimeError as error:
                 raise file.error or error from error
 
 
-class _Noting:
-    """A file for torch.save, which says that writing failed and forgets why.
+class _ErrorKeepingFile:
+    """A file that remembers why writing failed, which ``torch.save`` does not report.
 
     Args:
-        write: Writes some bytes of those it is given, and returns how many.
+        write: Writes some of the bytes that it is given, and returns their number.
 
     Attributes:
-        error: Why writing failed; None if it did not.
+        error: The exception that writing raised; None if it succeeded.
     """
 
     def __init__(self, write: Callable[[memoryview], int | None]) -> None:
@@ -60,4 +60,4 @@ class _Noting:
         return len(data)
 
     def flush(self) -> None:
-        """Does nothing: nothing is kept back."""
+        """Does nothing, because there is no buffer."""

@@ -1,4 +1,4 @@
-"""Callbacks that put something back when a resumed run trains on, and not before."""
+"""Callbacks that restore a state only when a resumed run continues to train."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -7,11 +7,12 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class DeferredRestore(Callback, ABC):
-    """Keeps what a checkpoint holds until the run is where it was when it was saved.
+    """Defers restoring a state until the run is where it was when the checkpoint was saved.
 
-    That is at the first batch; or in the validation that ends an epoch, for a run that stopped in
-    it, which may save again before it has a batch. What comes between the start and that changes
-    what would be put back: to build the model and to try out the validation draw numbers, too.
+    This is the first batch. For a run that stopped in the validation at the end of an epoch, it is
+    the start of that validation, because the run may save another checkpoint before its first
+    batch. A state that was restored earlier would change again: building the model and the sanity
+    check of the validation, for example, draw random numbers.
     """
 
     def __init__(self) -> None:
@@ -24,22 +25,22 @@ class DeferredRestore(Callback, ABC):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        self._go_on(trainer)
+        self._restore(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._go_on(trainer)
+            self._restore(trainer)
 
-    def _go_on(self, trainer: Trainer) -> None:
+    def _restore(self, trainer: Trainer) -> None:
         if self._restored is not None:
             self.put_back(trainer, self._restored)
             self._restored = None
 
     @abstractmethod
     def put_back(self, trainer: Trainer, restored: Any) -> None:  # noqa: ANN401
-        """Puts back what was kept.
+        """Restores the deferred state.
 
         Args:
-            trainer: Whose run goes on.
-            restored: What ``on_load_checkpoint`` kept in ``self._restored``.
+            trainer: Trainer of the resumed run.
+            restored: State that ``on_load_checkpoint`` stored in ``self._restored``.
         """

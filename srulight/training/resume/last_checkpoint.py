@@ -1,4 +1,4 @@
-"""The checkpoint that a run goes on from, whatever ends it."""
+"""Saves the checkpoint from which a run resumes, whatever ends the run."""
 
 import os
 import sys
@@ -25,27 +25,32 @@ from srulight.training.resume.lightning_internals import (
 )
 from srulight.training.resume.signals import Signals
 
-_SAVE = 1  # What a process may wish; other numbers are exit statuses to stop with.
+_SAVE = 1  # A request to save; larger requests are exit statuses to stop with.
 
-_Mark = Callable[[dict[str, Any]], None]  # makes a checkpoint look like one of its moment
+_Mark = Callable[[dict[str, Any]], None]  # sets the position that a checkpoint resumes from
 
 
 class LastCheckpoint(Callback):
-    """Saves ``last.ckpt``, from which a resumed run is the same as one that was never stopped.
+    """Saves ``last.ckpt``, from which a run resumes as if it had never been stopped.
 
-    After every validation, after so many minutes and steps, when training ends, and when a signal
-    asks it to stop: SIGTERM and SIGUSR1 in any process, as clusters send them, or Ctrl-C. Then all
-    processes agree, save at the end of the step under way and exit with 143 (Ctrl-C: 130).
+    The checkpoint is saved after every validation, at intervals of time and of steps, and when
+    training ends. It is also saved when a signal asks the run to stop: SIGTERM or SIGUSR1, which
+    clusters send, in any process, or Ctrl-C. All processes then finish the current step, save and
+    exit with status 143 (130 after Ctrl-C).
 
-    The one before is kept as ``previous.ckpt``.
+    The previous checkpoint is kept as ``previous.ckpt``.
 
     Args:
-        minutes: Time between two, at most; 0 or less for no limit.
-        every_n_steps: Steps of the optimiser between two, at most; no limit if None.
-        folder: Where they go; ``checkpoints`` beside the log if None.
+        minutes: Maximum time between two checkpoints, in minutes; 0 or less means no limit.
+        every_n_steps: Maximum number of optimizer steps between two checkpoints; None means no
+            limit.
+        folder: Folder of the checkpoints; None means ``checkpoints`` beside the log.
 
     Attributes:
-        path: The file; known once a trainer has begun.
+        path: Path of the checkpoint, known once a trainer has started.
+
+    Raises:
+        InputError: If ``every_n_steps`` is less than 1.
     """
 
     def __init__(
@@ -60,27 +65,27 @@ class LastCheckpoint(Callback):
         self.every_n_steps = every_n_steps
         self.folder = folder
         self._signals = Signals()
-        self._wish: AsyncMaxReduce | None = None
+        self._requests: AsyncMaxReduce | None = None
         self.path = Path()
         self._due = False
-        self._is_whole = False  # the file that is there now, as far as this run knows
-        self._mark: _Mark | None = None  # of the checkpoint under way, if it is of this class
+        self._is_intact = False  # whether this run wrote or loaded the existing file
+        self._mark: _Mark | None = None  # for the current checkpoint, if this callback saves it
         self._saved_step = 0
         self._saved_time = 0.0
-        self._exchanges = 0  # that a validation has in all processes
+        self._exchanges = 0  # validation batches left that every process has
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         folder = self.folder or f"{trainer.log_dir or trainer.default_root_dir}/checkpoints"
         self.path = Path(trainer.strategy.broadcast(folder)) / "last.ckpt"
 
-    # Not before: Lightning puts its own handlers in place.
+    # Not earlier, because Lightning installs its own signal handlers first.
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._signals.install()
-        self._wish = AsyncMaxReduce()
+        self._requests = AsyncMaxReduce()
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
-        begun = trainer.ckpt_path
-        self._is_whole = begun is not None and Path(begun).absolute() == self.path.absolute()
+        loaded = trainer.ckpt_path
+        self._is_intact = loaded is not None and Path(loaded).absolute() == self.path.absolute()
 
     def on_train_batch_start(
         self,
@@ -89,52 +94,52 @@ class LastCheckpoint(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        wish = self._ask(trainer)
+        request = self._exchange(trainer)
         new = trainer.global_step - self._saved_step
-        # What was wished in the step before a checkpoint is heard after it.
-        late = wish == _SAVE and new > 1
+        # A request from the step before a checkpoint arrives after it, and is already met.
+        late = request == _SAVE and new > 1
         due = self._due or late or new >= (self.every_n_steps or sys.maxsize)
-        # Gradients that were added up and not used yet are in no checkpoint.
+        # A checkpoint does not contain accumulated gradients: wait until they are used.
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            if (new and due) or wish > _SAVE:
+            if (new and due) or request > _SAVE:
                 self._save(trainer, mark_between_batches)
-            if wish > _SAVE:
-                self._stop(trainer, wish)
+            if request > _SAVE:
+                self._stop(trainer, request)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_validation(trainer)
-        if self._wish is not None:
-            # What waits for a process that has no more batches would wait for ever.
-            self._exchanges = self._wish.smallest(
+        if self._requests is not None:
+            # An exchange with a process that has no more batches would never finish.
+            self._exchanges = self._requests.smallest(
                 int(min(sum(trainer.num_val_batches), sys.maxsize))
             )
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: object
     ) -> None:
-        if trainer.sanity_checking or self._wish is None or self._exchanges == 0:
+        if trainer.sanity_checking or self._requests is None or self._exchanges == 0:
             return
         self._exchanges -= 1
-        wish = self._ask(trainer)
-        if wish > _SAVE and not is_accumulating(trainer):
+        request = self._exchange(trainer)
+        if request > _SAVE and not is_accumulating(trainer):
             self._save(trainer, mark_before_validation)
-            self._stop(trainer, wish)
+            self._stop(trainer, request)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = True
-        # Where max_steps, say, cut an epoch short, to go on is to go on with this epoch.
+        # If max_steps, for example, cut the epoch short, a resumed run must finish this epoch.
         if batches_done(trainer) < trainer.num_training_batches:
             self._save(trainer, mark_within_epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._wish is not None:
-            self._wish.wait()
+        if self._requests is not None:
+            self._requests.wait()
         if self._due:
             self._save(trainer, mark_after_epoch)
-        # Now: after this Lightning puts back what was there before it.
+        # Before Lightning restores the handlers that it found.
         self._signals.restore()
 
     def on_exception(
@@ -142,22 +147,26 @@ class LastCheckpoint(Callback):
     ) -> None:
         self._signals.restore()
 
-    def _ask(self, trainer: Trainer) -> int:
-        """Gives what any process wishes; each wishes to stop, or the first to save, in its time."""
-        assert self._wish is not None
+    def _exchange(self, trainer: Trainer) -> int:
+        """Exchanges requests between processes, and returns the largest; 0 means none.
+
+        Any process may request to stop. Only the first one requests to save when it is time.
+        """
+        assert self._requests is not None
         late = self.minutes > 0 and time.monotonic() - self._saved_time >= 60 * self.minutes
-        return self._wish(self._signals.code or (_SAVE if late and trainer.is_global_zero else 0))
+        own = self._signals.code or (_SAVE if late and trainer.is_global_zero else 0)
+        return self._requests(own)
 
     def _save(self, trainer: Trainer, mark: _Mark) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return  # a trial, which "last" must not find
-        # A damaged one, if this run went on from the one before, must not take its place.
-        if trainer.is_global_zero and self._is_whole and self.path.is_file():
+            return  # --ckpt_path=last must not find a trial run
+        # If the run resumed from previous.ckpt because last.ckpt is damaged, keep previous.ckpt.
+        if trainer.is_global_zero and self._is_intact and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
         self._mark = mark
         trainer.save_checkpoint(self.path, weights_only=False)
         self._mark = None
-        self._is_whole = True
+        self._is_intact = True
         self._due = False
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
@@ -168,13 +177,13 @@ class LastCheckpoint(Callback):
         if self._mark is None:
             return
         self._mark(checkpoint)
-        if self._mark is not mark_before_validation:  # whose step is not over for loggers
+        if self._mark is not mark_before_validation:  # its step is not complete for loggers
             checkpoint[POSITION]["steps"] = logged_steps(trainer)
 
     def _stop(self, trainer: Trainer, code: int) -> None:
         if trainer.is_global_zero:
             print(
-                f"stopped after step {trainer.global_step}; go on with --ckpt_path={self.path}",
+                f"stopped after step {trainer.global_step}; resume with --ckpt_path={self.path}",
                 file=sys.stderr,
             )
         release_children(trainer)
@@ -182,7 +191,7 @@ class LastCheckpoint(Callback):
 
 
 def _keep(path: Path, copy: Path) -> None:
-    """Gives a file a second name, in place of whatever has that."""
+    """Gives a file a second name, and replaces any file of that name."""
     new = copy.with_name(f".{copy.name}")
     new.unlink(missing_ok=True)
     try:

@@ -1,8 +1,9 @@
-"""The private parts of Lightning that srulight needs, and the only file that touches them.
+"""The private parts of Lightning that srulight uses; no other file touches them.
 
-Each is behind one function, which says why nothing public will do and where it was read: in
-Lightning 2.6.6, below ``lightning/pytorch`` unless the path says otherwise. Compare them when
-Lightning is upgraded; ``tests/training/resume`` fails if one that matters has changed.
+Each is behind one function. Its docstring says why no public interface is sufficient, and names the
+source file in Lightning 2.6.6, relative to ``lightning/pytorch`` unless stated otherwise. Compare
+these places when you upgrade Lightning; ``tests/training/resume`` fails if one that matters has
+changed.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 from torch.optim import Optimizer
 
-# Documented under this name, though the module is private (torch 2.13).
+# The class is documented, although its module is private (torch 2.13).
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
 _COUNTS = {"ready": int, "completed": int, "started?": int, "processed?": int, "*": int}
@@ -39,44 +40,45 @@ LOOPS: dict[str, Any] = {
     "test_loop": _MEASURING,
     "predict_loop": {"state_dict": dict, "batch_progress": _PROGRESS},
 }
-"""Shape, as for ``structure.require``, of what a checkpoint holds of the loops.
+"""Structure of the loops' states in a checkpoint, as ``structure.require`` describes it.
 
-Lightning takes it as it is (``loops/loop.py``, ``loops/progress.py``), also from a damaged file.
+Lightning restores these states without checks (``loops/loop.py``, ``loops/progress.py``), even from
+a damaged file.
 """
 
 
 class CommandLine(LightningCLI):
-    """LightningCLI in which what the user says wins over the checkpoint."""
+    """LightningCLI in which the user's options override the checkpoint."""
 
     def _parse_ckpt_path(self) -> None:
-        """Does nothing; Lightning would put a checkpoint's settings over the user's (``cli.py``).
+        """Does nothing; in Lightning, a checkpoint overrides the user's options (``cli.py``).
 
-        There is no argument that turns it off.
+        No argument disables that.
         """
 
 
 def trainer_of(module: LightningModule) -> Trainer | None:
-    """Gives the trainer that a module is attached to, if any.
+    """Returns the trainer that a module is attached to, or None.
 
-    ``module.trainer`` raises where there is none (``core/module.py``).
+    ``module.trainer`` raises an error if there is none (``core/module.py``).
     """
     return module._trainer
 
 
 def batches_done(trainer: Trainer) -> int:
-    """Gives the batches of the epoch that are trained with, those after which a hook runs too.
+    """Returns the number of batches in the epoch so far, including one whose end hooks are running.
 
-    ``batch_idx`` of the hooks is not known outside of them (``loops/training_epoch_loop.py``).
+    The hooks' ``batch_idx`` is not available elsewhere (``loops/training_epoch_loop.py``).
     """
     counts: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     return int(counts.processed)
 
 
 def move_batches(trainer: Trainer, shift: int) -> None:
-    """Moves the place in the epoch, before it begins.
+    """Shifts the position in the epoch before a resumed run trains.
 
-    Lightning restores the number of batches, which is wrong where an epoch has another number now
-    (``loops/training_epoch_loop.py``).
+    Lightning restores the number of batches, which is wrong if the number of batches per epoch has
+    changed (``loops/training_epoch_loop.py``).
     """
     counts: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     for name in ("ready", "started", "processed", "completed"):
@@ -84,9 +86,9 @@ def move_batches(trainer: Trainer, shift: int) -> None:
 
 
 def is_accumulating(trainer: Trainer) -> bool:
-    """Tells whether there are gradients that are added up and not used yet.
+    """Returns whether there are accumulated gradients that no step has used yet.
 
-    The trainer says how many are added up, and not where it is (``loops/fit_loop.py``).
+    The trainer only tells how many batches a step accumulates (``loops/fit_loop.py``).
     """
     return trainer.fit_loop._should_accumulate()
 
@@ -94,44 +96,45 @@ def is_accumulating(trainer: Trainer) -> bool:
 def end_restart(trainer: Trainer) -> None:
     """Ends the restart of a run once it trains again, as if it had never been stopped.
 
-    Lightning ends it after the epoch, at whose end it would not look for a plateau. The public
-    ``restarting`` stays true where ``max_steps`` is set, and sets that of all inner loops
-    (``loops/fit_loop.py``).
+    Lightning ends it after the epoch, at the end of which it would not step ``ReduceLROnPlateau``.
+    The public ``restarting`` stays true if ``max_steps`` is set, and setting it also sets that of
+    all inner loops (``loops/fit_loop.py``).
     """
     trainer.fit_loop._restarting = False
 
 
 def logged_steps(trainer: Trainer) -> int:
-    """Gives the step that loggers are told.
+    """Returns the number of steps that Lightning passes to loggers.
 
-    It is another number than ``global_step``, and loggers alone are told it
-    (``loops/training_epoch_loop.py``).
+    It differs from ``global_step``, and only loggers receive it (``loops/training_epoch_loop.py``).
     """
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
 def set_logged_steps(trainer: Trainer, steps: int) -> None:
-    """Sets the step that loggers are told.
+    """Sets the number of steps that Lightning passes to loggers.
 
-    After some restarts Lightning counts one too many (``loops/training_epoch_loop.py``, reset).
+    After some restarts, Lightning counts one step too many (``loops/training_epoch_loop.py``,
+    reset).
     """
     trainer.fit_loop.epoch_loop._batches_that_stepped = steps
 
 
 def forget_validation(trainer: Trainer) -> None:
-    """Lets no validation look begun, after one that :func:`mark_before_validation` made look so.
+    """Resets the progress of validation that :func:`mark_before_validation` wrote to a checkpoint.
 
-    Later checkpoints would go on in the middle of it (``loops/evaluation_loop.py``).
+    Otherwise, runs that resume from later checkpoints would start within a validation
+    (``loops/evaluation_loop.py``).
     """
     counts: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
     counts.started = counts.processed = counts.completed = counts.ready
 
 
 def mark_before_validation(checkpoint: dict[str, Any]) -> None:
-    """Makes a checkpoint of within a validation look like one of just before it.
+    """Makes a checkpoint saved within a validation look like one saved just before it.
 
-    Lightning then does it from its beginning, and would else leave out what was done of it, whose
-    metrics are lost (``loops/evaluation_loop.py``, restarted_mid_evaluation).
+    Lightning then repeats the whole validation. Otherwise, it would skip the batches that are done,
+    whose metrics are lost (``loops/evaluation_loop.py``, restarted_mid_evaluation).
     """
     validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
     validation["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
@@ -140,10 +143,10 @@ def mark_before_validation(checkpoint: dict[str, Any]) -> None:
 
 
 def mark_between_batches(checkpoint: dict[str, Any]) -> None:
-    """Makes a checkpoint look like one of the end of a batch.
+    """Makes a checkpoint look like one saved at the end of a batch.
 
-    That is what Lightning takes it for: nothing of the next batch, if it has begun, may be seen in
-    it (``loops/training_epoch_loop.py``, update_restart_stage).
+    Lightning expects this, so the checkpoint must not show that the next batch has started
+    (``loops/training_epoch_loop.py``, update_restart_stage).
     """
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     for counts in (batches["total"], batches["current"]):
@@ -152,9 +155,9 @@ def mark_between_batches(checkpoint: dict[str, Any]) -> None:
 
 
 def mark_within_epoch(checkpoint: dict[str, Any]) -> None:
-    """Makes a checkpoint of the end of an epoch that was cut short look like one within it.
+    """Makes a checkpoint saved at the end of an epoch that was cut short look like one within it.
 
-    Lightning counts such an epoch as done (``loops/fit_loop.py``, on_advance_end).
+    Lightning counts such an epoch as complete (``loops/fit_loop.py``, on_advance_end).
     """
     mark_between_batches(checkpoint)
     for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
@@ -162,9 +165,9 @@ def mark_within_epoch(checkpoint: dict[str, Any]) -> None:
 
 
 def mark_after_epoch(checkpoint: dict[str, Any]) -> None:
-    """Makes a checkpoint of the end of an epoch look like one of before the next.
+    """Makes a checkpoint saved at the end of an epoch look like one saved before the next.
 
-    Lightning sets the batches of the epoch to 0 only when the next begins
+    Lightning resets the number of batches to 0 only when the next epoch starts
     (``loops/training_epoch_loop.py``, reset).
     """
     mark_between_batches(checkpoint)
@@ -173,10 +176,10 @@ def mark_after_epoch(checkpoint: dict[str, Any]) -> None:
 
 
 def release_children(trainer: Trainer) -> None:
-    """Lets this process end before the others that it began.
+    """Lets this process exit before the processes that it started.
 
-    They end as it does; Lightning would kill it when it sees that they did
-    (``lightning/fabric/strategies/launchers/subprocess_script.py``).
+    The others exit by themselves, in the same way. Lightning would kill this process when it
+    notices that they have (``lightning/fabric/strategies/launchers/subprocess_script.py``).
     """
     launcher = trainer.strategy.launcher
     if isinstance(launcher, _SubprocessScriptLauncher):
@@ -184,37 +187,37 @@ def release_children(trainer: Trainer) -> None:
 
 
 def check_after_validation(callback: EarlyStopping) -> None:
-    """Lets early stopping look at the end of a validation, unless it was said otherwise.
+    """Makes early stopping check its metric after a validation, unless the user chose otherwise.
 
-    Left to itself it would also look at the end of an epoch that was cut short and has no
-    validation, and fail. Its argument is kept under a private name
-    (``callbacks/early_stopping.py``).
+    By default, it would also check at the end of an epoch that was cut short and has no validation,
+    and fail. It keeps its argument under a private name (``callbacks/early_stopping.py``).
     """
     callback._check_on_train_epoch_end = callback._check_on_train_epoch_end or False
 
 
 def last_saved(callback: ModelCheckpoint) -> str:
-    """Gives the last file that a callback wrote, whole; empty if there is none.
+    """Returns the last file that a callback has written completely, or an empty string.
 
-    Its public paths already name a file while it is being written, and it may never be
+    Its public paths name a file before it is written, which may fail
     (``callbacks/model_checkpoint.py``).
     """
     return callback._last_checkpoint_saved
 
 
 def unscales_itself(optimizer: Optimizer) -> bool:
-    """Tells whether an optimiser divides gradients by the loss's scale itself, within its step.
+    """Returns whether an optimizer divides gradients by the loss scale itself, within its step.
 
-    torch says so by a private name, and Lightning asks the same way
+    torch says so in a private attribute, which Lightning reads, too
     (``lightning/fabric/plugins/precision/amp.py``).
     """
     return getattr(optimizer, "_step_supports_amp_scaling", False)
 
 
 def unscale_before_step(optimizer: Optimizer) -> None:
-    """Lets gradients be divided by the loss's scale before an optimiser's step.
+    """Makes Lightning divide gradients by the loss scale before the optimizer's step.
 
-    They must be before they are clipped, and a fused optimiser would do it later: Lightning refuses
-    that, in bfloat16, which has no scale, too (``plugins/precision/amp.py``).
+    This is necessary before clipping, but a fused optimizer does it later. Lightning therefore
+    refuses to clip gradients with a fused optimizer, even in bfloat16, which has no loss scale
+    (``plugins/precision/amp.py``).
     """
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]

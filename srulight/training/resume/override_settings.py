@@ -1,4 +1,4 @@
-"""Settings of the optimiser and its schedule that change when a run is resumed."""
+"""Applies changed settings of the optimizer and its schedule to a resumed run."""
 
 from typing import Any
 
@@ -10,13 +10,14 @@ SCHEDULER = "model.scheduler."
 
 
 class OverrideSettings(Callback):
-    """Gives a resumed optimiser, and its schedule, the settings that the user changed.
+    """Applies the settings that the user changed to a resumed optimizer and its schedule.
 
-    Restoring them restores their settings too, so that a new learning rate would be parsed,
-    printed and forgotten.
+    Lightning restores the old settings together with the state. Without this callback, a new
+    learning rate would have no effect.
 
     Args:
-        changes: Names of all settings that differ from the checkpoint's, with old and new value.
+        changes: All settings that differ from those of the checkpoint, by name, with old and new
+            value.
     """
 
     def __init__(self, changes: dict[str, tuple[Any, Any]]) -> None:
@@ -36,7 +37,7 @@ class OverrideSettings(Callback):
             for group in optimizer.param_groups:
                 group.update({k: v for k, v in settings.items() if k in group})
                 if rate is not None:
-                    # A schedule is somewhere between its start and its end, and stays there.
+                    # Keep the current ratio between the schedule's rate and the initial one.
                     started = group.get("initial_lr", 0)
                     group["lr"] = rate * (group["lr"] / started if started else 1)
                     if "initial_lr" in group:

@@ -1,4 +1,4 @@
-"""Random numbers go on where they stopped."""
+"""Restores the random number generators of a resumed run."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from srulight.training.resume.deferred import DeferredRestore
 
 
 class RandomState(DeferredRestore):
-    """Keeps the state of torch's generators in every checkpoint, so that dropout goes on as it was.
+    """Saves and restores torch's random number generators, so that dropout continues exactly.
 
-    A checkpoint holds the states of every process: of the CPU's generator, and of its GPU's.
+    A checkpoint contains the states of every process: of its generators on the CPU and on its GPU.
     """
 
     def on_save_checkpoint(
@@ -38,8 +38,8 @@ class RandomState(DeferredRestore):
             self._restored = states[trainer.global_rank]
         elif states:
             rank_zero_info(
-                f"the checkpoint is of {len(states)} processes and this run has "
-                f"{trainer.world_size}: dropout will differ from what it would have been"
+                f"the checkpoint was saved by {len(states)} processes, and this run has "
+                f"{trainer.world_size}; dropout will differ from that of an uninterrupted run"
             )
 
     def put_back(self, trainer: Trainer, restored: dict[str, Tensor]) -> None:
@@ -50,7 +50,7 @@ class RandomState(DeferredRestore):
 
 
 def _check(state: Tensor) -> None:
-    """Raises InputError if it is no state of the CPU's generator."""
+    """Raises InputError if a tensor is not a state of the CPU's generator."""
     try:
         torch.Generator().set_state(state)
     except (RuntimeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""What a checkpoint holds for a model is compared with the model, before it is put into it."""
+"""Compares the contents of a checkpoint with the model before restoring them."""
 
 import inspect
 import math
@@ -17,32 +17,39 @@ from srulight.runtime.errors import InputError
 from srulight.runtime.structure import require, require_like
 from srulight.training.resume.lightning_internals import TorchDispatchMode
 
-_SMALL = 10_000_000  # numbers; what is no weight, such as a table of positions, may be so large
+# Tensors that are not weights, such as tables of positions, may have this many numbers.
+_SMALL = 10_000_000
 
 
 def refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
-    """Raises InputError if a checkpoint's weights are not those of the model."""
+    """Raises InputError if a checkpoint's weights do not match those of the model.
+
+    Args:
+        own: Weights of the model, by name.
+        stored: Weights in the checkpoint, by name.
+    """
     shapes, others = ({name: w.shape for name, w in ws.items()} for ws in (own, stored))
     differ = sorted(n for n in own.keys() | stored.keys() if shapes.get(n) != others.get(n))
     if differ:
         raise InputError(
-            f"the model is not that of the checkpoint: {len(differ)} weights are in one only, or "
-            f"of another shape, such as {differ[0]}; leave out what changes it, or leave out "
-            "--ckpt_path to train it anew"
+            f"the model must match the checkpoint, got {len(differ)} weights that are missing in "
+            f"one of them or differ in shape, such as {differ[0]}; undo the changes to the model, "
+            "or leave out --ckpt_path to start a new run"
         )
 
 
 @contextmanager
 def bounded(weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Stops the building of a model that is far larger than the weights that are there for it.
+    """Limits the size of a model that is built in this context to that of a checkpoint.
 
-    Settings in a file may ask for a million layers, or for one that no memory can hold.
+    The settings in a malicious file may ask for a million layers, or for a layer that does not fit
+    into memory.
 
     Args:
-        weights: Those of the checkpoint.
+        weights: Weights in the checkpoint, by name.
 
     Raises:
-        InputError: If a tensor, or the number of parts, is too large.
+        InputError: If a tensor, or the number of modules and parameters, is too large.
     """
     parts = 0
     most = 1000 + 20 * len(weights)
@@ -51,7 +58,10 @@ def bounded(weights: Mapping[str, Tensor]) -> Iterator[None]:
         nonlocal parts
         parts += 1
         if parts > most:
-            raise InputError(f"the model is far larger than the {len(weights)} weights in the file")
+            raise InputError(
+                f"the model must fit the {len(weights)} weights in the checkpoint, got more than "
+                f"{most} modules and parameters"
+            )
 
     hooks = [
         register_module_module_registration_hook(count),
@@ -66,10 +76,10 @@ def bounded(weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 class _Allocating(TorchDispatchMode):
-    """Looks at the size of each tensor that is made, before it is.
+    """Checks the size of each tensor before it is allocated.
 
     Args:
-        most: Numbers that one may have.
+        most: Maximum number of elements of a tensor.
     """
 
     def __init__(self, most: int) -> None:
@@ -86,27 +96,30 @@ class _Allocating(TorchDispatchMode):
         size = args[0] if args and isinstance(args[0], list | tuple) else ()
         if all(isinstance(n, int) for n in size) and math.prod(size) > self._most:
             raise InputError(
-                f"the model needs a tensor of {tuple(size)}, far larger than what is in the file"
+                f"the model must fit the weights in the checkpoint, got a tensor of shape "
+                f"{tuple(size)}, which is far larger"
             )
         return func(*args, **(kwargs or {}))
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Compares an optimiser's state with its parameters; a fused one reads on behind the end.
+    """Checks an optimizer's stored state against its parameters.
+
+    A fused optimizer does not check shapes itself, and would read out of bounds.
 
     Args:
-        optimizer: The optimiser.
-        state: What it is about to be given.
+        optimizer: Optimizer whose state is about to be restored.
+        state: Stored state.
 
     Raises:
-        InputError: If a part is missing, or of another type or shape.
+        InputError: If an entry is missing, or has another type or shape.
     """
-    where = "the optimiser's state"
+    where = "the state of the optimizer"
     groups, stored_groups = optimizer.param_groups, state["param_groups"]
     if [len(g["params"]) for g in groups] != [len(g["params"]) for g in stored_groups]:
-        raise InputError(f"{where} in the checkpoint is of other parameters than the model has")
+        raise InputError(f"{where} in the checkpoint must have the same parameters as the model")
     for group, stored in zip(groups, stored_groups, strict=True):
-        # A schedule adds the rate that it began with.
+        # A schedule adds initial_lr.
         own = {name: v for name, v in group.items() if name not in ("params", "initial_lr")}
         require_like(stored, own, where)
     parameters = [p for group in groups for p in group["params"]]
@@ -120,10 +133,10 @@ def check_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
 
 
 def _state_of_one(optimizer: torch.optim.Optimizer) -> dict[str, bool]:
-    """Tells what such an optimiser keeps of a parameter, and whether in the parameter's shape.
+    """Returns the names of an optimizer's state per parameter, with whether they have its shape.
 
-    Nothing is told of those of other packages, and of those whose shapes are their own: they are
-    written in Python, where torch compares shapes.
+    Returns nothing for optimizers of other packages, and for those whose states have other shapes.
+    They are written in Python, so torch checks shapes there.
     """
     cls = type(optimizer)
     others = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.SparseAdam)
@@ -139,18 +152,18 @@ def _state_of_one(optimizer: torch.optim.Optimizer) -> dict[str, bool]:
 
 
 def check_schedule(schedule: Any, fresh: dict[str, Any]) -> None:  # noqa: ANN401
-    """Compares a schedule that was given the state in a checkpoint with itself before.
+    """Checks the state of a restored schedule against its initial state.
 
     Args:
-        schedule: A learning-rate schedule.
-        fresh: Its state when it was new.
+        schedule: Learning-rate schedule whose state has been restored.
+        fresh: State of the schedule before that.
 
     Raises:
-        InputError: If a part is missing, of another type, or none of its own.
+        InputError: If an entry is missing, has another type, or would replace a method.
     """
-    where = "the schedule's state"
+    where = "the state of the schedule"
     state = schedule.state_dict()
     require_like(state, fresh, where)
     for name in state.keys() - fresh.keys():
         if hasattr(type(schedule), name):
-            raise InputError(f"{where} has an unknown part {name!r}")
+            raise InputError(f"{where} must not replace the attribute {name!r}")

@@ -1,4 +1,4 @@
-"""A resumed run goes on exactly where it was, in its batches, its metrics and its log."""
+"""Restores the exact position of a resumed run in its batches, its metrics and its log."""
 
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from srulight.training.resume.lightning_internals import (
 
 
 class ResumePosition(DeferredRestore):
-    """Keeps in every checkpoint where a run is, and mends what Lightning (2.6) forgets of it.
+    """Saves and restores the parts of a run's position that Lightning (2.6) does not.
 
-    - The number of batches in an epoch. Where it is another now (of processes, or of sentences in a
-      batch), the run goes on at the same part of the epoch.
-    - The metrics of the last epoch, which early stopping and ``ReduceLROnPlateau`` look at.
-    - The rows of the log, which goes on after them.
-    - The number of steps in the log, which Lightning counts wrongly after some restarts.
+    - The number of batches in an epoch. If it has changed, because the number of processes or the
+      batch size has, the run resumes at the same fraction of the epoch.
+    - The metrics of the last epoch, which early stopping and ``ReduceLROnPlateau`` use.
+    - The number of rows in the log, which continues after them.
+    - The number of steps in the log, which Lightning counts incorrectly after some restarts.
     """
 
     def on_save_checkpoint(
@@ -48,13 +48,13 @@ class ResumePosition(DeferredRestore):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._restored = checkpoint.get(POSITION)
-        # One that was made without them is good for measuring and predicting.
+        # Checkpoints without these entries can only be evaluated and used to predict.
         needed = {"optimizer_states": list, "lr_schedulers": list}
-        require(checkpoint, needed, f"{trainer.ckpt_path}, to go on from,")
+        require(checkpoint, needed, f"{trainer.ckpt_path}, to resume from,")
         states = checkpoint.get("callbacks", {})
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             key = callback.state_key
-            # What others keep is theirs to check.
+            # Callbacks of other packages must check their states themselves.
             if key in states and type(callback).__module__.startswith(("lightning.", "srulight.")):
                 where = f"{trainer.ckpt_path}: the state of {type(callback).__name__}"
                 require_like(states[key], callback.state_dict(), where)
@@ -69,35 +69,35 @@ class ResumePosition(DeferredRestore):
         _rescale(trainer, self._restored["batches"])
 
     def put_back(self, trainer: Trainer, restored: dict[str, Any]) -> None:
-        # Otherwise a plateau would not be looked for at the end of this epoch.
+        # Otherwise, ReduceLROnPlateau would skip the end of this epoch.
         end_restart(trainer)
         if "steps" in restored:
             set_logged_steps(trainer, restored["steps"])
 
 
 def begin_loader(trainer: Trainer) -> None:
-    """Lets the first epoch of a resumed run begin with the batch after the last one it had.
+    """Makes the first epoch of a resumed run start with the batch after the last one it had.
 
-    Lightning keeps loaders' places itself, but loses them where a schedule asks for the number of
-    steps.
+    Lightning restores the position of a loader itself, but loses it if a schedule asks for the
+    total number of steps.
 
     Args:
-        trainer: It has restored its loops, and begins to train; another loader than a
-            ``ResumableLoader`` stays as it is.
+        trainer: Trainer that has restored its loops and starts to train. Loaders other than a
+            ``ResumableLoader`` are left unchanged.
     """
     loader = trainer.train_dataloader
     if trainer.ckpt_path is not None and isinstance(loader, ResumableLoader):
         done = batches_done(trainer)
-        # An epoch that is over has nothing left.
+        # If the epoch is complete, start the next one from its first batch.
         loader.start = done if done < trainer.num_training_batches else 0
 
 
 def _rescale(trainer: Trainer, before: int) -> None:
-    """Finds the place in an epoch that has another number of batches than it had.
+    """Converts the position in the epoch if the number of batches per epoch has changed.
 
     Args:
-        trainer: Where it is in the epoch, in batches of the checkpoint's.
-        before: Batches that an epoch had.
+        trainer: Trainer whose position is counted in batches of the checkpoint.
+        before: Number of batches per epoch in the checkpoint.
     """
     done, now = batches_done(trainer), int(trainer.num_training_batches)
     if now == before or not isinstance(trainer.train_dataloader, ResumableLoader):
@@ -107,22 +107,26 @@ def _rescale(trainer: Trainer, before: int) -> None:
     move_batches(trainer, batches - done)
     if 0 < done < before:
         rank_zero_info(
-            f"an epoch had {before} batches and has {now} now: it goes on after {batches} of "
-            f"them, where it was after {done}; some of its examples may come twice and some "
-            "not at all"
+            f"the number of batches per epoch has changed from {before} to {now}; the epoch "
+            f"resumes after batch {batches} instead of {done}, so it may repeat or skip some "
+            "examples"
         )
 
 
 def own_files(state: dict[str, Any], callback: ModelCheckpoint, path: Path) -> dict[str, Any]:
-    """Lets a callback that keeps checkpoints know of those in its own folder only.
+    """Restricts the state of a ModelCheckpoint to the files in its own folder.
 
-    It deletes what is no longer among the best, with all that is in it, wherever the state says
-    that it is. And a run that was moved finds its best again.
+    The callback deletes checkpoints that are no longer among the best, wherever its state says that
+    they are, so an untrusted state must not name other files. This also lets a run that was moved
+    find its best checkpoint.
 
     Args:
-        state: The callback's state in a checkpoint.
-        callback: The callback.
-        path: The checkpoint.
+        state: State of the callback in a checkpoint.
+        callback: Callback whose state is about to be restored.
+        path: Path of the checkpoint.
+
+    Returns:
+        The restricted state.
     """
     folder = Path(callback.dirpath or "")
     own = callback.state_dict()

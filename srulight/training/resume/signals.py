@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, noted and not obeyed at once."""
+"""Records signals that ask a run to stop, so that it can finish the current step first."""
 
 import os
 import signal
@@ -11,10 +11,11 @@ _STOP = [
 
 
 class Signals:
-    """Notes SIGTERM, SIGUSR1 and SIGINT (Ctrl-C).
+    """Records SIGTERM, SIGUSR1 and SIGINT (Ctrl-C).
 
     Attributes:
-        code: Exit status to stop with: 143 after SIGTERM or SIGUSR1, 130 after SIGINT; 0 before.
+        code: Exit status to stop with: 143 after SIGTERM or SIGUSR1, 130 after SIGINT; 0 if there
+            was no signal.
     """
 
     def __init__(self) -> None:
@@ -22,14 +23,14 @@ class Signals:
         self._before: dict[int, object] = {}
 
     def install(self) -> None:
-        """Begins to note signals; does nothing outside the main thread, which alone can."""
+        """Installs the handlers; does nothing outside the main thread, where Python forbids it."""
         if threading.current_thread() is not threading.main_thread() or self._before:
             return
         for number in _STOP:
             self._before[number] = signal.signal(number, self._note)
 
     def restore(self) -> None:
-        """Leaves signals to whoever had them before."""
+        """Restores the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
@@ -38,7 +39,7 @@ class Signals:
         if number == signal.SIGINT and self.code:
             raise KeyboardInterrupt
         self.code = 130 if number == signal.SIGINT else 143
-        how = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-        # Not through a logger, whose lock the code that was interrupted may hold.
+        how = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
+        # Do not use a logger: the interrupted code may hold its lock.
         text = f"srulight: {signal.Signals(number).name}: stopping after this step{how}\n"
         os.write(2, text.encode())

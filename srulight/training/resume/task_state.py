@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a task beside its weights."""
+"""Saves and restores the state of a task other than its weights."""
 
 import inspect
 from dataclasses import asdict, is_dataclass
@@ -17,11 +17,11 @@ from srulight.training.resume.checkpoint_format import DROPPED, RECURRENT_STATE,
 
 
 class Resumable(Protocol):
-    """A task, as far as its progress goes.
+    """The parts of a task that hold its progress.
 
     Attributes:
-        recurrent_state: What the training of this process carries from batch to batch, if anything.
-        train_loss: The mean of the losses of the epoch so far.
+        recurrent_state: State that training carries from batch to batch in this process, if any.
+        train_loss: Mean loss in the current epoch so far.
     """
 
     recurrent_state: Tensor | None
@@ -37,15 +37,16 @@ class Resumable(Protocol):
 
 
 def save_settings(task: LightningModule, checkpoint: dict[str, Any]) -> None:
-    """Puts in a checkpoint what makes the task again: its class, and its arguments.
+    """Saves in a checkpoint the class and the arguments of a task, from which it can be rebuilt.
 
-    Classes go by the shortest path by which they are imported, which outlives a move of their file.
-    What is no plain data is left out, as code cannot travel in a file that loads without running
-    any; and what begins with a line below, by which Lightning alone would build the task.
+    Classes are saved by their shortest import path, which stays valid if their module moves within
+    its package. Two kinds of arguments are left out: those that are not plain data, because a
+    checkpoint must load without running code, and names with a leading underscore, from which
+    Lightning would instantiate the task itself.
 
     Args:
-        task: The task.
-        checkpoint: The checkpoint, with all arguments.
+        task: Task to save.
+        checkpoint: Checkpoint that contains all arguments.
     """
     checkpoint[TASK] = path_of(type(task))
     arguments_given = {
@@ -63,28 +64,28 @@ def save_settings(task: LightningModule, checkpoint: dict[str, Any]) -> None:
 
 
 def save_progress(task: Resumable, checkpoint: dict[str, Any]) -> None:
-    """Puts in a checkpoint what each process is in the middle of; all processes must call this.
+    """Saves the progress of each process in a checkpoint; all processes must call this function.
 
     Args:
-        task: The task.
-        checkpoint: The checkpoint.
+        task: Task whose progress is saved.
+        checkpoint: Checkpoint to add it to.
     """
     state = task.recurrent_state
     checkpoint[RECURRENT_STATE] = gather(None if state is None else state.cpu())
-    # The sums of this epoch, of each process: its mean is that of the whole epoch in the end.
+    # With these sums, the mean at the end of the epoch covers the whole epoch.
     sums: dict[str, Any] = task.train_loss.metric_state
     checkpoint[TRAIN_LOSS] = gather({name: value.cpu() for name, value in sums.items()})
 
 
 def restore_progress(task: Resumable, checkpoint: dict[str, Any]) -> None:
-    """Lets each process go on with what it was in the middle of.
+    """Restores the progress of this process from a checkpoint.
 
     Args:
-        task: The task; it is built, and has a trainer.
-        checkpoint: The checkpoint, which may be of another number of processes.
+        task: Task that is built and attached to a trainer.
+        checkpoint: Checkpoint, which another number of processes may have saved.
 
     Raises:
-        InputError: If the sums in it are none of the task's.
+        InputError: If the sums in the checkpoint do not match those of the task.
     """
     rank, processes = task.trainer.global_rank, task.trainer.world_size
     for state in checkpoint.get(TRAIN_LOSS, [])[rank::processes]:
@@ -95,8 +96,8 @@ def restore_progress(task: Resumable, checkpoint: dict[str, Any]) -> None:
         task.recurrent_state = states[rank]
     elif states and states[0] is not None:
         rank_zero_info(
-            f"the checkpoint is of {len(states)} processes and this run has {processes}: the text "
-            "under way is read on without a memory of what came before"
+            f"the checkpoint was saved by {len(states)} processes, and this run has {processes}; "
+            "the recurrent state starts from zero"
         )
 
 

@@ -258,15 +258,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stays(
     with pytest.raises(SystemExit) as leaving:
         fit(tmp_path)  # of 4 steps an epoch
     message = str(leaving.value.code)
-    assert message.startswith(f"error: the loss is nan at step {nan_at}; training stopped, ")
+    assert message.startswith(
+        f"error: training stopped, because the loss is nan at step {nan_at}; "
+    )
     if epoch is None:
-        assert "no checkpoint was saved yet: lower the learning rate, clip" in message
+        assert "no checkpoint was saved yet; lower the learning rate or clip" in message
         assert "--ckpt_path" not in message
         assert not list(tmp_path.rglob("*.ckpt"))
         return
     last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
-    assert f"the last good checkpoint is {last}: " in message
-    assert f"resume with --ckpt_path={last}" in message
+    assert f"resume from the last good checkpoint with --ckpt_path={last}" in message
     assert stored(tmp_path, "last")["epoch"] == epoch
     for name in ("last", "best"):
         checkpoint = stored(tmp_path, name)
@@ -320,7 +321,7 @@ def test_a_look_comes_before_a_checkpoint_of_any_step(tmp_path: Path) -> None:
         tmp_path / "saved", filename="{step}", every_n_train_steps=1, save_top_k=-1
     )
     runner = trainer(tmp_path, callbacks=[every, Stability()], log_every_n_steps=50)
-    with pytest.raises(InputError, match=r"nan at step 4; .* checkpoint is .*step=3\.ckpt"):
+    with pytest.raises(InputError, match=r"nan at step 4; .* checkpoint with .*step=3\.ckpt"):
         runner.fit(Remote(nan_at=4), ones(9))
     names = sorted(path.name for path in tmp_path.rglob("*.ckpt"))
     assert names == ["step=1.ckpt", "step=2.ckpt", "step=3.ckpt"]
@@ -328,7 +329,7 @@ def test_a_look_comes_before_a_checkpoint_of_any_step(tmp_path: Path) -> None:
 
 def test_a_look_comes_before_weights_alone_are_saved(tmp_path: Path) -> None:
     bare = ModelCheckpoint(tmp_path / "saved", save_weights_only=True)
-    with pytest.raises(InputError, match="nan at step 4; training stopped, no checkpoint was"):
+    with pytest.raises(InputError, match="nan at step 4; no checkpoint was saved"):
         trainer(tmp_path, callbacks=[bare, Stability()], log_every_n_steps=50).fit(
             Remote(nan_at=4), ones(4)
         )
@@ -340,7 +341,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refusal:
         trainer(tmp_path).fit(Toy(spoil=True), ones(4))
     assert str(refusal.value).startswith(
-        "the weights are not all finite after step 8; training stopped and they were not saved, "
-        f"the last good checkpoint is {last}: "
+        "training stopped, because some weights are not finite after step 8; they were not saved; "
     )
+    assert f"resume from the last good checkpoint with --ckpt_path={last}" in str(refusal.value)
     assert torch.load(last, weights_only=True)["epoch"] == 0

@@ -37,7 +37,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     AtomicCheckpointIO().save_checkpoint({"weight": torch.ones(10)}, path)
     left = tmp_path / ".last.ckpt.1.part"  # of a process that was killed
     left.write_text("half")
-    with full_disk(100_000), pytest.raises(InputError, match=r"no room for it, .* before is whole"):
+    with (
+        full_disk(100_000),
+        pytest.raises(InputError, match=r"not enough space .* version is intact"),
+    ):
         AtomicCheckpointIO().save_checkpoint({"weight": torch.ones(100_000)}, path)
     assert torch.equal(torch.load(path)["weight"], torch.ones(10))
     assert list(tmp_path.iterdir()) == [path]
@@ -48,7 +51,7 @@ def test_a_run_on_a_full_disk_stops_with_a_sentence_and_goes_on_later(tmp_path: 
     main([*fit, "--trainer.max_epochs=1"])
     last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
-    with full_disk(20_000), pytest.raises(SystemExit, match=r"error: .*ckpt could not be written"):
+    with full_disk(20_000), pytest.raises(SystemExit, match=r"error: cannot write .*ckpt"):
         main([*fit, "--ckpt_path=auto"])
     assert last.read_bytes() == before
     main([*fit, "--ckpt_path=auto"])

@@ -61,7 +61,7 @@ def test_another_number_of_processes_is_said(caplog: pytest.LogCaptureFixture) -
     checkpoint = {"random_states": [{"cpu": torch.get_rng_state()}] * 2}
     with caplog.at_level("INFO"):
         callback.on_load_checkpoint(trainer(1), None, checkpoint)  # type: ignore[arg-type]
-    assert "of 2 processes and this run has 1: dropout will differ" in caplog.text
+    assert "by 2 processes, and this run has 1; dropout will differ" in caplog.text
     before = torch.get_rng_state()
     callback.on_train_batch_start(trainer(1), None, None, 0)  # type: ignore[arg-type]
     assert torch.equal(torch.get_rng_state(), before)

@@ -257,14 +257,14 @@ def test_batches_of_another_size(
     with pytest.raises(Killed):
         fit(tmp_path, *SENTENCES)  # its last checkpoint is of step 4
     last, _ = fit(tmp_path, *SENTENCES, "--data.batch_size=16", "--ckpt_path=auto")
-    assert "an epoch had 10 batches and has 20 now: it goes on after 8 of them" in caplog.text
+    assert "changed from 10 to 20; the epoch resumes after batch 8 instead of 4" in caplog.text
     assert last["global_step"] == 4 + 12 + 20 + 20
     assert last["epoch"] == 3
 
 
 def test_another_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     fit(tmp_path, *SENTENCES, "--trainer.max_epochs=1")
-    with pytest.raises(SystemExit, match="error: the model is not that of the checkpoint: 14 weig"):
+    with pytest.raises(SystemExit, match="error: the model must match the checkpoint, got 14 weig"):
         fit(tmp_path, *SENTENCES, "--ckpt_path=auto", "--model.encoder=LSTM")
     assert fit(tmp_path, *SENTENCES, "--ckpt_path=auto")[0]["epoch"] == 3
 

@@ -48,7 +48,7 @@ def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
 
 def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
     root = write(tmp_path, a_tsv="review\tlabel\nso\tgood\n")
-    with pytest.raises(InputError, match=r"a.tsv:2: no column 'text'; there are review, label"):
+    with pytest.raises(InputError, match=r"a.tsv:2: expected a column 'text', got .* label"):
         Tables("a.tsv").read(root)
 
 
@@ -63,7 +63,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as found:
         Tables("a.tsv").read(root)
     assert str(found.value).replace(f"{tmp_path}/", "").split("\n  ") == [
-        "3 rows are wrong:",
+        "3 rows have errors:",
         "a.tsv:4: expected 2 columns, got 1",
         "a.tsv:5: expected a label in column 'label', got ''; fill it in, or delete the row",
         "a.tsv:6: expected 2 columns, got 3",
@@ -72,13 +72,13 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as found:
         Tables("b.jsonl").read(root)
     lines = str(found.value).splitlines()
-    assert lines[0] == "22 rows are wrong:"
+    assert lines[0] == "22 rows have errors:"
     assert "b.jsonl:3: not JSON" in lines[1]
     assert "b.jsonl:4: expected a JSON object, got '[]'" in lines[2]
-    assert "b.jsonl:5: no column 'label'; there are text" in lines[3]
+    assert "b.jsonl:5: expected a column 'label', got the columns text" in lines[3]
     assert lines[11:] == ["  and 12 more"]
     write(tmp_path, c_tsv="text\tlabel\nso\tx\nso\ty\n")
-    with pytest.raises(InputError, match=r"2 rows are wrong:\n  .*c.tsv:2: .*\n  .*c.tsv:3: "):
+    with pytest.raises(InputError, match=r"2 rows have errors:\n  .*c.tsv:2: .*\n  .*c.tsv:3: "):
         Tables("a.csv", "c.tsv").read(write(tmp_path, a_csv=CSV))
 
 
@@ -89,7 +89,7 @@ def test_columns_that_are_separated_otherwise_get_advice(
     name: str, sign: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(f"text{sign}label\nso, then{sign}x\nso, then{sign}y\n")
-    said = f"{name}:1: columns are separated by {sign!r}; expected"
+    said = f"commas (.csv), got {sign!r}; change the separator"
     with pytest.raises(InputError, match=re.escape(said)):
         Tables(name).read(tmp_path)
 
