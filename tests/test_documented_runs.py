@@ -37,11 +37,16 @@ SMALL = [f"--data.corpus.{split}_size={n}" for split, n in (("train", 60), ("val
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that commands name."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     Path("sentences.txt").write_text("dull .\nnot dull .\n")
     Path("my_folder").mkdir()
     for name in ("train", "val", "test"):
         Path(f"my_folder/{name}.csv").write_text("review,stars\ndull,1\nnot dull,5\nbad,1\n")
+    for split in ("train", "test"):
+        for label in ("negative", "positive"):
+            Path(f"reviews/{split}/{label}").mkdir(parents=True)
+            for i in range(4):
+                Path(f"reviews/{split}/{label}/{i}.txt").write_text(f"{label} film {i}\n")
     Path("lines.txt").write_text("six\ntwo hundred\n")
     articles = SyntheticStories(2, 1, 1).read(tmp_path).test
     assert articles is not None
@@ -65,6 +70,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(f"FOLDER/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shutil.copy("FOLDER/clips/val0.flac", "recording.flac")
     return tmp_path
+
+
+def assigned(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Splits a command into what it sets in the environment, and what it runs."""
+    count = next(i for i, word in enumerate(words) if not re.match(r"[A-Z_]+=", word))
+    pairs = (word.split("=", 1) for word in words[:count])
+    return {name: value for name, value in pairs}, words[count:]
 
 
 def run(words: list[str], epochs: int, fed: bytes, capsys: pytest.CaptureFixture[str]) -> bytes:
@@ -113,6 +125,10 @@ def test_a_document_can_be_followed(
     recipe = re.search(r"^train: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert recipe is not None
     for step in STEPS[document]:
+        if step.file:
+            Path(step.file).parent.mkdir(parents=True, exist_ok=True)
+            Path(step.file).write_text(step.text, encoding="utf-8")
+            continue
         for part, config in NEWEST.items():
             if part in step.text:
                 epochs += 1
@@ -129,13 +145,17 @@ def test_a_document_can_be_followed(
         lines = recipe[1].split("\n") if step.text == "make train" else [step.text]
         for line in lines:
             *before, words = pipeline(line.replace("$(BIN)/", "").strip()) or [[]]
+            environment, words = assigned(words) if words else ({}, words)
             if words[:2] != ["python", "train.py"]:
                 continue
             fed = b""
             for program, *args in before:
                 fed = recorded() if program == "arecord" else f"{' '.join(args)}\n".encode()
             epochs += words[2] == "fit"
-            out = run(words[2:], epochs, fed, capsys)
+            with pytest.MonkeyPatch.context() as patched:
+                for name, value in environment.items():
+                    patched.setenv(name, value)
+                out = run(words[2:], epochs, fed, capsys)
             done += 1
             # Of two batches speech is not learnt: a stream may be one of no words.
             expected = {"fit": b"epoch ", "test": b"test/"}.get(words[2], b"\n")
