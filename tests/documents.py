@@ -20,6 +20,9 @@ ONLY_PARSED = {
     "configs/multi30k.yaml": "its subwords take thousands of sentences",
     "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
     "predict ...": "no whole command",
+    "--model.compile=true": "takes minutes; tests/tasks/test_compile.py does it",
+    "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
+    "PyTorchProfiler": "needs more steps than the tests train",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
@@ -45,6 +48,7 @@ ONLY_READ = {
     "python train.py": "no whole command",
     "python benchmarks/language_modelling.py words": "no whole command",
     "python benchmarks/parity.py": "takes no options",
+    "python tests/messages.py": "takes no options",
 }
 """Programs and commands that are not even parsed, and why."""
 

@@ -162,9 +162,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", [step.text for step in COMMANDS if not is_only_read(step)])
-def test_each_option_exists(
-    command: str, written: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_option_exists(command: str, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for path in written.glob("*.yaml"):
         command = re.sub(rf"(?<=[ =]){re.escape(path.name)}\b", str(path), command)
