@@ -40,6 +40,7 @@ ONLY_READ = {
     "cuobjdump": "CUDA",
     "export": "what a shell does",
     "nvcc": "CUDA",
+    "pip freeze": "installs nothing",
     "pre-commit": "hooks of a checkout",
     "source": "what a shell does",
     "python -m pytest -m cuda": "would run these tests",

@@ -77,8 +77,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def assigned(words: list[str]) -> tuple[dict[str, str], list[str]]:
     """Splits a command into what it sets in the environment, and what it runs."""
     count = next(i for i, word in enumerate(words) if not re.match(r"[A-Z_]+=", word))
-    pairs = (word.split("=", 1) for word in words[:count])
-    return {name: value for name, value in pairs}, words[count:]
+    pairs = (word.partition("=") for word in words[:count])
+    return {name: value for name, _, value in pairs}, words[count:]
 
 
 def run(words: list[str], epochs: int, fed: bytes, capsys: pytest.CaptureFixture[str]) -> bytes:

@@ -17,7 +17,7 @@ srun python train.py fit "$@" --ckpt_path=auto --trainer.strategy=ddp \
 status=$?
 
 # Exit status 143 means that training was asked to stop and has saved a checkpoint. A job that was
-# cancelled is no longer running and must not restart; SLURM itself requeues a job that it preempts.
+# canceled is no longer running and must not restart; SLURM itself requeues a job that it preempts.
 if [ "$status" = 143 ] && scontrol show job "$SLURM_JOB_ID" | grep -q JobState=RUNNING; then
     scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -237,7 +237,9 @@ def test_killed_after_it_was_stopped_in_a_validation(
 @pytest.mark.slow
 def test_averaged_weights_resume_exactly(tmp_path: Path, stop_at: Callable[..., None]) -> None:
     average = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
-    args = [*SENTENCES, *RARELY, *average]
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss",
+                "--trainer.callbacks.patience=20"]  # fmt: skip
+    args = [*SENTENCES, *RARELY, *average, *stopping]
     whole = fit(tmp_path / "whole", *args)
     assert whole[0]["averaging_state"]["n_averaged"] == whole[0]["global_step"]
     assert not same(whole[0]["state_dict"], whole[0]["current_model_state"])
@@ -254,6 +256,12 @@ def test_averaged_weights_resume_exactly(tmp_path: Path, stop_at: Callable[..., 
         check_equal(whole, parts)
         for part in ("current_model_state", "averaging_state"):
             assert same(whole[0][part], parts[0][part]), (hook, part)
+        (early, resumed) = (
+            [state for name, state in last["callbacks"].items() if "EarlyStopping" in name]
+            for last in (whole[0], parts[0])
+        )
+        assert early
+        assert same(early, resumed), hook
 
 
 @pytest.mark.slow
