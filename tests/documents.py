@@ -22,6 +22,9 @@ ONLY_PARSED = {
     "configs/multi30k.yaml": "its subwords take thousands of sentences",
     "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
     "predict ...": "no whole command",
+    "--model.compile=true": "takes minutes; tests/tasks/test_compile.py does it",
+    "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
+    "PyTorchProfiler": "needs more steps than the tests train",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
@@ -39,6 +42,7 @@ ONLY_READ = {
     "cuobjdump": "CUDA",
     "export": "what a shell does",
     "nvcc": "CUDA",
+    "pip freeze": "installs nothing",
     "pre-commit": "hooks of a checkout",
     "source": "what a shell does",
     "python -m pytest -m cuda": "would run these tests",
@@ -47,24 +51,29 @@ ONLY_READ = {
     "python train.py": "no whole command",
     "python benchmarks/language_modelling.py words": "no whole command",
     "python benchmarks/parity.py": "takes no options",
+    "python tests/messages.py": "takes no options",
 }
 """Programs and commands that are not even parsed, and why."""
 
 
+NAMED = re.compile(r"# ([\w./-]+\.(?:py|yaml|toml))\n")
+"""First line of a block that is a file, with its name."""
 FILES = {"add_a_task.md": "tests/tasks/tagging writes them, and trains what they hold"}
-"""Documents whose Python is files to write, and what tests them."""
+"""Documents whose blocks are files of srulight itself, and what tests them."""
 
 
 class Step(NamedTuple):
-    """Something to type or to write in Python.
+    """A command to type, Python to run, or a file to write.
 
     Attributes:
-        text: A command, or a block of Python.
-        is_python: Whether it is the latter.
+        text: The command, the Python or the content of the file.
+        is_python: Whether the text is Python to run.
+        file: Name of the file to write; empty if the text is not a file.
     """
 
     text: str
     is_python: bool = False
+    file: str = ""
 
 
 def steps(document: Path) -> list[Step]:
@@ -79,6 +88,10 @@ def steps(document: Path) -> list[Step]:
         if fence is None:
             break
         end = fence.end()
+        if named := NAMED.match(fence[2]):
+            if document.name not in FILES:
+                found.append(Step(fence[2], file=named[1]))
+            continue
         if fence[1] == "python" and document.name in FILES:
             continue
         if fence[1] == "python":
@@ -107,11 +120,16 @@ def is_only_read(step: Step) -> bool:
 
 def is_run(step: Step) -> bool:
     is_complete = not (is_only_parsed(step) or is_only_read(step))
-    return step.is_python or ("python train.py" in step.text and is_complete)
+    is_command = "python train.py" in step.text and is_complete
+    return step.is_python or bool(step.file) or is_command
+
+
+def is_typed(step: Step) -> bool:
+    return not (step.is_python or step.file)
 
 
 STEPS = {document: steps(document) for document in DOCUMENTS}
-COMMANDS = list(dict.fromkeys(s for all_ in STEPS.values() for s in all_ if not s.is_python))
+COMMANDS = list(dict.fromkeys(s for all_ in STEPS.values() for s in all_ if is_typed(s)))
 
 
 def pipeline(command: str) -> list[list[str]]:

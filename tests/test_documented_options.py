@@ -10,6 +10,7 @@ import runpy
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -146,11 +147,28 @@ UNDERSTAND: dict[str, Callable[[list[str], pytest.MonkeyPatch], None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of all documents, whose modules are imported."""
+    folder = tmp_path_factory.mktemp("written")
+    for step in (step for all_ in STEPS.values() for step in all_ if step.file):
+        (folder / step.file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / step.file).write_text(step.text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(folder)
+        for path in folder.glob("*.py"):
+            import_module(path.stem)
+    return folder
+
+
 @pytest.mark.parametrize("command", [step.text for step in COMMANDS if not is_only_read(step)])
-def test_each_option_exists(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_option_exists(command: str, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for words in pipeline(re.sub(r"\bFILE\b", "configs/quickstart.yaml", command)):
-        while re.match(r"[A-Z_]+=", words[0]):
+    for path in written.glob("*.yaml"):
+        command = re.sub(rf"(?<=[ =]){re.escape(path.name)}\b", str(path), command)
+    for words in pipeline(re.sub(r"\bFILE\b|runs/\S+/config.yaml", "configs/quickstart.yaml", command)):
+        while assigned := re.match(r"([A-Z_]+)=(.*)", words[0]):
+            monkeypatch.setenv(assigned[1], assigned[2])
             del words[0]
         program, *args = [word for word in words if word != "..."]
         if program not in ("echo", "arecord"):

@@ -1,55 +1,42 @@
-"""Encoders of other packages: by import path, and by name through an entry point."""
+"""Encoders of other packages: by import path, and by name through an entry point.
+
+The package is that of docs/how_to/plugin_package.md.
+"""
 
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from srulight.commands.training import build
+from tests.documents import ROOT, STEPS
 
-ROOT = Path(__file__).parents[1]
-
-MODULE = '''
-from torch import Tensor, nn
-from srulight.encoders import Encoder
-
-
-class Shout(Encoder):
-    """Multiplies each word vector.
-
-    Args:
-        input_size: Features per input step, F.
-        loudness: Factor.
-    """
-
-    def __init__(self, input_size: int, loudness: float = 2.0) -> None:
-        super().__init__()
-        self.input_size = self.output_size = input_size
-        self.loudness = loudness
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return x * self.loudness
-'''
+FILES = {step.file: step.text for step in STEPS[ROOT / "docs" / "how_to" / "plugin_package.md"]}
+MODULE = FILES["my_plugin.py"]
+PROJECT = tomllib.loads(FILES["pyproject.toml"])["project"]
+ENTRY_POINTS = "[srulight.plugins]\n" + "".join(
+    f"{name} = {module}\n" for name, module in PROJECT["entry-points"]["srulight.plugins"].items()
+)
+METADATA = f"Metadata-Version: 2.1\nName: {PROJECT['name']}\nVersion: {PROJECT['version']}\n"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Installs a tiny package, from a wheel made here, into a folder of its own."""
     folder = tmp_path_factory.mktemp("plugin")
-    wheel = folder / "srulight_shout-1.0-py3-none-any.whl"
-    info = "srulight_shout-1.0.dist-info"
+    wheel = folder / "my_plugin-1.0-py3-none-any.whl"
+    info = "my_plugin-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as file:
-        file.writestr("srulight_shout.py", MODULE)
-        file.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: srulight-shout\nVersion: 1.0\n"
-        )
+        file.writestr("my_plugin.py", MODULE)
+        file.writestr(f"{info}/METADATA", METADATA)
         file.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
-        file.writestr(f"{info}/entry_points.txt", "[srulight.plugins]\nshout = srulight_shout\n")
+        file.writestr(f"{info}/entry_points.txt", ENTRY_POINTS)
         file.writestr(f"{info}/RECORD", "")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target",
@@ -69,11 +56,11 @@ def train(site: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Shout", "srulight_shout.Shout"])
+@pytest.mark.parametrize("name", ["Doubling", "my_plugin.Doubling"])
 def test_a_plugin_trains_and_its_checkpoint_loads(site: Path, name: str, tmp_path: Path) -> None:
     fit = train(
         site, "fit", f"--config={ROOT / 'configs' / 'quickstart.yaml'}", f"--model.encoder={name}",
-        "--model.encoder.loudness=3", "--trainer.max_epochs=1",
+        "--model.encoder.factor=3", "--trainer.max_epochs=1",
         "--trainer.limit_train_batches=2", f"--trainer.default_root_dir={tmp_path}",
     )  # fmt: skip
     assert fit.returncode == 0, fit.stderr
@@ -81,22 +68,22 @@ def test_a_plugin_trains_and_its_checkpoint_loads(site: Path, name: str, tmp_pat
     test = train(site, "test", f"--ckpt_path={best}")
     assert test.returncode == 0, test.stderr
     assert "test/accuracy" in test.stdout
-    assert "loudness: 3.0" in (best.parents[1] / "config.yaml").read_text()
+    assert "factor: 3.0" in (best.parents[1] / "config.yaml").read_text()
 
 
 def test_an_entry_point_makes_a_name_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "srulight_whisper.py").write_text(MODULE.replace("Shout", "Whisper"))
-    info = tmp_path / "srulight_whisper-1.0.dist-info"
+    (tmp_path / "whisper_plugin.py").write_text(MODULE.replace("Doubling", "Whisper"))
+    info = tmp_path / "my_plugin-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: srulight-whisper\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[srulight.plugins]\nwhisper = srulight_whisper\n")
+    (info / "METADATA").write_text(METADATA)
+    (info / "entry_points.txt").write_text(ENTRY_POINTS.replace("my_plugin\n", "whisper_plugin\n"))
     named = [
         f"--config={ROOT / 'configs' / 'quickstart.yaml'}", "--model.encoder=Whisper",
-        "--model.encoder.loudness=3", "--trainer.logger=false",
+        "--model.encoder.factor=3", "--trainer.logger=false",
         "--trainer.enable_checkpointing=false",
     ]  # fmt: skip
     with pytest.raises(SystemExit):
         build(named, run=False)
     monkeypatch.syspath_prepend(tmp_path)
     encoder = build(named, run=False).model.encoder_factory(4)
-    assert (type(encoder).__name__, encoder.loudness, encoder.output_size) == ("Whisper", 3.0, 4)
+    assert (type(encoder).__name__, encoder.factor, encoder.output_size) == ("Whisper", 3.0, 4)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 
 from srulight.runtime.distributed import AsyncMaxReduce
 from srulight.runtime.errors import InputError
@@ -122,6 +123,7 @@ class LastCheckpoint(Callback):
         self._exchanges -= 1
         request = self._exchange(trainer)
         if request > _SAVE and not is_accumulating(trainer):
+            _put_weights_back(trainer)
             self._save(trainer, mark_before_validation)
             self._stop(trainer, request)
 
@@ -188,6 +190,13 @@ class LastCheckpoint(Callback):
             )
         release_children(trainer)
         raise SystemExit(code)
+
+
+def _put_weights_back(trainer: Trainer) -> None:
+    """Ends the exchange of current and averaged weights that lasts as long as a validation."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_validation_epoch_end(trainer, trainer.lightning_module)
 
 
 def _keep(path: Path, copy: Path) -> None:

@@ -235,6 +235,36 @@ def test_killed_after_it_was_stopped_in_a_validation(
 
 
 @pytest.mark.slow
+def test_averaged_weights_resume_exactly(tmp_path: Path, stop_at: Callable[..., None]) -> None:
+    average = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss",
+                "--trainer.callbacks.patience=20"]  # fmt: skip
+    args = [*SENTENCES, *RARELY, *average, *stopping]
+    whole = fit(tmp_path / "whole", *args)
+    assert whole[0]["averaging_state"]["n_averaged"] == whole[0]["global_step"]
+    assert not same(whole[0]["state_dict"], whole[0]["current_model_state"])
+    stops: dict[str, Callable[[], None] | None] = {
+        "on_train_batch_end": None,
+        # While averaged weights are in the place of the current ones.
+        "on_validation_batch_end": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    }
+    for hook, how in stops.items():
+        stop_at(hook, 6, how)
+        with pytest.raises((Killed, SystemExit)):
+            fit(tmp_path / hook, *args)
+        parts = fit(tmp_path / hook, *args, "--ckpt_path=auto")
+        check_equal(whole, parts)
+        for part in ("current_model_state", "averaging_state"):
+            assert same(whole[0][part], parts[0][part]), (hook, part)
+        (early, resumed) = (
+            [state for name, state in last["callbacks"].items() if "EarlyStopping" in name]
+            for last in (whole[0], parts[0])
+        )
+        assert early
+        assert same(early, resumed), hook
+
+
+@pytest.mark.slow
 def test_workers_and_the_end_of_max_steps(tmp_path: Path, stop_at: Callable[..., None]) -> None:
     args = [*SENTENCES, "--data.num_workers=2"]
     whole = fit(tmp_path / "whole", *args)
