@@ -14,15 +14,15 @@ PROGRAMS = [
 ]  # fmt: skip
 
 ONLY_PARSED = {
+    "configs/trec.yaml": "TREC is not at hand",
+    "configs/mr.yaml": "the movie reviews are not at hand",
+    "configs/ptb.yaml": "the Penn Treebank is not at hand",
     "configs/sst": "the Stanford Sentiment Treebank is not at hand",
     "configs/shakespeare.yaml": "tiny Shakespeare is not at hand",
     "configs/squad.yaml": "SQuAD is not at hand",
     "configs/multi30k.yaml": "its subwords take thousands of sentences",
     "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
     "predict ...": "no whole command",
-    "configs/trec.yaml": "TREC is not at hand",
-    "configs/mr.yaml": "the movie reviews are not at hand",
-    "configs/ptb.yaml": "the Penn Treebank is not at hand",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
