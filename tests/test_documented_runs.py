@@ -84,6 +84,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             rows.append({"audio": f"clips/{name}{i}.flac", "text": "one"})
         Path(f"FOLDER/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shutil.copy("FOLDER/clips/val0.flac", "recording.flac")
+    for name in ("train", "val", "test", "text"):
+        Path(f"FOLDER/{name}.txt").write_text("the plot was not dull but charming .\n" * 600)
     return tmp_path
 
 
