@@ -1,4 +1,4 @@
-"""Writes the lists of options, as the command line itself knows them.
+"""Writes the lists of options as the command line itself knows them, and shows their names whole.
 
 A page asks for the options of a class by a comment on a line of its own:
 ``<!-- options: model srulight.tasks.TextClassification -->``. The first word stands before the
@@ -33,6 +33,15 @@ def on_page_markdown(markdown: str, **_: object) -> str:
         markdown: The page in Markdown.
     """
     return _COMMENT.sub(lambda asked: options_of(asked[2], asked[1].strip("-")), markdown)
+
+
+def on_page_content(content: str, **_: object) -> str:
+    """Keeps the names of options whole, which browsers would break after the first hyphens.
+
+    Args:
+        content: The page in HTML.
+    """
+    return re.sub(r"<code>(?=--?[^<\s]{1,30}</code>)", '<code class="name">', content)
 
 
 def options_of(path: str, prefix: str) -> str:
