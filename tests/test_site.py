@@ -1,7 +1,7 @@
-"""The documentation site is whole: its pages show what they should, and nothing is left out.
+"""The documentation site builds, its pages display well, and the reference is complete.
 
-The slow tests build the site and look at each page in a headless Chromium. To renew the outputs of
-the notebook: ``jupyter execute --inplace docs/tutorials/quickstart.ipynb``.
+The slow tests build the site and open each page in a headless Chromium. To renew the outputs of the
+notebook, run ``jupyter execute --inplace docs/tutorials/quickstart.ipynb``.
 """
 
 import functools
@@ -47,7 +47,7 @@ PUBLIC = [
     for package in PACKAGES
     for name in getattr(import_module(package), "__all__", ())
 ] + [f"srulight.{name}" for name in dir(import_module("srulight")) if not name.startswith("__")]
-"""Names that the packages export."""
+"""Names that the packages export, with their packages."""
 
 LOOK = """() => {
     const article = document.querySelector("article");
@@ -66,11 +66,11 @@ LOOK = """() => {
         links: [...document.querySelectorAll("a[href]")].map((a) => a.href),
     };
 }"""
-"""Script that says what a reader of a page sees."""
+"""JavaScript that reports what a page displays."""
 
 
 def hook(name: str) -> ModuleType:
-    """Imports one of the hooks that write parts of pages, as mkdocs does."""
+    """Imports one of the site's hooks, as mkdocs does."""
     spec = importlib.util.spec_from_file_location(name, DOCS / "hooks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -80,7 +80,7 @@ def hook(name: str) -> ModuleType:
 
 
 def classes(base: type) -> Iterator[type]:
-    """Gives the classes of srulight that can be named where a base is asked for."""
+    """Yields the classes of srulight that an option of the given type accepts."""
     subclasses: list[type] = base.__subclasses__()
     for cls in subclasses:
         if cls.__module__.startswith("srulight.") and not cls.__name__.startswith("_"):
@@ -161,7 +161,7 @@ def test_an_equation_that_cannot_be_shown_stops_the_build() -> None:
 
 
 def with_equation(tex: str) -> str:
-    """Gives a page with an equation as the hook leaves it."""
+    """Returns a page with an equation, as the hook leaves it."""
     page = SimpleNamespace(file=SimpleNamespace(src_uri="page.md"))
     marked = rf'<p><span class="arithmatex">\({escape(tex)}\)</span></p>'
     html: str = hook("equations").on_page_content(marked, page)
@@ -195,7 +195,7 @@ def test_every_public_name_is_in_the_inventory(site: Path) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium; tests are skipped where there is none, but not in CI."""
+    """A headless Chromium. Without one, tests are skipped, or fail in continuous integration."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         reason = "needs Chromium: apt-get install chromium"
@@ -211,10 +211,10 @@ def browser() -> Iterator[Any]:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing of it."""
+    """Serves files without logging."""
 
     def log_message(self, *_: object) -> None:
-        """Leaves the request out of the tests' output."""
+        """Discards the message."""
 
 
 @pytest.fixture(scope="session")
@@ -262,7 +262,9 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs or "print" not in cell.source for cell in code)  # is stored as it ran
+    assert all(
+        cell.outputs or "print" not in cell.source for cell in code
+    )  # the outputs are stored
     assert all(output.output_type != "error" for cell in code for output in cell.outputs)
     check = "print(sum(losses[:20]) / 20, sum(losses[-20:]) / 20)"
     notebook.cells.append(nbformat.v4.new_code_cell(check))
