@@ -65,11 +65,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_slurm_puts_a_job_back_and_it_goes_on(tmp_path: Path, slurm: dict[str, str]) -> None:
     runs = tmp_path / "runs"
-    script = [
-        str(ROOT / "docs" / "how_to" / "slurm.sh"),
-        *FIT,
-        f"--trainer.default_root_dir={runs}",
-    ]
+    script = [str(ROOT / "docs" / "how_to" / "slurm.sh"), *FIT, f"--trainer.default_root_dir={runs}"]
     with subprocess.Popen(script, env=slurm, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
         wait_for(runs / "version_0" / "checkpoints" / "last.ckpt")
         # To one process alone: both are to stop.
