@@ -57,6 +57,7 @@ ONLY_READ = {
     "python train.py": "no whole command",
     "python benchmarks/language_modelling.py words": "no whole command",
     "python benchmarks/parity.py": "takes no options",
+    "python tests/messages.py": "takes no options",
 }
 """Programs and commands that are not even parsed, and why."""
 
