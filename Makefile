@@ -32,8 +32,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	for platform in darwin win32; do $(BIN)/mypy --platform=$$platform srulight train.py || exit 1; done
 
+docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-dev
-	$(BIN)/mkdocs build
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/classification.py

@@ -41,6 +41,18 @@ ONLY_READ = {
         ),
         "a task that is not there; tests/tasks/tagging has it",
     ),
+    **dict.fromkeys(
+        (
+            "python train.py --help",
+            "python train.py --version",
+            "python train.py fit --help",
+            "python train.py fit --model.help=TextClassification",
+            "python train.py fit --data.help=TextClassificationData",
+            "python train.py fit --config configs/quickstart.yaml --print_config",
+            "python train.py predict --ckpt_path=best --help",
+        ),
+        "prints help and ends; tests/test_cli.py",
+    ),
     "compute-sanitizer": "a GPU",
     "cuobjdump": "CUDA",
     "export": "what a shell does",

@@ -56,7 +56,7 @@ def messages() -> Iterator[Message]:
 
 
 def _name(call: ast.Call) -> str:
-    return getattr(call.func, "attr", None) or getattr(call.func, "id", "")
+    return str(getattr(call.func, "attr", None) or getattr(call.func, "id", ""))
 
 
 def _text(node: ast.expr) -> str | None:
