@@ -24,7 +24,7 @@ def script(text: str) -> str:
 
 
 def pattern(line: str) -> str:
-    """Gives a regular expression for a line of output, in which any number may stand for another."""
+    """Returns a regular expression for a line of output, in which numbers match any number."""
     return re.sub(r"\\?[\d,.]*\d", lambda _: r"[\\d,.]+", re.escape(line.strip()))
 
 

@@ -8,8 +8,17 @@ from typing import Any, ClassVar, Self
 
 from srulight.runtime.errors import InputError
 
-PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
-"""Special tokens: padding, out-of-vocabulary token, beginning and end of a sentence."""
+PAD = "<pad>"
+"""Special token: padding, which is token 0 of every vocabulary that has it."""
+
+UNKNOWN = "<unk>"
+"""Special token: stands for every out-of-vocabulary token."""
+
+BEGIN = "<s>"
+"""Special token: the beginning of a sentence."""
+
+END = "</s>"
+"""Special token: the end of a sentence."""
 
 PAD_UNKNOWN = (PAD, UNKNOWN)
 """Special tokens of models that read text: the first two tokens of their vocabulary."""

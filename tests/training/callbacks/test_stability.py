@@ -124,7 +124,7 @@ def test_steps_are_the_optimisers_where_gradients_accumulate(tmp_path: Path) -> 
 
 
 class Fused(Toy):
-    """Its optimiser undoes the scale of a loss in half precision by itself."""
+    """Its optimizer undoes the scale of a loss in half precision by itself."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD([self.weight], lr=0.1, fused=True)
