@@ -23,10 +23,23 @@ def test_paths_it_names_exist(document: Path) -> None:
 
 
 def test_configurations_it_names_exist() -> None:
-    named = re.findall(r"`(\w+\.yaml)`", TEXT)
-    assert len(named) > 5
-    for path in named:
-        assert (ROOT / "configs" / path).is_file(), path
+    table = re.findall(r"^\| \[.*\]\(docs/guides/.*?\) \((.*?)\) \|", TEXT, re.MULTILINE)
+    named = re.findall(r"`(\w+)`", " ".join(table))
+    assert len(table) == 5
+    assert len(named) > 10
+    for name in named:
+        assert (ROOT / "configs" / f"{name}.yaml").is_file(), name
+
+
+def test_it_is_short() -> None:
+    assert len(TEXT.splitlines()) <= 200
+
+
+def test_what_it_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", TEXT)
+    assert len(links) > 20
+    for link in links:
+        assert link.startswith("https://") or (ROOT / link).is_file(), link
 
 
 def test_commands_come_after_the_environment_they_need() -> None:
@@ -37,7 +50,7 @@ def test_installing_more_leaves_the_sources_where_they_are() -> None:
     lines = [
         line
         for path in DOCUMENTS
-        for line in re.findall(r"pip install .*constraints.*", path.read_text())
+        for line in re.findall(r"pip install .*-c constraints.*", path.read_text())
     ]
     assert len(lines) > 3
     for line in lines:
@@ -46,9 +59,10 @@ def test_installing_more_leaves_the_sources_where_they_are() -> None:
 
 def test_own_translations_ask_for_the_files_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    (command,) = re.findall(r"^python train.py fit (.*corpus=ParallelText.*)", TEXT, re.MULTILINE)
-    corpus = build(shlex.split(command), run=False).datamodule.corpus
-    assert (corpus.train, corpus.val, corpus.test) == (["train"], "val", None)
+    guide = (ROOT / "docs" / "guides" / "translation.md").read_text().replace("\\\n", " ")
+    found = re.findall(r"^python train.py fit (.*corpus.train=\[train\].*)", guide, re.MULTILINE)
+    corpus = build(shlex.split(found[0]), run=False).datamodule.corpus
+    assert (corpus.train, corpus.val, corpus.test) == (["train"], "val", "test")
 
 
 def test_no_module_has_the_name_of_a_folder_that_work_leaves() -> None:
