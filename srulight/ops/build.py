@@ -2,7 +2,7 @@
 
 The sources are few and use only the stable ABI of LibTorch. A build therefore takes a few seconds
 for the CPU and half a minute for the GPU, and any torch of the same version can load the result.
-Each device type has a library of its own, because the GPU's needs a torch with CUDA.
+Each device type has a library of its own, because the GPU library needs a torch with CUDA.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Says how to build a library with ninja.
+    """The recipe for building a library with ninja.
 
     Args:
         compiler: Path of the compiler.

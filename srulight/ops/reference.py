@@ -178,7 +178,7 @@ def sru_backward(
     grad_h = grad_h.to(skip.dtype)
     valid = valid_steps(lengths, steps)
     grad_u = skip.new_zeros(batch, steps, planes, channels)
-    grad_skip = skip.new_zeros(skip.shape)  # contiguous, whatever skip is
+    grad_skip = skip.new_zeros(skip.shape)  # contiguous, even if skip is not
     sums = skip.new_zeros(4, channels)
     grad_c0 = torch.zeros_like(mask) if grad_last is None else grad_last.clone()
     for order, part in _directions(steps, channels, bidirectional) if steps else ():
