@@ -40,11 +40,10 @@ def open_sound(soundfile: ModuleType, file: BinaryIO) -> Any:  # noqa: ANN401
     log = sound.extra_info
     # A recorder writes the size when it stops; if it is killed, the size remains 0.
     if not sound.frames and _UNFINISHED.search(log):
-        # Copy on write: the change stays in the memory of this process.
+        # Copy on write: the change stays in the memory of this process. libsndfile recognizes an
+        # unfinished file by a size of 8.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        mapped[4:8] = (8).to_bytes(
-            4, "little"
-        )  # the value by which libsndfile recognizes an unfinished file
+        mapped[4:8] = (8).to_bytes(4, "little")
         return soundfile.SoundFile(mapped)
     short, no_end = _SHORT.search(log), _NO_END.search(log)
     count = _COUNT.search(head) if sound.format == "NIST" else None
