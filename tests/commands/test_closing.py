@@ -66,7 +66,7 @@ def test_resuming_what_is_done_says_so_and_the_best_stays(
     first = best()
     caplog.clear()
     main(["fit", "--ckpt_path=last"])
-    assert "training was already complete (step 2, 1 epochs)" in caplog.messages[-1]
+    assert "training was already complete (step 2, 1 epoch)" in caplog.messages[-1]
     assert "raise --trainer.max_epochs" in caplog.messages[-1]
     assert f"best val/accuracy: {first['best_model_score']:.4f}" in caplog.messages[-1]
     assert "log:      runs/version_0/metrics.csv" in caplog.messages[-1]

@@ -264,7 +264,7 @@ def test_batches_of_another_size(
 
 def test_another_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     fit(tmp_path, *SENTENCES, "--trainer.max_epochs=1")
-    with pytest.raises(SystemExit, match="error: the model must match the checkpoint, got 14 weig"):
+    with pytest.raises(SystemExit, match="error: the model must match the checkpoint, but 14 weig"):
         fit(tmp_path, *SENTENCES, "--ckpt_path=auto", "--model.encoder=LSTM")
     assert fit(tmp_path, *SENTENCES, "--ckpt_path=auto")[0]["epoch"] == 3
 
