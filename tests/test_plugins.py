@@ -1,4 +1,4 @@
-"""Encoders of other packages: by import path, and by name through an entry point."""
+"""Encoders of other packages are found by import path, and by name through an entry point."""
 
 import os
 import subprocess

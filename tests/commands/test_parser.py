@@ -1,4 +1,4 @@
-"""A mistake gets a few lines that say what was meant."""
+"""Errors of the parser are short and suggest what the user meant."""
 
 import pytest
 
@@ -121,7 +121,7 @@ def test_says_why_an_encoder_does_not_fit(capsys: pytest.CaptureFixture[str]) ->
     said, known = capsys.readouterr().err.rstrip().split("\n")
     assert said.startswith("error: model.encoder: expected a Recurrent (")
     assert said.endswith("), got CNN")
-    # Those of other tests may be there, too.
+    # Classes of other tests may be listed, too.
     assert {"GRU", "LSTM", "QRNN", "SRU", "SRUpp"} <= set(
         known.removeprefix("  known: ").split(", ")
     )
