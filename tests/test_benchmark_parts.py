@@ -1,4 +1,4 @@
-"""What benchmarks share: contenders that take turns, and trainings that are compared."""
+"""The code that benchmarks share: contenders that take turns, and comparisons of training runs."""
 
 import csv
 import itertools

@@ -1,4 +1,4 @@
-"""Benchmarks print what was measured, in the units and ratios that they name."""
+"""Benchmarks print their measurements in the units and ratios that they announce."""
 
 import itertools
 import math

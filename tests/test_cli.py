@@ -1,4 +1,4 @@
-"""Whatever ends a command reaches a person as one sentence."""
+"""Every failure of a command is reported in one sentence."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A converted module of the published package computes what the original does."""
+"""A converted SRU of the published package computes the same as the original."""
 
 import warnings
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""Every configuration in configs/ builds, and the command line can change it."""
+"""Every configuration in configs/ builds, and the command line can override it."""
 
 from pathlib import Path
 

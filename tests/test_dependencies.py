@@ -1,4 +1,4 @@
-"""What srulight imports is declared, and what is optional is imported only when it is needed."""
+"""All imports are declared, and optional packages are imported only when they are needed."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The session that measures on a GPU, rehearsed without one."""
+"""A rehearsal, without a GPU, of the session that measures on a GPU."""
 
 import json
 import subprocess

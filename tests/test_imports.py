@@ -1,4 +1,4 @@
-"""Imports point down only, and nothing heavy loads before it is asked for."""
+"""Imports only point down, and nothing heavy is imported before it is needed."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What a person sees who uses srulight as a library."""
+"""The public names of the package, and the text that an encoder prints as."""
 
 from torch import Tensor
 

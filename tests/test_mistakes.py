@@ -1,4 +1,4 @@
-"""What a person, or their own code, gets wrong is one sentence before the work starts."""
+"""Mistakes of users, or in their code, are reported in one sentence before the work starts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every task trains, measures and predicts in every precision that Lightning offers on a CPU."""
+"""Every task trains, evaluates and predicts in every precision that Lightning offers on a CPU."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""No number that a command takes is used outside its range."""
+"""No command uses a number outside its range."""
 
 import inspect
 import math

@@ -20,9 +20,10 @@ def closing(trainer: Trainer, begun: int) -> str:
     """
     said = []
     if 0 < begun == trainer.global_step:
+        epochs = trainer.current_epoch
         said.append(
-            f"training was already complete (step {begun}, {trainer.current_epoch} epochs); raise "
-            "--trainer.max_epochs or --trainer.max_steps to train longer"
+            f"training was already complete (step {begun}, {epochs} epoch{'s' * (epochs != 1)}); "
+            "raise --trainer.max_epochs or --trainer.max_steps to train longer"
         )
     path = None
     for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -128,10 +128,11 @@ def explain(message: str, options: Iterable[str] = (), of: str = "") -> str:
         if said := kind(message, key):
             return where + said
     causes = [line.strip(" -") for line in message.splitlines() if not _NOISE.match(line)]
+    first = "; ".join(causes)
     if match := re.search(r"Given value: (.*)", message):
-        causes.append(f"got {match[1]!r}")
+        first += f"{', ' if first else ''}got {match[1]!r}"
     # If every line is noise, show the whole message.
-    first = re.sub(r'^Parser key "[\w.]+": ', "", message) if not causes else "; ".join(causes)
+    first = first or re.sub(r'^Parser key "[\w.]+": ', "", message)
     first = re.sub(r"File does not exist: ", "no such file: ", first)
     return where + re.sub(r"Expected a <class '(\w+)'>", r"expected \1", first)
 

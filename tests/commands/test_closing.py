@@ -1,4 +1,4 @@
-"""What is said of a run: while it goes, when it is done, and of a checkpoint that is used."""
+"""The messages of a run: during training, at its end, and when a checkpoint is loaded."""
 
 import re
 from pathlib import Path
@@ -61,12 +61,12 @@ def test_resuming_what_is_done_says_so_and_the_best_stays(
         return {k: state[k] for k in ("dirpath", "best_model_path", "best_model_score")}
 
     main(["fit", *SMALL])
-    # A line that Lightning writes past the progress bar leaves a second one behind.
+    # A line that Lightning prints while the progress bar is shown would leave a second bar behind.
     assert not any("`Trainer.fit` stopped" in message for message in caplog.messages)
     first = best()
     caplog.clear()
     main(["fit", "--ckpt_path=last"])
-    assert "training was already complete (step 2, 1 epochs)" in caplog.messages[-1]
+    assert "training was already complete (step 2, 1 epoch)" in caplog.messages[-1]
     assert "raise --trainer.max_epochs" in caplog.messages[-1]
     assert f"best val/accuracy: {first['best_model_score']:.4f}" in caplog.messages[-1]
     assert "log:      runs/version_0/metrics.csv" in caplog.messages[-1]
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_is_used_is_named_with_what_it_is(
     assert f"loading {folder}/last.ckpt: {what}" in caplog.messages
     main(["fit", "--ckpt_path=last"])
     assert f"resuming from {folder}/last.ckpt: {what}" in caplog.messages
-    # Beside the answers, not among them.
+    # The line is on standard error, not among the answers.
     assert folder not in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Configurations are read as other texts are, and are as large as they look."""
+"""Configurations are read like other text files, and their size is limited."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a run leaves on the disk, and what it does not."""
+"""The files that a run leaves on disk."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A mistake gets a few lines that say what was meant."""
+"""Errors of the parser are short and suggest what the user meant."""
 
 import pytest
 
@@ -88,7 +88,7 @@ def test_help_describes_checkpoints_as_srulight_finds_them(
     said = " ".join(capsys.readouterr().out.split())
     assert f" {command} --config FILE [options]" in said
     assert "a path, or last or best for that checkpoint of the newest run" in said
-    assert "registry" not in said.partition("--ckpt_path")[2]
+    assert "registry:model-name" not in said
 
 
 @pytest.mark.parametrize(("given", "kept"), [("None", "None"), ("null", "null"), ("", "")])
@@ -123,7 +123,7 @@ def test_says_why_an_encoder_does_not_fit(capsys: pytest.CaptureFixture[str]) ->
     said, known = capsys.readouterr().err.rstrip().split("\n")
     assert said.startswith("error: model.encoder: expected a Recurrent (")
     assert said.endswith("), got CNN")
-    # Those of other tests may be there, too.
+    # Classes of other tests may be listed, too.
     assert {"GRU", "LSTM", "QRNN", "SRU", "SRUpp"} <= set(
         known.removeprefix("  known: ").split(", ")
     )

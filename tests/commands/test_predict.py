@@ -1,4 +1,4 @@
-"""What predict reads: lines and tables, as they are."""
+"""The inputs that predict reads: lines and tables."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predicted(checkpoint: Path, source: Path, *options: str) -> list[str]:
-    """Gives the lines that are written, without labels and probabilities."""
+    """Returns the lines that predict writes, without labels and probabilities."""
     output = source.with_name("out.tsv")
     main([
         "predict", f"--ckpt_path={checkpoint}", f"--input={source}", f"--output={output}", *options,

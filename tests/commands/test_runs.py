@@ -1,4 +1,4 @@
-"""Arguments are read as a user means them."""
+"""How command-line arguments name configurations and checkpoints."""
 
 import os
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_last_and_best_mean_the_newest_run(tmp_path: Path) -> None:
 
 
 def checkpoint(root: Path, run: str, name: str, step: int) -> Path:
-    """Writes one that was made at a time of its step."""
+    """Writes a checkpoint whose modification time is its step."""
     path = root / run / "checkpoints" / f"{name}.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"metadata": {}, "global_step": step, "weight": torch.ones(1000)}, path)
@@ -90,7 +90,7 @@ def test_a_configuration_of_another_form_is_left_to_the_parser(
 
 
 def damage(path: Path) -> None:
-    """Turns one bit of a weight over."""
+    """Flips one bit of a weight."""
     time = path.stat().st_mtime
     data = bytearray(path.read_bytes())
     data[data.index(torch.ones(1000).numpy().tobytes()) + 500] ^= 1

@@ -1,4 +1,4 @@
-"""A user's loop: fit, resume, test, predict, each in a process of its own or as if it were."""
+"""The usual workflow: fit, resume, test and predict, each as if in a process of its own."""
 
 import csv
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_resuming_goes_on_and_the_user_wins(
     assert "changed since the checkpoint:\n  model.optimizer.lr: 0.002 -> 0.01\n" in caplog.text
     assert "epoch 2 (" in out
     assert "epoch 1 (" not in out
-    # All stays in one place: the best is the best of the whole run, and the log is one.
+    # The resumed run stays in its folder, with one log and the best checkpoint of the whole run.
     last = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
     assert epoch_of(last) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["version_0"]

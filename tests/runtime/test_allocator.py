@@ -1,4 +1,4 @@
-"""The command line keeps large blocks of memory, and can be told not to."""
+"""The command line makes the process keep large blocks of memory, unless it is told not to."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Page faults of a tensor of 64 MB after one like it was freed.
+# Counts the page faults of a tensor of 64 MB after a similar one was freed.
 FAULTS = """
 import resource
 from srulight.cli import main
@@ -21,7 +21,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(**environment: str) -> int:
     command = [sys.executable, "-c", FAULTS]
-    # Set by another test's command line, in this process.
+    # The command line of another test may have set it in this process.
     world = {k: v for k, v in os.environ.items() if k != "THP_MEM_ALLOC_ENABLE"}
     out = subprocess.check_output(command, env={**world, **environment}, text=True)
     return int(out.split()[-1])

@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files are written atomically: they are complete or absent."""
 
 import os
 import re

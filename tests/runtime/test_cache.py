@@ -1,4 +1,4 @@
-"""What can be made again is whole, or made again."""
+"""Cached files are intact, or created again."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The cache is where it can be written."""
+"""The cache is in a folder that the user can write to."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""A device that is not here is named with those that are."""
+"""An error about an unavailable device lists those that are available."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Processes of a distributed run part before Python ends."""
+"""The process group of a distributed run is destroyed before Python exits."""
 
 import contextlib
 from pathlib import Path

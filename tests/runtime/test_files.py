@@ -1,4 +1,4 @@
-"""Text is read in one way: UTF-8, lines at line ends only, and never without an end."""
+"""Text files are read as UTF-8, split at line endings only, and limited in size."""
 
 import gzip
 import os
@@ -33,7 +33,7 @@ def test_any_text_comes_back_line_by_line(tmp_path: Path) -> None:
         text = "".join(generator.choices(signs, k=generator.randrange(12)))
         path.write_bytes(text.encode())
         wanted = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
-        # What follows the last line end is no line if it is empty.
+        # A line ending at the end of the file does not start another line.
         if text.endswith("\n") or not text:
             wanted.pop()
         assert [line for _, line in lines(path)] == wanted, text

@@ -1,4 +1,4 @@
-"""Commands that the program names work from where the user stands."""
+"""The commands in messages work when they are pasted into the user's terminal."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(folder: Path) -> Path:
-    """Makes what a virtual environment looks like; its python is a link, as there."""
+    """Creates a folder like a virtual environment, whose python is a link."""
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
     (binaries / "python").symlink_to(sys.executable)

@@ -1,4 +1,4 @@
-"""JSON and tables of others are read, or refused in a sentence."""
+"""Untrusted JSON and tables are read, or rejected with one sentence."""
 
 import json
 import random

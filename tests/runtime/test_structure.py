@@ -1,4 +1,4 @@
-"""Tests that plain data from a file are checked against the expected structure."""
+"""Plain data from a file are checked against the expected structure."""
 
 from typing import Any
 

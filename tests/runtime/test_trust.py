@@ -1,4 +1,4 @@
-"""A checkpoint that someone else made runs nothing, imports nothing and writes nowhere."""
+"""An untrusted checkpoint runs nothing, imports nothing and writes no files."""
 
 import importlib
 import pickle
@@ -36,7 +36,7 @@ def make(size): Path({marker!r}).touch()
 
 
 class Touch:
-    """Unpickled, it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -46,7 +46,7 @@ class Touch:
 
 
 def owner_fields(cls: type, where: str = "", depth: int = 0) -> Iterator[tuple[str, type]]:
-    """Gives every field that builds a class, of a class and of all that it may be built of."""
+    """Returns every field that builds a class, of a class and of the classes inside it."""
     for name, kind in arguments_of(cls).items():
         for base in builds(kind):
             yield f"{where}{name}", base
@@ -65,7 +65,7 @@ FIELDS = sorted({(cls, f) for cls in [*TASKS, *DATA] for f, _ in owner_fields(cl
 
 
 def settings(field: str, value: object) -> dict[str, Any]:
-    """Gives the settings of a class, with a value in a field that may be deep inside."""
+    """Returns the settings of a class, with a value in a field that may be nested."""
     name, _, rest = field.partition("/")
     if not rest:
         return {name: value}
@@ -75,7 +75,7 @@ def settings(field: str, value: object) -> dict[str, Any]:
 
 @pytest.fixture
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Prepares what attacks use; each makes this file if it is run."""
+    """Prepares the attacks; each creates this file if it runs."""
     path = tmp_path / "marker"
     (tmp_path / "evil_module.py").write_text(EVIL.format(marker=str(path)))
     (tmp_path / "script.py").write_text(f"open({str(path)!r}, 'w')")
@@ -163,7 +163,7 @@ def test_a_field_that_builds_nothing_takes_no_class(cls: type, marker: Path) -> 
 
 
 def loops() -> dict[str, Any]:
-    """Gives the state of the loops of a run that has not begun."""
+    """Returns the state of the loops of a run that has not started."""
     trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     return {
         "fit_loop": trainer.fit_loop.state_dict(),
@@ -177,7 +177,7 @@ LOOPS = loops()
 
 
 def checkpoint(task: type, field: str, attack: object) -> dict[str, Any]:
-    """Makes what is read of a checkpoint before anything is built."""
+    """Returns the entries of a checkpoint that are read before anything is built."""
     model = settings(field, attack)
     return {
         "task": path_of(task), "hyper_parameters": model, "hyper_parameters_dropped": [],
@@ -199,7 +199,7 @@ COMMANDS = ("load", "predict", "generate", "fit", "validate", "test")
 def test_no_command_runs_what_a_checkpoint_names(command: str, task: type, marker: Path) -> None:
     path = marker.parent / "x.ckpt"
     for _, field in [pair for pair in FIELDS if pair[0] is task]:
-        # One after the other would be slow, and the fields are covered above.
+        # Testing every combination would be slow, and the test above covers the fields.
         for attack in attacks(marker)[:: 1 if "/" not in field and command == "load" else 17]:
             torch.save(checkpoint(task, field, attack), path)
             if command == "load":
@@ -213,7 +213,7 @@ def test_no_command_runs_what_a_checkpoint_names(command: str, task: type, marke
 
 
 def test_the_attacks_work_where_nothing_guards(marker: Path) -> None:
-    """What is tested above would be seen if it happened."""
+    """The tests above would notice an attack that succeeds."""
     for attack in attacks(marker)[:3]:
         assert isinstance(attack, dict)
         module, _, name = attack["class_path"].rpartition(".")

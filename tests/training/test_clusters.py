@@ -1,4 +1,4 @@
-"""Runs on clusters go on by themselves: started again, they continue."""
+"""Runs on clusters resume by themselves when a job is started again."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def wait_for(path: Path) -> None:
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> dict[str, str]:
-    """Gives the environment of a job on two nodes, which are this one."""
+    """Returns the environment of a job on two nodes, both of which are this machine."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
@@ -72,7 +72,7 @@ def test_slurm_puts_a_job_back_and_it_goes_on(tmp_path: Path, slurm: dict[str, s
     ]
     with subprocess.Popen(script, env=slurm, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
         wait_for(runs / "version_0" / "checkpoints" / "last.ckpt")
-        # To one process alone: both are to stop.
+        # Only one process gets the signal, but both must stop.
         os.kill(int((tmp_path / "rank1").read_text()), signal.SIGUSR1)
         _, said = job.communicate(timeout=120)
     assert job.returncode == 143, said
@@ -93,7 +93,7 @@ def test_torchrun_starts_again_what_was_killed(tmp_path: Path) -> None:
         "--max-restarts=3", str(ROOT / "train.py"), "fit", *FIT, "--ckpt_path=auto",
         "--trainer.strategy=ddp", "--trainer.devices=2", f"--trainer.default_root_dir={tmp_path}",
     ]  # fmt: skip
-    # Otherwise processes look for each other where those before them were.
+    # Otherwise, the processes would use the address of the processes before them.
     environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     with (
         (tmp_path / "said").open("w") as said,

@@ -1,4 +1,4 @@
-"""Two processes, on one machine or two, do what one does."""
+"""Two processes, on one machine or two, train like a single one."""
 
 import os
 import re
@@ -86,7 +86,7 @@ CLASSIFIER = [
 
 
 def node(rank: int, port: int, cache: Path, *args: str) -> subprocess.Popen[str]:
-    """Starts what is started on each of two machines, here with one process."""
+    """Starts the command of one of two machines, with one process."""
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1",
          f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}",

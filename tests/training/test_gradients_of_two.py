@@ -1,4 +1,4 @@
-"""Two processes step and measure as one with twice the batch, however they share the examples.
+"""Two processes train and evaluate like one with twice the batch size, however they split batches.
 
 This file is also what the two processes run.
 """
@@ -57,7 +57,7 @@ CASES = [
 
 
 class Given(SentenceCorpus):
-    """So many sentences of 1 to 4 words, to train on and to validate with."""
+    """The same sentences of 1 to 4 words for training and validation, in the given number."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -83,7 +83,7 @@ class Gradients(Callback):
 
 
 def fit(task: LightningModule, processes: int, **data: Any) -> Report:  # noqa: ANN401
-    """Gives the gradients of every step of an epoch, and what was logged."""
+    """Returns the gradients of every step of an epoch, and the logged metrics."""
     torch.manual_seed(0)
     gradients = Gradients()
     trainer = Trainer(
@@ -140,7 +140,7 @@ def write_down(rank: int, processes: int) -> Report:
     if processes == 1:
         steps = [batch(slice(None), counts), batch(slice(1), counts)]
     else:
-        # A process that has no utterance fills up with one that has no transcript.
+        # A process without an utterance gets a filler that has no transcript.
         own = slice(rank, rank + 1)
         steps = [batch(own, counts), batch(own, counts * torch.tensor([1, 0]))]
     torch.manual_seed(1)
@@ -176,7 +176,7 @@ def translate(rank: int, processes: int) -> Report:
     if processes == 1:
         steps = [batch(slice(None), labels), batch(slice(1), labels)]
     else:
-        # A process that has no pair fills up with one that has nothing to learn or to translate.
+        # A process without a pair gets a filler that adds nothing to the loss and the scores.
         own = slice(rank, rank + 1)
         steps = [batch(own, labels), batch(own, fills)._replace(texts=texts[:1] * (1 - rank))]
     torch.manual_seed(1)
@@ -215,7 +215,7 @@ def answer(rank: int, processes: int) -> Report:
     if processes == 1:
         steps = [batch(slice(None)), batch(slice(1))]
     else:
-        # A process that has no question fills up with one that has nothing to learn.
+        # A process without a question gets a filler that adds nothing to the loss.
         steps = [batch(slice(rank, rank + 1)), batch(slice(rank, 1))]
     torch.manual_seed(1)
     task = QuestionAnswering(
@@ -245,9 +245,9 @@ def one() -> dict[str, Report]:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Report]]:
     folder = tmp_path_factory.mktemp("two")
-    # Another test's seed, which Lightning leaves here, would make other weights.
+    # Lightning leaves the seed of another test in the environment, which would change the weights.
     environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
-    # Processes that wait for each other in vain would wait for half an hour.
+    # By default, processes wait for each other for half an hour before they fail.
     done = subprocess.run(
         [sys.executable, __file__, str(folder)],
         capture_output=True, text=True, timeout=120, env=environment,

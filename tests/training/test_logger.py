@@ -1,4 +1,4 @@
-"""The log goes on where a resumed run does."""
+"""The log of a resumed run continues the log of the run before."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

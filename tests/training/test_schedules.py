@@ -1,4 +1,4 @@
-"""Learning rates against numbers worked out by hand, and schedules that a configuration names."""
+"""Learning-rate schedules against values worked out by hand, and schedules in configurations."""
 
 import io
 import subprocess

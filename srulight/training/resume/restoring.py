@@ -32,9 +32,9 @@ def refuse_others(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     differ = sorted(n for n in own.keys() | stored.keys() if shapes.get(n) != others.get(n))
     if differ:
         raise InputError(
-            f"the model must match the checkpoint, got {len(differ)} weights that are missing in "
-            f"one of them or differ in shape, such as {differ[0]}; undo the changes to the model, "
-            "or leave out --ckpt_path to start a new run"
+            f"the model must match the checkpoint, but {len(differ)} weights differ in name or "
+            f"shape, such as {differ[0]}; undo the changes to the model, or leave out --ckpt_path "
+            "to start a new run"
         )
 
 

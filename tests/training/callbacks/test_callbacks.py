@@ -1,4 +1,4 @@
-"""What callbacks promise and a run does not show."""
+"""What callbacks do that no test of a whole run shows."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,7 +53,7 @@ def test_a_log_becomes_a_picture(tmp_path: Path, figures: list[Any]) -> None:
         "loss": {"train": [(9, 1.0), (19, 0.6)], "val": [(9, 0.9), (19, 0.5)]},
     }
     assert [axes.get_xlabel() for axes in figure.axes] == ["step", "step"]
-    # 4 x 3 inches each at 120 dots an inch; lines of color on white.
+    # Each plot has 4 x 3 inches at 120 dots per inch, with colored lines on white.
     pixels = pytest.importorskip("matplotlib.image").imread(tmp_path / "curves.png")[..., :3]
     assert pixels.shape == (360, 960, 3)
     assert (pixels.max(-1) - pixels.min(-1) > 0.3).sum() > 200

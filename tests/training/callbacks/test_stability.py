@@ -1,4 +1,4 @@
-"""What is logged of a run, and what happens when it breaks down."""
+"""The signs of instability in the log, and what happens when training diverges."""
 
 import csv
 from collections.abc import Callable
@@ -124,7 +124,7 @@ def test_steps_are_the_optimisers_where_gradients_accumulate(tmp_path: Path) -> 
 
 
 class Fused(Toy):
-    """Its optimizer undoes the scale of a loss in half precision by itself."""
+    """A task whose optimizer divides by the loss scale of half precision itself."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD([self.weight], lr=0.1, fused=True)
@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stays(
 
 
 class Remote(Toy):
-    """As if on a GPU: a look at a loss would wait."""
+    """A task that seems to be on a GPU, where checking a loss means waiting."""
 
     @property
     def device(self) -> torch.device:
@@ -285,7 +285,7 @@ class Remote(Toy):
 
 
 class Validated(Remote):
-    """With a validation that must not be reached."""
+    """A task whose validation must not be reached."""
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         assert self.trainer.sanity_checking

@@ -1,4 +1,4 @@
-"""A checkpoint that is not built as one is refused in one sentence, whatever is wrong with it."""
+"""A checkpoint with any error in its structure is rejected with one sentence."""
 
 import copy
 import shutil
@@ -49,7 +49,7 @@ def last(folder: Path) -> Path:
 
 
 def places(value: object, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Gives the way to everything in a checkpoint; of a list to the first item."""
+    """Returns the path to every entry of a checkpoint, and to the first item of every list."""
     if place:
         yield place
     if isinstance(value, dict):
@@ -60,7 +60,7 @@ def places(value: object, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
 
 
 def changed(good: dict[str, Any], place: tuple[Any, ...], value: object) -> dict[str, Any]:
-    """Gives a checkpoint with another value in one place."""
+    """Returns a copy of a checkpoint with another value in one place."""
     stored = inner = copy.deepcopy(good)
     for key in place[:-1]:
         inner = inner[key]
@@ -76,7 +76,7 @@ def test_whatever_is_wrong_predicting_says_it_in_a_sentence(
 ) -> None:
     mutations = [(place, other) for place in places(good) for other in OTHERS]
     messages = []
-    # 11 is no divisor of the number of others: each of them comes with every kind of place.
+    # The step is coprime to the number of other values, so each value meets every kind of place.
     for place, other in mutations[:: len(mutations) // 200 // 11 * 11 + 2]:
         torch.save(changed(good, place, other), tmp_path / "x.ckpt")
         try:

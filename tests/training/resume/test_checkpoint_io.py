@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there."""
+"""Checkpoints are saved atomically."""
 
 import resource
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SMALL = [
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """Lets no file grow beyond a size, which fails as a full disk does."""
+    """Limits the size of files, so that writing fails like on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -1,4 +1,4 @@
-"""A run that is begun from Python resumes as one of the command line does."""
+"""A run that is started from Python resumes like one of the command line."""
 
 from functools import partial
 from pathlib import Path

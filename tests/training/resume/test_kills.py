@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends as one that never was; the long form is by hand."""
+"""A run that is killed repeatedly ends like one that never was; benchmarks/kills.py does more."""
 
 import subprocess
 import sys

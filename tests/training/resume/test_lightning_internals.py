@@ -1,4 +1,4 @@
-"""One file alone touches what is private in Lightning and torch."""
+"""Only one file uses private names of Lightning and torch."""
 
 import ast
 import inspect
@@ -19,7 +19,7 @@ OTHERS = {
     "ops/": "operators need torch's own ways to be exported, transformed and registered",
     "commands/parser.py": "argparse has no public way to list its options",
 }
-"""Where private parts of something else may be touched, and why."""
+"""The files that may use private names of other packages, and why."""
 PUBLIC = {"_asdict", "_replace", "_fields", "_make"}  # of named tuples
 LIBRARIES = ("lightning", "torch", "torchmetrics", "jsonargparse")
 
@@ -29,7 +29,7 @@ def is_private(name: object) -> bool:
 
 
 def foreign_names(source: str) -> Iterator[str]:
-    """Gives what some code takes of private names that it does not define."""
+    """Returns the private names that some code uses but does not define."""
     tree = ast.parse(source)
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     stored = (node for node in ast.walk(tree) if isinstance(getattr(node, "ctx", None), ast.Store))
@@ -78,7 +78,7 @@ def test_what_is_private_is_found(source: str) -> None:
 
 
 def private_names(cls: type) -> set[str]:
-    """Gives what a class defines, or takes of itself, by a private name."""
+    """Returns the private names that a class defines, or uses on itself."""
     try:
         source = inspect.getsource(cls)
     except (OSError, TypeError):  # written in C

@@ -1,4 +1,4 @@
-"""A checkpoint outlives a move of the classes that it names to other files."""
+"""A checkpoint still loads after its classes have moved to other modules of their package."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ EXPORTS = "from {package}.{module} import Mine, MyCorpus, MyData, MyEncoder\n"
 
 
 def place(folder: Path, module: str) -> None:
-    """Writes a package whose classes are all in one module, and nowhere else."""
+    """Writes a package that defines all its classes in one module."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / f"{module}.py").write_text(CLASSES)
@@ -34,7 +34,7 @@ def place(folder: Path, module: str) -> None:
 
 
 def run(folder: Path, code: str) -> str:
-    """Runs code that knows the package, in a process of its own, as what it imports stays."""
+    """Runs code that imports the package, in a separate process, because imports are cached."""
     paths = os.pathsep.join([str(folder.parent), *sys.path])
     env = os.environ | {"PYTHONPATH": paths, "SRULIGHT_PLUGINS": folder.name}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
@@ -43,7 +43,7 @@ def run(folder: Path, code: str) -> str:
 
 
 def named(value: Any) -> Iterator[str]:  # noqa: ANN401
-    """Gives all text in a checkpoint."""
+    """Returns all text in a checkpoint."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list | tuple):

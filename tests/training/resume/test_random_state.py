@@ -1,4 +1,4 @@
-"""A resumed run draws the numbers that it would have drawn."""
+"""A resumed run draws the same random numbers as one that was never stopped."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A checkpoint's state is compared with the model before it is put into it."""
+"""The state in a checkpoint is compared with the model before it is restored."""
 
 import inspect
 

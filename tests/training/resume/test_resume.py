@@ -1,4 +1,4 @@
-"""A run that is stopped anywhere and resumed ends as one that was never stopped."""
+"""A run that is stopped anywhere and resumed ends like one that was never stopped."""
 
 import csv
 import os
@@ -73,7 +73,7 @@ OPTIONS = {
 
 
 class Killed(BaseException):
-    """Ends a run at once, as SIGKILL does."""
+    """Ends a run at once, like SIGKILL does."""
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Lets the next run be stopped in a hook, once so many steps are done."""
+    """Stops the next run in a hook after a number of steps."""
 
     def stop_at(hook: str, step: int, how: Callable[[], None] | None = None) -> None:
         def stop(self: EpochLine, trainer: Any, *_: object) -> None:  # noqa: ANN401
@@ -198,7 +198,7 @@ def test_asked_to_stop(
         with pytest.raises(SystemExit) as leaving:
             fit(tmp_path / hook, *args)
         assert leaving.value.code == status
-        # At the end of the step under way, and not when the next checkpoint is due.
+        # It stops at the end of the current step, not when the next checkpoint is due.
         last = tmp_path / hook / "version_0" / "checkpoints" / "last.ckpt"
         assert torch.load(last, weights_only=True)["global_step"] in (6, 7)
         check_equal(whole, fit(tmp_path / hook, *args, "--ckpt_path=auto"))
@@ -227,7 +227,7 @@ def test_killed_after_it_was_stopped_in_a_validation(
     stop_at("on_validation_batch_end", 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit):
         fit(tmp_path / "parts", *args)
-    # The checkpoint it goes on from is that after the next validation, of step 9.
+    # The run resumes from the checkpoint after the next validation, at step 9.
     stop_at("on_train_batch_end", 10)
     with pytest.raises(Killed):
         fit(tmp_path / "parts", *args, "--ckpt_path=auto")
@@ -272,7 +272,7 @@ def test_workers_and_the_end_of_max_steps(tmp_path: Path, stop_at: Callable[...,
     with pytest.raises(Killed):
         fit(tmp_path / "killed", *args)
     check_equal(whole, fit(tmp_path / "killed", *args, "--ckpt_path=auto"))
-    # What ends in the middle of an epoch can go on from there.
+    # A run that ends within an epoch can resume from there.
     for steps in ("17", "20", "30"):
         parts = fit(
             tmp_path / "steps", *SENTENCES, f"--trainer.max_steps={steps}", "--ckpt_path=auto"
@@ -294,7 +294,7 @@ def test_batches_of_another_size(
 
 def test_another_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     fit(tmp_path, *SENTENCES, "--trainer.max_epochs=1")
-    with pytest.raises(SystemExit, match="error: the model must match the checkpoint, got 14 weig"):
+    with pytest.raises(SystemExit, match="error: the model must match the checkpoint, but 14 weig"):
         fit(tmp_path, *SENTENCES, "--ckpt_path=auto", "--model.encoder=LSTM")
     assert fit(tmp_path, *SENTENCES, "--ckpt_path=auto")[0]["epoch"] == 3
 

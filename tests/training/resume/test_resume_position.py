@@ -1,4 +1,4 @@
-"""What a checkpoint says of files is no order to delete any."""
+"""The file names in a checkpoint cannot make a callback delete other files."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_a_callback_deletes_nothing_outside_of_its_folder(tmp_path: Path) -> Non
     assert kept["best_model_path"] == str(folder / "best.ckpt")
     assert kept["kth_best_model_path"] == ""
     assert set(kept["best_k_models"]) == {str(folder / "best.ckpt"), str(folder / "x.ckpt")}
-    # Another run's is of no use, unless it is this one that was moved.
+    # The state of another run is ignored, unless it is this run, moved to another folder.
     stored["dirpath"] = "/elsewhere"
     assert own_files(stored, callback, tmp_path / "last.ckpt") == callback.state_dict()
     assert own_files(stored, callback, folder / "last.ckpt")["best_model_score"] == 1
