@@ -263,14 +263,13 @@ def _silence_noise() -> None:
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(lambda record: not _NOISE.match(record.getMessage()))
     for message in (
+        "WeightAveraging callback with a model that overrides",  # srulight shards no model
         "LeafSpec.*is deprecated",  # inside Lightning, with torch 2.13
         "does not have many workers",  # batches come from memory
         "smaller than the logging interval",
         # A resumed run keeps its checkpoints where they are; a measured one needs no callbacks.
         "Checkpoint directory .* exists and is not empty",
         "callbacks used to create the checkpoint need to be provided",
-        # It makes the model before the trainer does; srulight shards none.
-        "WeightAveraging callback with a model that overrides",
         # An epoch that is cut short has no validation.
         r"ModelCheckpoint\(monitor=.*could not find the monitored key",
     ):

@@ -118,7 +118,6 @@ class LastCheckpoint(Callback):
         self._exchanges -= 1
         wish = self._ask(trainer)
         if wish > _SAVE and not is_accumulating(trainer):
-            _put_weights_back(trainer)
             self._save(trainer, mark_before_validation)
             self._stop(trainer, wish)
 
@@ -153,6 +152,8 @@ class LastCheckpoint(Callback):
     def _save(self, trainer: Trainer, mark: _Mark) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return  # a trial, which "last" must not find
+        if mark is mark_before_validation:
+            _put_weights_back(trainer)
         # A damaged one, if this run went on from the one before, must not take its place.
         if trainer.is_global_zero and self._is_whole and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
@@ -183,13 +184,6 @@ class LastCheckpoint(Callback):
         raise SystemExit(code)
 
 
-def _put_weights_back(trainer: Trainer) -> None:
-    """Ends the exchange of current and averaged weights that lasts as long as a validation."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, WeightAveraging):
-            callback.on_validation_epoch_end(trainer, trainer.lightning_module)
-
-
 def _keep(path: Path, copy: Path) -> None:
     """Gives a file a second name, in place of whatever has that."""
     new = copy.with_name(f".{copy.name}")
@@ -199,3 +193,10 @@ def _keep(path: Path, copy: Path) -> None:
         os.replace(new, copy)
     except OSError:  # a file system without links
         os.replace(path, copy)
+
+
+def _put_weights_back(trainer: Trainer) -> None:
+    """Gives the model its current weights, which a validation swaps for their average."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_validation_epoch_end(trainer, trainer.lightning_module)
