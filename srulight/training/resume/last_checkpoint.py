@@ -152,12 +152,12 @@ class LastCheckpoint(Callback):
     def _save(self, trainer: Trainer, mark: _Mark) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return  # a trial, which "last" must not find
-        if mark is mark_before_validation:
-            _put_weights_back(trainer)
         # A damaged one, if this run went on from the one before, must not take its place.
         if trainer.is_global_zero and self._is_whole and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
         self._mark = mark
+        if mark is mark_before_validation:
+            _put_weights_back(trainer)
         trainer.save_checkpoint(self.path, weights_only=False)
         self._mark = None
         self._is_whole = True
