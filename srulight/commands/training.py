@@ -283,14 +283,13 @@ def _silence_noise() -> None:
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(lambda record: not _NOISE.match(record.getMessage()))
     for message in (
+        "WeightAveraging callback with a model that overrides",  # srulight shards no model
         "LeafSpec.*is deprecated",  # inside Lightning, with torch 2.13
         "does not have many workers",  # batches come from memory
         "smaller than the logging interval",
         # A resumed run uses the same folder again, and an evaluation needs no callbacks.
         "Checkpoint directory .* exists and is not empty",
         "callbacks used to create the checkpoint need to be provided",
-        # WeightAveraging expects sharded models here, and srulight shards none.
-        "WeightAveraging callback with a model that overrides",
         # An epoch that is cut short ends without validation.
         r"ModelCheckpoint\(monitor=.*could not find the monitored key",
     ):

@@ -123,7 +123,6 @@ class LastCheckpoint(Callback):
         self._exchanges -= 1
         request = self._exchange(trainer)
         if request > _SAVE and not is_accumulating(trainer):
-            _put_weights_back(trainer)
             self._save(trainer, mark_before_validation)
             self._stop(trainer, request)
 
@@ -166,6 +165,8 @@ class LastCheckpoint(Callback):
         if trainer.is_global_zero and self._is_intact and self.path.is_file():
             _keep(self.path, self.path.with_name("previous.ckpt"))
         self._mark = mark
+        if mark is mark_before_validation:
+            _put_weights_back(trainer)
         trainer.save_checkpoint(self.path, weights_only=False)
         self._mark = None
         self._is_intact = True
@@ -192,13 +193,6 @@ class LastCheckpoint(Callback):
         raise SystemExit(code)
 
 
-def _put_weights_back(trainer: Trainer) -> None:
-    """Ends the exchange of current and averaged weights that lasts as long as a validation."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, WeightAveraging):
-            callback.on_validation_epoch_end(trainer, trainer.lightning_module)
-
-
 def _keep(path: Path, copy: Path) -> None:
     """Gives a file a second name, and replaces any file of that name."""
     new = copy.with_name(f".{copy.name}")
@@ -208,3 +202,10 @@ def _keep(path: Path, copy: Path) -> None:
         os.replace(new, copy)
     except OSError:  # a file system without links
         os.replace(path, copy)
+
+
+def _put_weights_back(trainer: Trainer) -> None:
+    """Gives the model its current weights, which a validation swaps for their average."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_validation_epoch_end(trainer, trainer.lightning_module)
