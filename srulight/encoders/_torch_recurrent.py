@@ -1,7 +1,9 @@
 """The base class of encoders that wrap PyTorch's recurrent layers."""
 
 from abc import abstractmethod
+from functools import cache
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -45,6 +47,9 @@ class TorchRecurrent(Recurrent):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_steps(self, x, lengths)
+        if _lacks_kernels(x):
+            with torch.autocast("cpu", enabled=False):
+                return self(x.float(), lengths)
         steps = x.size(1)
         if steps == 0:
             x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers refuse an empty sequence
@@ -66,6 +71,9 @@ class TorchRecurrent(Recurrent):
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_bidirectional(self)
         check_steps(self, x)
+        if _lacks_kernels(x):
+            with torch.autocast("cpu", enabled=False):
+                return self.forward_with_state(x.float(), None if state is None else state.float())
         if x.size(1) > 0:
             return self._continue(x, state)
         if state is None:
@@ -75,3 +83,22 @@ class TorchRecurrent(Recurrent):
     @abstractmethod
     def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Does what ``forward_with_state`` does, for at least one step."""
+
+
+def _lacks_kernels(x: Tensor) -> bool:
+    """Returns whether autocast asks for a type that oneDNN cannot run an LSTM in on this CPU.
+
+    PyTorch then raises an error instead of using its own kernels. Such a processor has no
+    instructions for the type either, so float32 is at least as fast.
+    """
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    return not _has_kernels(torch.get_autocast_dtype("cpu"))
+
+
+@cache
+def _has_kernels(dtype: torch.dtype) -> bool:
+    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype)
+    if name is None or not torch.backends.mkldnn.is_available():
+        return True
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported")())
