@@ -94,5 +94,5 @@ def test_whatever_is_in_a_file_it_is_read_or_refused(name: str, tmp_path: Path) 
         except InputError as error:
             refused.append(str(error))
     assert len(refused) > 30
-    # Wrong rows are reported together, one per line.
+    # Bad rows are told together, each in a line of its own.
     assert all("\n" not in said or "rows are wrong:\n  " in said for said in refused)

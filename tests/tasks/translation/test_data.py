@@ -243,5 +243,5 @@ def test_nothing_left_is_said(tmp_path: Path) -> None:
 def test_a_corpus_without_test_pairs_says_so(tmp_path: Path) -> None:
     data = module(tmp_path, [("a", "x")])
     data.setup()
-    with pytest.raises(InputError, match=r"no test sentence pairs: set --data.corpus.test"):
+    with pytest.raises(InputError, match=r"no test sentence pairs; set --data.corpus.test"):
         data.test_dataloader()
