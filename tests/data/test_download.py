@@ -269,8 +269,8 @@ def test_what_cannot_be_kept_is_a_sentence_and_leaves_nothing(kind: str, tmp_pat
         else:
             download_tar(source(archive), "folder", folder)
 
-    with full_disk(100_000), pytest.raises(InputError, match="no room for it"):
+    with full_disk(100_000), pytest.raises(InputError, match=r"room|space"):
         fetch(target)
     assert files(target) == set()
-    with pytest.raises(InputError, match=f"{archive} is a file and no folder"):
+    with pytest.raises(InputError, match=f"{archive} is a file"):
         fetch(archive)
