@@ -1,11 +1,11 @@
-"""Seconds an epoch, and test accuracy, of every encoder in the same setting.
+"""Compares the training time and test accuracy of the encoders on one classification task.
 
     python benchmarks/classification.py                                  embedded data
     python benchmarks/classification.py --config configs/sst_sentences.yaml --root FOLDER
 
-With ``--rounds`` above 1 the encoders take turns, so that a busy moment of the machine does not
-fall on one of them alone; the time is the median over all epochs but each run's first. Options not
-listed below go to train.py.
+All encoders train with the same settings. With ``--rounds`` above 1 they take turns, so that a busy
+moment of the machine does not slow down only one of them. The reported time is the median over all
+epochs, without the first epoch of each run. Options that are not listed below go to train.py.
 """
 
 import argparse
@@ -22,10 +22,11 @@ ENCODERS = ("sru", "lstm", "gru", "qrnn", "qrnn_highway", "cnn", "bag_of_words")
 
 
 def train(encoder: str, seed: int, args: argparse.Namespace) -> tuple[list[float], float, float]:
-    """Trains and tests once.
+    """Trains and tests one encoder.
 
     Returns:
-        Seconds of each epoch, best validation accuracy, test accuracy of that checkpoint.
+        The seconds of each epoch, the best validation accuracy, and the test accuracy of the
+        checkpoint that reached it.
     """
     preset = ROOT / "configs" / "encoders" / f"{encoder}.yaml"
     with tempfile.TemporaryDirectory() as folder:
@@ -56,21 +57,25 @@ def train(encoder: str, seed: int, args: argparse.Namespace) -> tuple[list[float
 
 
 def main() -> None:
-    """Runs every encoder and prints a table."""
+    """Runs every encoder, prints a table and, on request, draws a picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--config", default=ROOT / "configs" / "quickstart.yaml", type=Path)
-    parser.add_argument("--root", help="folder of the data")
+    parser.add_argument("--root", help="folder that holds the data")
     parser.add_argument(
         "--encoders",
         nargs="+",
         default=ENCODERS,
-        help="presets of configs/encoders (their settings), or class names (the configuration's)",
+        help="presets in configs/encoders, with their own settings, or names of classes, with the "
+        "settings of the configuration",
     )
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of each run")
+    parser.add_argument("--epochs", type=int, default=4, help="number of epochs per run")
     parser.add_argument(
-        "--rounds", type=int, default=1, help="runs of each encoder, seeds 1, 2, ..."
+        "--rounds", type=int, default=1, help="runs per encoder, with the seeds 1, 2, ..."
+    )
+    parser.add_argument(
+        "--plot", type=Path, help="picture to draw of time and accuracy (.png, .svg)"
     )
     args, options = parser.parse_known_args()
     args.options = options
@@ -90,6 +95,36 @@ def main() -> None:
             f"| {name} | {statistics.median(seconds[name]):.2f} | "
             f"{100 * statistics.mean(val[name]):.1f} | {100 * statistics.mean(test[name]):.1f} |"
         )
+    if args.plot:
+        plot(args.plot, {name: statistics.median(seconds[name]) for name in args.encoders}, test)
+
+
+def plot(path: Path, seconds: dict[str, float], accuracies: dict[str, list[float]]) -> None:
+    """Draws the accuracy of each encoder over its training time, as a multiple of the shortest.
+
+    Args:
+        path: Picture to write.
+        seconds: Median duration of an epoch of each encoder.
+        accuracies: Test accuracy of each run of each encoder, 0 to 1; bars span all runs.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    shortest = min(seconds.values())
+    for name, time in seconds.items():
+        values = [100 * value for value in accuracies[name]]
+        mean = statistics.mean(values)
+        errors = [[mean - min(values)], [max(values) - mean]]
+        axes.errorbar(time / shortest, mean, yerr=errors, fmt="o", markersize=8, capsize=3)
+        axes.annotate(
+            name, (time / shortest, mean), xytext=(9, -4), textcoords="offset points", fontsize=11
+        )
+    axes.set_xlabel("training time per epoch, relative to the fastest encoder")
+    axes.set_ylabel("test accuracy (%)")
+    axes.margins(x=0.15, y=0.1)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

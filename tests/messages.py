@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-SPEAKERS = {"InputError", "add", "warn", "rank_zero_warn", "rank_zero_info", "print", "info", "error"}
+SPEAKERS = {
+    "InputError",
+    "add",
+    "warn",
+    "rank_zero_warn",
+    "rank_zero_info",
+    "print",
+    "info",
+    "error",
+}
 """Functions and methods, by their last name, whose arguments people read."""
 
 
@@ -29,12 +38,14 @@ def messages() -> Iterator[Message]:
         calls: dict[tuple[int, str], None] = {}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             call = node.exc if isinstance(node, ast.Raise) else node
-            if isinstance(call, ast.Call) and (isinstance(node, ast.Raise) or _name(call) in SPEAKERS):
+            if isinstance(call, ast.Call) and (
+                isinstance(node, ast.Raise) or _name(call) in SPEAKERS
+            ):
                 texts = filter(None, map(_text, call.args))
                 calls.update(((call.lineno, text), None) for text in texts if " " in text)
         for line, text in sorted(calls):
             yield Message(f"{path.relative_to(ROOT)}:{line}", text)
-    check = re.compile(r'SRU_CHECK\((.*?)\);', re.DOTALL)
+    check = re.compile(r"SRU_CHECK\((.*?)\);", re.DOTALL)
     for path in sorted((ROOT / "csrc").rglob("*")):
         if path.is_file():
             source = path.read_text(encoding="utf-8")

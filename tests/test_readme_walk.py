@@ -1,0 +1,60 @@
+"""README works when it is followed to the letter, in a fresh clone and a fresh environment."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.documents import FENCE, ROOT
+
+ADDRESS = "https://github.com/srulight/srulight.git"
+
+
+def script(text: str) -> str:
+    """Joins the commands and the Python of README, in their order, into a program for a shell."""
+    parts = ["set -euo pipefail"]
+    for language, block in FENCE.findall(text):
+        if language == "bash":
+            parts.append(block)
+        elif language == "python":
+            parts.append(f"python - <<'END_OF_PYTHON'\n{block}END_OF_PYTHON\n")
+    return "\n".join(parts)
+
+
+def pattern(line: str) -> str:
+    """Gives a regular expression for a line of output, in which any number may stand for another."""
+    return re.sub(r"\\?[\d,.]*\d", lambda _: r"[\\d,.]+", re.escape(line.strip()))
+
+
+@pytest.mark.slow
+def test_readme_is_true_from_the_first_line_to_the_last(tmp_path: Path) -> None:
+    if subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True
+    ).returncode:
+        pytest.skip("srulight is not in a git repository here")
+    text = subprocess.run(
+        ["git", "-C", str(ROOT), "show", "HEAD:README.md"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    foreign = ("PYTHON", "VIRTUAL_ENV", "SRULIGHT", "OMP_", "PYTEST", "GIT_", "MAKE", "COV_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {
+        "HOME": str(tmp_path),
+        "CUDA_VISIBLE_DEVICES": "",
+        "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip")),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": ADDRESS,
+    }
+    done = subprocess.run(
+        ["bash", "-c", script(text)],
+        cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    shown = [block for language, block in FENCE.findall(text) if language == "text"]
+    assert shown
+    for line in filter(lambda line: line.strip(" ."), "".join(shown).splitlines()):
+        assert re.search(pattern(line), done.stdout), line
+    for label in ("positive", "good"):
+        assert label in done.stdout
