@@ -1,4 +1,4 @@
-"""Train Simple Recurrent Units and other encoders on sequence tasks."""
+"""Train simple recurrent units (SRU) and other sequence encoders with PyTorch Lightning."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

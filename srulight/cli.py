@@ -19,7 +19,7 @@ TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
 
 HELP = """\
-srulight: train Simple Recurrent Units and other encoders on sequence tasks.
+srulight: train simple recurrent units (SRU) and other sequence encoders.
 
 usage: python train.py COMMAND [options]
 

@@ -114,7 +114,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
     Raises:
         InputError: If an entry is missing, or has another type or shape.
     """
-    where = "the state of the optimizer"
+    where = "the optimizer's state"
     groups, stored_groups = optimizer.param_groups, state["param_groups"]
     if [len(g["params"]) for g in groups] != [len(g["params"]) for g in stored_groups]:
         raise InputError(f"{where} in the checkpoint must have the same parameters as the model")
@@ -161,7 +161,7 @@ def check_schedule(schedule: Any, fresh: dict[str, Any]) -> None:  # noqa: ANN40
     Raises:
         InputError: If an entry is missing, has another type, or would replace a method.
     """
-    where = "the state of the schedule"
+    where = "the schedule's state"
     state = schedule.state_dict()
     require_like(state, fresh, where)
     for name in state.keys() - fresh.keys():
