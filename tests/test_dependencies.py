@@ -28,7 +28,9 @@ def names(requirements: list[str]) -> set[str]:
 
 REQUIRED = names(PROJECT["dependencies"])
 EXTRAS = {extra: names(lines) for extra, lines in PROJECT["optional-dependencies"].items()}
-OPTIONAL = set().union(*(packages for extra, packages in EXTRAS.items() if extra != "dev"))
+OPTIONAL = set().union(
+    *(packages for extra, packages in EXTRAS.items() if extra not in ("dev", "docs"))
+)
 
 
 def imports(node: ast.AST, is_lazy: bool = False) -> Iterator[tuple[str, bool]]:
