@@ -116,19 +116,19 @@ def restore(
     device: str | torch.device = "cpu",
     **code: Any,  # noqa: ANN401
 ) -> Task:
-    """Builds the task of a checkpoint that has been read, as :func:`load` does.
+    """Builds the task of a checkpoint that has been read, as ``load`` does.
 
     Args:
         path: Path of the checkpoint, for error messages.
-        checkpoint: Contents of the checkpoint, as :func:`read` returned them.
-        device: As for :func:`load`.
-        **code: As for :func:`load`.
+        checkpoint: Contents of the checkpoint, as ``read`` returned them.
+        device: As for ``load``.
+        **code: As for ``load``.
 
     Returns:
         The task, in evaluation mode.
 
     Raises:
-        InputError: As for :func:`load`.
+        InputError: As for ``load``.
     """
     device = get_device(device)
     load_plugins()

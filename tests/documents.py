@@ -48,7 +48,6 @@ ONLY_READ = {
             "python train.py fit --help",
             "python train.py fit --model.help=TextClassification",
             "python train.py fit --data.help=TextClassificationData",
-            "python train.py fit --config configs/quickstart.yaml --print_config",
             "python train.py predict --ckpt_path=best --help",
         ),
         "prints help and ends; tests/test_cli.py",
@@ -148,9 +147,14 @@ COMMANDS = list(dict.fromkeys(s for all_ in STEPS.values() for s in all_ if is_t
 
 
 def pipeline(command: str) -> list[list[str]]:
-    """Splits a command as a shell does: the words of each program, of which one feeds the next."""
+    """Splits a command as a shell does: the words of each program, of which one feeds the next.
+
+    A redirection into a file, the last two words, is dropped.
+    """
     lexer = shlex.shlex(command, posix=True, punctuation_chars="|")
     lexer.whitespace_split = True
     words = list(lexer)
+    if words[-2:-1] == [">"]:
+        del words[-2:]
     bars = [i for i, word in enumerate(words) if word == "|"]
     return [words[i:j] for i, j in zip([0, *(b + 1 for b in bars)], [*bars, None], strict=True)]

@@ -28,7 +28,7 @@ class UnderstoodError(Exception):
 
 def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     command, *args = words
-    args = [arg for arg in args if not arg.startswith("--ckpt_path")]
+    args = [a for a in args if not a.startswith("--ckpt_path") and a != "--print_config"]
     if command in ("predict", "generate"):
         understand_answering(command, args, monkeypatch)
     elif any(arg.startswith("--config") for arg in args):
@@ -111,8 +111,8 @@ def understand_pip(words: list[str], _: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert words[0] == "install"
     for word in words:
-        for extra in re.findall(r"\[(.+)\]", word):
-            assert extra in project["optional-dependencies"]
+        for extras in re.findall(r"\[(.+)\]", word):
+            assert set(extras.split(",")) <= set(project["optional-dependencies"])
     if "-c" in words:
         assert (ROOT / words[words.index("-c") + 1]).is_file()
 

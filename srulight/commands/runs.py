@@ -163,7 +163,7 @@ def open_task(name: str, device: str) -> Task:
     """Loads the task of a checkpoint, and prints which checkpoint it is.
 
     Args:
-        name: As for :func:`find_checkpoint`.
+        name: As for ``find_checkpoint``.
         device: Device to compute on, such as "cpu", "cuda" or "cuda:1".
     """
     path = find_checkpoint(name)

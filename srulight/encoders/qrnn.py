@@ -99,7 +99,7 @@ class QRNN(Recurrent):
 
 
 class QRNNLayer(nn.Module):
-    """One layer of :class:`QRNN`, with the arguments described there.
+    """One layer of ``QRNN``, with the arguments described there.
 
     Attributes:
         gates: One linear map per direction, from the steps in a window to the candidate, the forget

@@ -66,7 +66,7 @@ class ResidualCNN(Encoder):
 
 
 class ResidualBlock(nn.Module):
-    """One block of :class:`ResidualCNN`: two convolutions, with the arguments described there."""
+    """One block of ``ResidualCNN``: two convolutions, with the arguments described there."""
 
     def __init__(self, channels: int, kernel_size: int, dropout: float) -> None:
         super().__init__()

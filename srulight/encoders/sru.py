@@ -111,7 +111,7 @@ class SRU(Recurrent):
 
 
 class SRULayer(PeepholeLayer):
-    """One layer of :class:`SRU`, with the arguments described there.
+    """One layer of ``SRU``, with the arguments described there.
 
     Attributes:
         weight: Stacked matrices of the candidate, the forget gate, the reset gate and, where the

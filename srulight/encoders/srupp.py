@@ -152,7 +152,7 @@ def _projection_size(size: int, num_heads: int, output_size: int) -> int:
 
 
 class SRUppLayer(PeepholeLayer):
-    """One layer of :class:`SRUpp`, with the arguments described there and its attention, or None.
+    """One layer of ``SRUpp``, with the arguments described there and its attention, or None.
 
     The state of a layer, (B, S), holds the state of the cell, D numbers. In a layer with attention,
     two more parts follow: the last ``memory_size`` inputs, the latest at the end, with zeros in
@@ -222,7 +222,7 @@ class SRUppLayer(PeepholeLayer):
 
         Args:
             x: Steps, (B, T, F).
-            state: State before the first step, as :meth:`remember` returns it, (B, S). None at the
+            state: State before the first step, as ``remember`` returns it, (B, S). None at the
                 start of the sequences.
             lengths: Number of real steps in each sequence, (B,) int64. None means T for all.
 

@@ -279,6 +279,6 @@ def prebuild(folder: Path = Path("build/lib")) -> None:
 
 
 def is_current(folder: Path, device: str) -> bool:
-    """Returns whether a folder has a library that :func:`prebuild` made from these sources."""
+    """Returns whether a folder has a library that ``prebuild`` made from these sources."""
     stored = folder / f"sru-{device}.sha256"
     return stored.is_file() and stored.read_text() == fingerprint(sources(), device)

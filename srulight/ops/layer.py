@@ -106,7 +106,7 @@ def sru_layer(
     activation: str = "identity",
     bidirectional: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Runs a whole SRU layer: the matrix product of all steps, and :func:`sru` on the result.
+    """Runs a whole SRU layer: the matrix product of all steps, and ``sru`` on the result.
 
     Under ``torch.autocast`` the product and all stored tensors have the autocast dtype; states and
     sums are float32. A single step without gradients takes a faster path.
@@ -114,14 +114,14 @@ def sru_layer(
     Args:
         x: Inputs of the matrix product, (B, T, F).
         weight: Stacked matrices of the gates, (K * D, F).
-        skip: Skip input, as in :func:`sru`.
-        v: Peephole weights, as in :func:`sru`.
-        b: Biases, as in :func:`sru`.
-        c0: State before the first step, as in :func:`sru`.
-        mask: Factor of the update, as in :func:`sru`.
-        lengths: Number of real steps in each sequence, as in :func:`sru`.
+        skip: Skip input, as in ``sru``.
+        v: Peephole weights, as in ``sru``.
+        b: Biases, as in ``sru``.
+        c0: State before the first step, as in ``sru``.
+        mask: Factor of the update, as in ``sru``.
+        lengths: Number of real steps in each sequence, as in ``sru``.
         scale: Factor of ``skip``.
-        activation: Activation, as in :func:`sru`.
+        activation: Activation, as in ``sru``.
         bidirectional: Whether the second half of the channels reads right to left.
 
     Returns:

@@ -44,7 +44,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def linear_plus(x: Tensor, weight: Tensor, other: Tensor) -> Tensor:
-    """Adds :func:`linear` of x, (M, F), to ``other``, (M, N), in one pass that may overwrite it."""
+    """Adds ``linear`` of x, (M, F), to ``other``, (M, N), in one pass that may overwrite it."""
     if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, "add")
     return other.addmm_(x, weight.t())

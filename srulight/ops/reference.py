@@ -164,7 +164,7 @@ def sru_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Runs the backward pass. Given the states, it is a linear scan backward in time.
 
-    The arguments that :func:`sru` shares have the same meaning here. ``c`` holds the states that it
+    The arguments that ``sru`` shares have the same meaning here. ``c`` holds the states that it
     saved, ``grad_h`` the gradient of the outputs, (B, T, D), and ``grad_last`` the gradient of the
     last states, (B, D), or None for zeros.
 

@@ -104,7 +104,7 @@ def _fake_backward(
 
 
 def save_for_backward(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
-    """Saves what :func:`recurrence_backward` needs.
+    """Saves what ``recurrence_backward`` needs.
 
     ``options`` are scale, activation, bidirectional and save. ``tensors`` are u, skip, v, b, mask,
     lengths and c; a caller may add its own.

@@ -98,15 +98,15 @@ def raw_lines(source: Path | str, remedy: str = "") -> Iterator[tuple[int, bytes
     r"""Reads a file line by line; only ``\n`` and ``\r\n`` end a line.
 
     Args:
-        source: As for :func:`opened`.
-        remedy: As for :func:`opened`.
+        source: As for ``opened``.
+        remedy: As for ``opened``.
 
     Yields:
         The number of each line, from 1, and its bytes without the line ending and the byte order
         mark.
 
     Raises:
-        InputError: As for :func:`opened`, or if a line is longer than 64 MB.
+        InputError: As for ``opened``, or if a line is longer than 64 MB.
     """
     with opened(source, remedy) as file:
         number = 0
@@ -127,15 +127,15 @@ def lines(
     """Reads a file line by line, and decodes each line.
 
     Args:
-        source: As for :func:`opened`.
-        remedy: As for :func:`opened`.
+        source: As for ``opened``.
+        remedy: As for ``opened``.
         encoding: Character encoding, by its name in Python. It must extend ASCII.
 
     Yields:
         The number of each line, from 1, and its text.
 
     Raises:
-        InputError: As for :func:`raw_lines`, or if the text has another encoding.
+        InputError: As for ``raw_lines``, or if the text has another encoding.
     """
     _check(encoding)
     for number, line in raw_lines(source, remedy):
@@ -148,15 +148,15 @@ def filled_lines(
     """Reads the lines of a file that are not blank.
 
     Args:
-        source: As for :func:`opened`.
-        remedy: As for :func:`opened`.
-        encoding: As for :func:`lines`.
+        source: As for ``opened``.
+        remedy: As for ``opened``.
+        encoding: As for ``lines``.
 
     Yields:
         The number of each line, from 1, and its text.
 
     Raises:
-        InputError: As for :func:`lines`, or if all lines are blank.
+        InputError: As for ``lines``, or if all lines are blank.
     """
     is_empty = True
     for number, line in lines(source, remedy, encoding):
@@ -171,11 +171,11 @@ def read_text(source: Path | str, remedy: str = "") -> str:
     """Reads a whole text unchanged, except that a byte order mark is dropped.
 
     Args:
-        source: As for :func:`opened`.
-        remedy: As for :func:`opened`.
+        source: As for ``opened``.
+        remedy: As for ``opened``.
 
     Raises:
-        InputError: As for :func:`opened`, or if the text is not UTF-8, is larger than 2 GB, or is
+        InputError: As for ``opened``, or if the text is not UTF-8, is larger than 2 GB, or is
             blank.
     """
     with opened(source, remedy) as file:

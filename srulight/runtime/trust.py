@@ -88,7 +88,7 @@ class Vetting:
             where: Name of the field that builds the class, for error messages.
 
         Raises:
-            InputError: As for :meth:`one`, or if a name is no valid argument name.
+            InputError: As for ``one``, or if a name is no valid argument name.
         """
         self._require_names(values, where)
         kinds = arguments_of(cls)

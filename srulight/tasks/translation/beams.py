@@ -1,6 +1,6 @@
 """The partial and finished hypotheses of a beam search.
 
-Shapes as in :mod:`srulight.tasks.translation.beam_search`.
+Shapes as in ``srulight.tasks.translation.beam_search``.
 """
 
 from typing import NamedTuple

@@ -121,7 +121,7 @@ def set_logged_steps(trainer: Trainer, steps: int) -> None:
 
 
 def forget_validation(trainer: Trainer) -> None:
-    """Resets the progress of validation that :func:`mark_before_validation` wrote to a checkpoint.
+    """Resets the progress of validation that ``mark_before_validation`` wrote to a checkpoint.
 
     Otherwise, runs that resume from later checkpoints would start within a validation
     (``loops/evaluation_loop.py``).
