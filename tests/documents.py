@@ -48,6 +48,7 @@ ONLY_READ = {
             "python train.py fit --help",
             "python train.py fit --model.help=TextClassification",
             "python train.py fit --data.help=TextClassificationData",
+            "python train.py fit --config configs/quickstart.yaml --print_config",
             "python train.py predict --ckpt_path=best --help",
         ),
         "prints help and ends; tests/test_cli.py",
@@ -63,7 +64,6 @@ ONLY_READ = {
     "python -m spacy download en_core_web_sm": "downloads",
     "python -m srulight": "no whole command",
     "python train.py": "no whole command",
-    "python benchmarks/language_modelling.py words": "no whole command",
     "python benchmarks/parity.py": "takes no options",
     "python tests/messages.py": "takes no options",
 }
