@@ -89,7 +89,7 @@ def test_other_loggers_are_beside_our_log(sign: str) -> None:
         (["--trainer.accelerator=none"], "trainer: "),
         (["--model.encoder.dropout=2"], "dropout must be at least 0"),
         ([f"--trainer.callbacks+={__name__}.Stumbling"], "KeyError"),
-        (["--trainer.barebones=true"], "trainer.barebones trains without a log"),
+        (["--trainer.barebones=true"], "trainer.barebones must be false"),
         (["--trainer.callbacks+=BatchSizeFinder"], "try values of --data.batch_size, each with"),
         (["--trainer.callbacks+=LearningRateFinder"], "try values of --model.optimizer.lr, each"),
     ],

@@ -81,7 +81,7 @@ def test_slurm_puts_a_job_back_and_it_goes_on(tmp_path: Path, slurm: dict[str, s
     assert f"stopped after step {stopped}; resume with" in said
     done = subprocess.run(script, env=slurm, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert f"after step {stopped}" in done.stderr + done.stdout
+    assert f", step {stopped}\n" in done.stderr + done.stdout
     assert last_step(runs) == 12 * 25 > stopped
     assert [path.name for path in runs.iterdir()] == ["version_0"]
 

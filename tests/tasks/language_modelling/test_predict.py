@@ -120,4 +120,4 @@ def test_settings_of_the_checkpoint_stay_but_those_that_are_said(
 def test_a_language_model_refuses_convolutions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", f"--config={CONFIG}", "--model.encoder=CNN"])
-    assert "an encoder that can stop" in capsys.readouterr().err
+    assert "model.encoder: expected a Recurrent (" in capsys.readouterr().err
