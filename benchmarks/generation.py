@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from srulight.commands.training import build
-from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +39,12 @@ ENCODERS = {
 }
 
 
-def model(options: list[str]) -> LanguageModelling:
+def model(options: list[str]) -> LanguageModeling:
     """Builds a model with random weights from options of the command line."""
     config = ROOT / "configs" / "shakespeare.yaml"
     quiet = ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
     task = build([f"--config={config}", *options, *quiet], run=False).model
-    assert isinstance(task, LanguageModelling)
+    assert isinstance(task, LanguageModeling)
     words = ["<eos>", "\n", *map(str, range(VOCABULARY - 4))]
     tokenizer = Words("space").with_vocabulary(words, PAD_UNKNOWN, lines=True)
     task.metadata = {"tokenizer": tokenizer.settings}

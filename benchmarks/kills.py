@@ -1,7 +1,7 @@
 """Kills training at random moments, restarts it, and counts what was lost.
 
     python benchmarks/kills.py --kills 100            all tasks, about ten minutes
-    python benchmarks/kills.py --kills 30 --tasks language_modelling --seed 7
+    python benchmarks/kills.py --kills 30 --tasks language_modeling --seed 7
 
 Each scenario is first trained without interruption. Then runs of it are killed, mostly by SIGKILL
 and sometimes by a signal that asks them to stop, and restarted with ``--ckpt_path=auto`` until they
@@ -68,7 +68,7 @@ WORDS = f"{COMMON} --model.embedding_size=8 --data.batch_size=4"
 TASKS = {
     "classification": f"""--config={CONFIGS / "quickstart.yaml"} --data.corpus=Grammar {WORDS}
         --data.corpus.train_size=61 --data.corpus.val_size=17 --data.corpus.test_size=16""",
-    "language_modelling": f"""--config={CONFIGS / "language_model.yaml"} --data.corpus=GrammarText
+    "language_modeling": f"""--config={CONFIGS / "language_model.yaml"} --data.corpus=GrammarText
         --data.corpus.train_size=60 --data.corpus.val_size=9 --data.segment_length=9
         --data.evaluation.tracks=3 --data.evaluation.segment_length=8 {WORDS}""",
     "speech_recognition": f"""--config={CONFIGS / "speech.yaml"} {COMMON}

@@ -50,7 +50,7 @@ from torch import Tensor, nn  # noqa: E402
 from srulight.commands.training import TrainingCLI, build  # noqa: E402
 from srulight.data.samplers import BucketBatchSampler  # noqa: E402
 from srulight.tasks.base import Task  # noqa: E402
-from srulight.tasks.language_modelling.task import LanguageModelling  # noqa: E402
+from srulight.tasks.language_modeling.task import LanguageModeling  # noqa: E402
 from srulight.tasks.metrics import MeanLoss  # noqa: E402
 
 HEADS = "size|loop ms|Trainer ms|fit ms|loop / Trainer|extra us|loop / fit|extra us"
@@ -101,7 +101,7 @@ class Clock(Callback):
 
 def loss_function(task: Task) -> Callable[[Any], Tensor]:
     """Returns a plain function from a batch to its loss."""
-    if not isinstance(task, LanguageModelling):
+    if not isinstance(task, LanguageModeling):
         return lambda batch: F.cross_entropy(task(batch.inputs, batch.lengths), batch.targets)
     state: Tensor | None = None
 

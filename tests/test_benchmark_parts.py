@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import contenders
-import language_modelling
+import language_modeling
 import pytest
 import torch
 import trainings
@@ -114,4 +114,4 @@ def test_as_many_epochs_as_fit_into_the_time(
 def test_widths_are_those_of_the_published_table(
     setting: str, name: str, found: tuple[int, int]
 ) -> None:
-    assert language_modelling.widest(language_modelling.SETTINGS[setting], name) == found
+    assert language_modeling.widest(language_modeling.SETTINGS[setting], name) == found

@@ -9,7 +9,7 @@ from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
 from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
-from srulight.tasks.language_modelling.token_ids import specials_of
+from srulight.tasks.language_modeling.token_ids import specials_of
 from srulight.tasks.translation.batch import SPECIALS
 from srulight.tasks.translation.task import Translation
 from srulight.text.tokenizers import Words

@@ -80,9 +80,9 @@ def test_a_mistake_is_one_sentence(args: list[str], message: str) -> None:
 def test_data_of_another_task_are_refused() -> None:
     main(["fit", *QUICK])
     with pytest.raises(SystemExit, match="TextClassification needs 'labels' in the metadata"):
-        main(["fit", *QUICK, "--data=LanguageModellingData"])
+        main(["fit", *QUICK, "--data=LanguageModelingData"])
     with pytest.raises(SystemExit, match="use the data and the checkpoint of a language model"):
-        main(["test", "--ckpt_path=best", "--data=LanguageModellingData"])
+        main(["test", "--ckpt_path=best", "--data=LanguageModelingData"])
     small = ["--data.corpus.train_size=99", "--data.corpus.val_size=9", "--data.corpus.test_size=9"]
     language = [f"--config={CONFIGS / 'language_model.yaml'}", *SMALL]
     with pytest.raises(SystemExit, match="use the data and the checkpoint of a language model"):

@@ -54,7 +54,7 @@ def generate(args: list[str]) -> None:
     if task is not None and generator is None:
         raise InputError(
             f"{type(task).__name__} cannot generate text; pass the checkpoint of a task that can, "
-            "such as LanguageModelling"
+            "such as LanguageModeling"
         )
     options = _options(parser, generator, args)
     assert generator is not None

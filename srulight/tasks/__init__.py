@@ -1,14 +1,14 @@
 """Tasks. A configuration can name each class that is imported here without its module."""
 
 from srulight.tasks.base import Task
-from srulight.tasks.language_modelling import LanguageModelling
+from srulight.tasks.language_modeling import LanguageModeling
 from srulight.tasks.question_answering import QuestionAnswering
 from srulight.tasks.speech_recognition import SpeechRecognition
 from srulight.tasks.text_classification import TextClassification
 from srulight.tasks.translation import Translation
 
 __all__ = [
-    "LanguageModelling",
+    "LanguageModeling",
     "QuestionAnswering",
     "SpeechRecognition",
     "Task",

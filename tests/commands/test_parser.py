@@ -4,7 +4,7 @@ import pytest
 
 from srulight.commands.parser import Parser
 from srulight.commands.training import build
-from srulight.tasks.language_modelling.generate import TextGenerator
+from srulight.tasks.language_modeling.generate import TextGenerator
 
 CONFIG = "--config=configs/quickstart.yaml"
 

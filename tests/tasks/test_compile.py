@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 from srulight import load
 from srulight.cli import main
 from srulight.ops import extension
-from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -49,7 +49,7 @@ for task in (CLASSIFIER, MODEL, SPEECH):
     task += ["--model.encoder.hidden_size=8", "--model.encoder.num_layers=1"]
 TASKS = {
     "classification": CLASSIFIER,
-    "language modelling": MODEL,
+    "language modeling": MODEL,
     "speech": SPEECH,
     "translation": TRANSLATION,
     "questions": QUESTIONS,
@@ -147,7 +147,7 @@ def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> 
     if task is SPEECH:
         inputs = [str(said.audio[0]) for said in SyntheticDTMF(80, 16, 16).read(tmp_path).test[:2]]
     assert len(trained.predict(inputs)) == 2
-    if isinstance(trained, LanguageModelling):
+    if isinstance(trained, LanguageModeling):
         assert len(list(trained.generate("the", length=3))) == 3
     assert graphs() == 0
 

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from srulight import SRU
 from srulight.data.base import IGNORED
-from srulight.tasks.language_modelling.batch import StreamBatch
-from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modeling.batch import StreamBatch
+from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.tasks.question_answering.annotation import Annotator
 from srulight.tasks.question_answering.batch import QuestionBatch, QuestionContext
 from srulight.tasks.question_answering.features import (
@@ -116,7 +116,7 @@ def read_on(rank: int, processes: int) -> Report:
     first = StreamBatch(ids[own, :4], targets[own, :4], True)
     second = StreamBatch(ids[own, 4:6], targets[own, 4:], False)
     torch.manual_seed(1)
-    task = LanguageModelling(
+    task = LanguageModeling(
         embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
         optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip

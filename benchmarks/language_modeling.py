@@ -1,7 +1,7 @@
 """Compares language models with every encoder, at equal parameters and equal training time.
 
-    python benchmarks/language_modelling.py words --root FOLDER --minutes 10 --out FOLDER
-    python benchmarks/language_modelling.py characters --root FOLDER --minutes 10 --out FOLDER
+    python benchmarks/language_modeling.py words --root FOLDER --minutes 10 --out FOLDER
+    python benchmarks/language_modeling.py characters --root FOLDER --minutes 10 --out FOLDER
 
 ``words`` needs wiki.{train,valid,test}.tokens of WikiText-2 in the root folder, and ``characters``
 needs tinyshakespeare.txt. Every encoder trains for the given time, including checkpoints and a
@@ -22,7 +22,7 @@ import torch
 from trainings import ROOT, draw, fit, measure, newest
 
 from srulight.encoders import GRU, LSTM, QRNN, SRU, Recurrent, SRUpp
-from srulight.tasks.language_modelling.task import LanguageModelling
+from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 BATCH, SEGMENT = 16, 128
@@ -105,7 +105,7 @@ def count(setting: Setting, build: Callable[[int], Recurrent]) -> int:
     words = ["<eos>", "\n", *map(str, range(setting.vocabulary - 4))]
     tokenizer = Words("space").with_vocabulary(words, PAD_UNKNOWN, lines=True)
     with torch.device("meta"):
-        task = LanguageModelling(encoder=build, **setting.model)  # type: ignore[arg-type]
+        task = LanguageModeling(encoder=build, **setting.model)  # type: ignore[arg-type]
         task.build({"tokenizer": tokenizer.settings})
     return sum(p.numel() for p in task.parameters())
 

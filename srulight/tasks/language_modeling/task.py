@@ -18,11 +18,11 @@ from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
 from srulight.tasks.base import Stage, Task
 from srulight.tasks.compiling import compile_function
-from srulight.tasks.language_modelling.batch import StreamBatch
-from srulight.tasks.language_modelling.generate import TextGenerator
-from srulight.tasks.language_modelling.sampling import Sampler
-from srulight.tasks.language_modelling.softmax import AdaptiveSoftmax, Softmax, TokenLayers
-from srulight.tasks.language_modelling.token_ids import stored_tokenizer
+from srulight.tasks.language_modeling.batch import StreamBatch
+from srulight.tasks.language_modeling.generate import TextGenerator
+from srulight.tasks.language_modeling.sampling import Sampler
+from srulight.tasks.language_modeling.softmax import AdaptiveSoftmax, Softmax, TokenLayers
+from srulight.tasks.language_modeling.token_ids import stored_tokenizer
 from srulight.tasks.prediction import by_length
 from srulight.text.tokenizers import PAD, SETTINGS
 
@@ -42,7 +42,7 @@ class Score(NamedTuple):
     tokens: int
 
 
-class LanguageModelling(Task):
+class LanguageModeling(Task):
     """Predicts the next token of running text.
 
     Training reads the text in segments and uses truncated backpropagation through time: the state

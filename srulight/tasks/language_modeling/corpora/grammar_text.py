@@ -6,7 +6,7 @@ from srulight.data.grammar import GrammarSizes, draw
 from srulight.runtime.atomic_io import written
 from srulight.runtime.cache import cache_folder
 from srulight.runtime.errors import check_range
-from srulight.tasks.language_modelling.corpora.base import Span, Spans, TextCorpus
+from srulight.tasks.language_modeling.corpora.base import Span, Spans, TextCorpus
 
 
 class GrammarText(TextCorpus):

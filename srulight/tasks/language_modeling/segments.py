@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srulight.data.base import IGNORED
-from srulight.tasks.language_modelling.batch import StreamBatch
+from srulight.tasks.language_modeling.batch import StreamBatch
 
 
 def even_tracks(size: int, count: int) -> list[range]:

@@ -13,10 +13,10 @@ from torch import Tensor
 from srulight.data.base import IGNORED
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling import (
+from srulight.tasks.language_modeling import (
     EvaluationSettings,
     GrammarText,
-    LanguageModellingData,
+    LanguageModelingData,
     TextFiles,
 )
 from srulight.text.tokenizers import Bytes, Characters, SentencePiece, Tokenizer, Words
@@ -29,10 +29,10 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def alphabet(folder: Path, **options: Any) -> LanguageModellingData:  # noqa: ANN401
+def alphabet(folder: Path, **options: Any) -> LanguageModelingData:  # noqa: ANN401
     (folder / "train.txt").write_text(TEXT)
     corpus = TextFiles(val="train.txt", test="train.txt")
-    data = LanguageModellingData(corpus, str(folder), tokenizer=Bytes(), **options)
+    data = LanguageModelingData(corpus, str(folder), tokenizer=Bytes(), **options)
     data.setup()
     return data
 
@@ -106,7 +106,7 @@ def test_a_loader_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(list(loader)) == len(loader) == 5
 
 
-def vocabulary(data: LanguageModellingData) -> list[str]:
+def vocabulary(data: LanguageModelingData) -> list[str]:
     return list(data.metadata["tokenizer"]["vocabulary"])
 
 
@@ -114,7 +114,7 @@ def test_reads_as_the_model_was_trained(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("A b b\nc\n")
     (tmp_path / "other.txt").write_text("c c\nnew\n")
     lower = Words("space", lowercase=True)
-    trained = LanguageModellingData(TextFiles(val="train.txt"), str(tmp_path), tokenizer=lower)
+    trained = LanguageModelingData(TextFiles(val="train.txt"), str(tmp_path), tokenizer=lower)
     trained.setup()
     assert trained.metadata == {
         "tokenizer": {
@@ -123,7 +123,7 @@ def test_reads_as_the_model_was_trained(tmp_path: Path) -> None:
             "vocabulary": ["<pad>", "<unk>", "<eos>", "b", "a", "c"],
         },
     }  # fmt: skip
-    data = LanguageModellingData(TextFiles("other.txt", "other.txt"), str(tmp_path))
+    data = LanguageModelingData(TextFiles("other.txt", "other.txt"), str(tmp_path))
     data.load_metadata(trained.metadata)
     data.setup()
     assert data.metadata == trained.metadata
@@ -131,8 +131,8 @@ def test_reads_as_the_model_was_trained(tmp_path: Path) -> None:
     assert batch.tokens.tolist() == [[5, 5, 2, 1]]
 
 
-def closed(folder: Path, tokenizer: Tokenizer) -> LanguageModellingData:
-    return LanguageModellingData(TextFiles(val="train.txt"), str(folder), tokenizer=tokenizer)
+def closed(folder: Path, tokenizer: Tokenizer) -> LanguageModelingData:
+    return LanguageModelingData(TextFiles(val="train.txt"), str(folder), tokenizer=tokenizer)
 
 
 def with_words(metadata: dict[str, Any], *words: str) -> dict[str, Any]:
@@ -180,16 +180,16 @@ def test_a_closed_alphabet_may_have_a_space(tmp_path: Path) -> None:
 def test_the_tokenizer_of_another_task_is_refused(tmp_path: Path) -> None:
     words = Words("space").fit(["a"], ("<pad>", "<unk>"))
     with pytest.raises(InputError, match=r"lines must be true .* checkpoint of a language model"):
-        LanguageModellingData().load_metadata({"tokenizer": words.settings})
+        LanguageModelingData().load_metadata({"tokenizer": words.settings})
 
 
 def test_the_text_is_encoded_once_for_training_and_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = LanguageModellingData(GrammarText(20, 5, 5))
+    data = LanguageModelingData(GrammarText(20, 5, 5))
     data.prepare_data()
     data.setup("fit")
-    monkeypatch.setattr("srulight.tasks.language_modelling.token_ids._build", None)
+    monkeypatch.setattr("srulight.tasks.language_modeling.token_ids._build", None)
     data.prepare_data()
     data.setup("test")
     assert len(list(data.test_dataloader())) == 1
@@ -197,9 +197,9 @@ def test_the_text_is_encoded_once_for_training_and_test(
 
 def test_the_command_line_names_tokenizers_and_settings_of_the_evaluation() -> None:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--data", type=LanguageModellingData)
+    parser.add_argument("--data", type=LanguageModelingData)
     args = [
-        "--data=LanguageModellingData", "--data.tokenizer=SentencePiece",
+        "--data=LanguageModelingData", "--data.tokenizer=SentencePiece",
         "--data.tokenizer.size=99", "--data.evaluation.tracks=3",
     ]  # fmt: skip
     data = parser.instantiate_classes(parser.parse_args(args)).data
@@ -209,7 +209,7 @@ def test_the_command_line_names_tokenizers_and_settings_of_the_evaluation() -> N
 
 
 def test_the_embedded_text_needs_no_files(tmp_path: Path) -> None:
-    data = LanguageModellingData(GrammarText(20, 5, 5), str(tmp_path), batch_size=2)
+    data = LanguageModelingData(GrammarText(20, 5, 5), str(tmp_path), batch_size=2)
     data.prepare_data()
     data.setup()
     assert "dialogue" in vocabulary(data)  # codespell:ignore dialogue
@@ -235,10 +235,10 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
         alphabet(tmp_path, evaluation=EvaluationSettings(26)).val_dataloader()
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(InputError, match=r"empty\.txt: expected text, got an empty file"):
-        LanguageModellingData(TextFiles("empty.txt", "train.txt"), str(tmp_path)).setup()
+        LanguageModelingData(TextFiles("empty.txt", "train.txt"), str(tmp_path)).setup()
     with pytest.raises(InputError, match=r"none\.txt is not in"):
-        LanguageModellingData(TextFiles("none.txt", "train.txt"), str(tmp_path)).setup()
-    data = LanguageModellingData(TextFiles(val="train.txt"), str(tmp_path))
+        LanguageModelingData(TextFiles("none.txt", "train.txt"), str(tmp_path)).setup()
+    data = LanguageModelingData(TextFiles(val="train.txt"), str(tmp_path))
     data.setup()
     with pytest.raises(InputError, match="the corpus has no test text"):
         data.test_dataloader()

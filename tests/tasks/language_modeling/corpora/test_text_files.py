@@ -6,9 +6,9 @@ import pytest
 
 from srulight.data.download import Source
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling.corpora import base, text_files
-from srulight.tasks.language_modelling.corpora.base import Span
-from srulight.tasks.language_modelling.corpora.text_files import TextFiles
+from srulight.tasks.language_modeling.corpora import base, text_files
+from srulight.tasks.language_modeling.corpora.base import Span
+from srulight.tasks.language_modeling.corpora.text_files import TextFiles
 
 
 def content(span: Span | None) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from srulight.runtime.cache import cached
 from srulight.runtime.errors import InputError
 from srulight.runtime.files import GZIP
-from srulight.tasks.language_modelling.corpora.base import Span, Spans
+from srulight.tasks.language_modeling.corpora.base import Span, Spans
 from srulight.text.tokenizers import (
     PAD_UNKNOWN,
     UNKNOWN_ID,

@@ -6,7 +6,7 @@ import pytest
 
 from srulight.checkpoint import load
 from srulight.cli import main
-from srulight.tasks.language_modelling import LanguageModelling, Sampler
+from srulight.tasks.language_modeling import LanguageModeling, Sampler
 
 CONFIG = Path(__file__).parents[3] / "configs" / "language_model.yaml"
 
@@ -33,13 +33,13 @@ def test_writes_the_prompt_and_what_follows(
     args = [f"--ckpt_path={run}", "--prompt=the plot", "--length=12", "--seed=3", "--top_k=5"]
     main(["generate", *args])
     task = load(run)
-    assert isinstance(task, LanguageModelling)
+    assert isinstance(task, LanguageModeling)
     rest = "".join(task.generate("the plot", 12, Sampler(top_k=5, seed=3)))
     assert capsys.readouterr().out == f"the plot{rest}\n"
     assert rest.startswith((" ", "\n"))
     said = [message for message in caplog.messages if str(run) in message]
     assert len(said) == 1
-    assert f"{run}: LanguageModelling with SRU, val/loss " in said[0]
+    assert f"{run}: LanguageModeling with SRU, val/loss " in said[0]
 
 
 def test_measures_and_scores_from_the_checkpoint_alone(
@@ -103,7 +103,7 @@ def test_an_option_of_another_command_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([command, f"--ckpt_path={run}", f"{option}=1"])
-    said = f"{command} with a LanguageModelling has no option {option}"
+    said = f"{command} with a LanguageModeling has no option {option}"
     assert said in capsys.readouterr().err
 
 

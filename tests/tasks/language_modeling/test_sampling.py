@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling.sampling import Sampler
+from srulight.tasks.language_modeling.sampling import Sampler
 
 SCORES = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
 

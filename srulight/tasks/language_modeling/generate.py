@@ -5,11 +5,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from srulight.runtime.files import well_formed
-from srulight.tasks.language_modelling.sampling import Sampler
+from srulight.tasks.language_modeling.sampling import Sampler
 from srulight.tasks.prediction import Generator
 
 if TYPE_CHECKING:
-    from srulight.tasks.language_modelling.task import LanguageModelling
+    from srulight.tasks.language_modeling.task import LanguageModeling
 
 
 class TextGenerator(Generator):
@@ -42,7 +42,7 @@ class TextGenerator(Generator):
         self.length = length
         self.sampler = Sampler(temperature, top_k, top_p, seed)
 
-    def run(self, task: "LanguageModelling") -> None:
+    def run(self, task: "LanguageModeling") -> None:
         # Called before the prompt is written, because it checks the arguments.
         pieces = task.generate(self.prompt, self.length, self.sampler)
         sys.stdout.write(well_formed(self.prompt))

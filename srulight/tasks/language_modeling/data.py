@@ -11,11 +11,11 @@ from torch.utils.data import BatchSampler, SequentialSampler
 from srulight.data.base import Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
 from srulight.runtime.errors import InputError, check_range
-from srulight.tasks.language_modelling.batch import StreamBatch
-from srulight.tasks.language_modelling.corpora.base import TextCorpus
-from srulight.tasks.language_modelling.corpora.grammar_text import GrammarText
-from srulight.tasks.language_modelling.segments import Segments, all_tracks, even_tracks
-from srulight.tasks.language_modelling.token_ids import TokenIds, fit, stored_tokenizer, token_ids
+from srulight.tasks.language_modeling.batch import StreamBatch
+from srulight.tasks.language_modeling.corpora.base import TextCorpus
+from srulight.tasks.language_modeling.corpora.grammar_text import GrammarText
+from srulight.tasks.language_modeling.segments import Segments, all_tracks, even_tracks
+from srulight.tasks.language_modeling.token_ids import TokenIds, fit, stored_tokenizer, token_ids
 from srulight.text.tokenizers import Tokenizer, Words
 
 
@@ -39,7 +39,7 @@ class EvaluationSettings:
         check_range(1, **asdict(self))
 
 
-class LanguageModellingData(TaskData):
+class LanguageModelingData(TaskData):
     """Running text, divided into contiguous tracks that are read in parallel, by segments.
 
     The text is converted to token ids once. The ids are cached in files (in SRULIGHT_CACHE, or

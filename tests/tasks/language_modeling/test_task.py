@@ -15,15 +15,15 @@ from srulight import GRU, LSTM, QRNN, SRU, SRUpp, load
 from srulight.data.base import IGNORED
 from srulight.encoders import RecurrentFactory
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling import (
+from srulight.tasks.language_modeling import (
     EvaluationSettings,
-    LanguageModelling,
-    LanguageModellingData,
+    LanguageModeling,
+    LanguageModelingData,
     Sampler,
     TextFiles,
 )
-from srulight.tasks.language_modelling.batch import StreamBatch
-from srulight.tasks.language_modelling.softmax import Softmax
+from srulight.tasks.language_modeling.batch import StreamBatch
+from srulight.tasks.language_modeling.softmax import Softmax
 from srulight.text.tokenizers import PAD_UNKNOWN, Bytes, Characters, Tokenizer, Words
 from srulight.training.resume.random_state import RandomState
 
@@ -32,18 +32,18 @@ METADATA = {"tokenizer": Words("space").with_vocabulary(WORDS, PAD_UNKNOWN, line
 LINES = "the cat sat\nthe sat cat the\ncat\n\nsat sat the cat\n"
 
 
-def make(metadata: dict[str, Any] = METADATA, **options: Any) -> LanguageModelling:  # noqa: ANN401
-    task = LanguageModelling(**{"embedding_size": 16, "dropout": 0.0, **options})
+def make(metadata: dict[str, Any] = METADATA, **options: Any) -> LanguageModeling:  # noqa: ANN401
+    task = LanguageModeling(**{"embedding_size": 16, "dropout": 0.0, **options})
     task.build(metadata)
     task.metadata = metadata
     return task.eval()
 
 
-def text(folder: Path, **options: Any) -> LanguageModellingData:  # noqa: ANN401
+def text(folder: Path, **options: Any) -> LanguageModelingData:  # noqa: ANN401
     (folder / "train.txt").write_text(LINES * 7)
     (folder / "val.txt").write_text(LINES * 3)
     corpus = TextFiles(val="val.txt", test="val.txt")
-    return LanguageModellingData(
+    return LanguageModelingData(
         corpus, str(folder), **{"batch_size": 2, "segment_length": 5, **options}
     )
 
@@ -70,7 +70,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SRULIGHT_EXTENSION", "off")
 
 
-def by_hand(task: LanguageModelling, ids: Tensor) -> Tensor:
+def by_hand(task: LanguageModeling, ids: Tensor) -> Tensor:
     """Computes the loss of each token but the first step by step, through ``forward``."""
     state, losses = None, []
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_figures_do_not_depend_on_how_the_text_is_batched(
     for sizes in ((1, 1, 1000), (1, 3, 7), (3, 1, 4), (3, 2, 11), (3, 3, 1)):
         data = text(tmp_path, tokenizer=tokenizer, evaluation=EvaluationSettings(*sizes))
         runner = trainer(tmp_path)
-        task = task or LanguageModelling(embedding_size=16)
+        task = task or LanguageModeling(embedding_size=16)
         runner.test(task, data, verbose=False)
         found.append({k: v.item() for k, v in runner.callback_metrics.items()})
     assert found[0] == pytest.approx(found[1], abs=1e-6)
@@ -165,7 +165,7 @@ def test_figures_do_not_depend_on_how_the_text_is_batched(
 def fit(folder: Path, resume: int | None = None, **options: Any) -> Tensor:  # noqa: ANN401
     """Trains for 3 epochs and saves every step, or resumes from one of these checkpoints."""
     torch.manual_seed(3)
-    task = LanguageModelling(
+    task = LanguageModeling(
         embedding_size=6, dropout=0.3, encoder=partial(SRU, hidden_size=6, dropout=0.3),
         optimizer=partial(torch.optim.Adam, lr=0.01),
     )  # fmt: skip
@@ -200,7 +200,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     "make_encoder", [SRU, *(pytest.param(cls, marks=pytest.mark.slow) for cls in (LSTM, GRU, QRNN))]
 )
 def test_learns_a_text(tmp_path: Path, make_encoder: RecurrentFactory) -> None:
-    task = LanguageModelling(
+    task = LanguageModeling(
         embedding_size=16, dropout=0.0, encoder=make_encoder,
         optimizer=partial(torch.optim.Adam, lr=0.02),
     )  # fmt: skip
@@ -258,12 +258,12 @@ def test_scores_of_lines_do_not_depend_on_each_other() -> None:
 
 
 def test_a_checkpoint_is_all_one_needs(tmp_path: Path) -> None:
-    task = LanguageModelling(embedding_size=8, cutoffs=[4], tied=False)
+    task = LanguageModeling(embedding_size=8, cutoffs=[4], tied=False)
     runner = trainer(tmp_path)
     runner.fit(task, text(tmp_path))
     runner.save_checkpoint(tmp_path / "model.ckpt")
     loaded = load(tmp_path / "model.ckpt")
-    assert isinstance(loaded, LanguageModelling)
+    assert isinstance(loaded, LanguageModeling)
     assert loaded.predict(["the cat"]) == task.predict(["the cat"])
 
 
@@ -275,7 +275,7 @@ def test_refuses_to_read_backwards() -> None:
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true", "bf16-mixed"])
 @pytest.mark.parametrize("make_encoder", [SRU, SRUpp, LSTM, GRU, QRNN])
 def test_every_precision(tmp_path: Path, precision: str, make_encoder: RecurrentFactory) -> None:
-    task = LanguageModelling(embedding_size=16, cutoffs=[4], encoder=make_encoder)
+    task = LanguageModeling(embedding_size=16, cutoffs=[4], encoder=make_encoder)
     runner = trainer(tmp_path, precision=precision)
     runner.fit(task, text(tmp_path))
     assert 0 < runner.callback_metrics["val/loss"] < 5
@@ -285,7 +285,7 @@ def test_every_precision(tmp_path: Path, precision: str, make_encoder: Recurrent
 @pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
 @pytest.mark.parametrize("make_encoder", [SRU, SRUpp, LSTM, GRU, QRNN])
 def test_on_a_gpu(tmp_path: Path, precision: str, make_encoder: RecurrentFactory) -> None:
-    task = LanguageModelling(embedding_size=16, encoder=make_encoder)
+    task = LanguageModeling(embedding_size=16, encoder=make_encoder)
     runner = trainer(tmp_path, accelerator="gpu", devices=1, precision=precision)
     runner.fit(task, text(tmp_path))
     assert 0 < runner.callback_metrics["val/loss"] < 5
@@ -293,5 +293,5 @@ def test_on_a_gpu(tmp_path: Path, precision: str, make_encoder: RecurrentFactory
     on_gpu, on_cpu = (load(tmp_path / "model.ckpt", device) for device in ("cuda", "cpu"))
     scores = [task.predict(["the cat sat"])[0].perplexity for task in (on_gpu, on_cpu)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-2)
-    assert isinstance(on_gpu, LanguageModelling)
+    assert isinstance(on_gpu, LanguageModeling)
     assert len(list(on_gpu.generate(length=5))) == 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from srulight.data.download import Source, download
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling.corpora.base import Span, Spans, TextCorpus
+from srulight.tasks.language_modeling.corpora.base import Span, Spans, TextCorpus
 
 _SOURCES = {
     "tinyshakespeare.txt": Source(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srulight.tasks.language_modelling.softmax import AdaptiveSoftmax, Softmax, TokenLayers
+from srulight.tasks.language_modeling.softmax import AdaptiveSoftmax, Softmax, TokenLayers
 
 V, E, H = 40, 16, 12
 CUTOFFS = [5, 20]

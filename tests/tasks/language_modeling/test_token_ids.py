@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.language_modelling import token_ids
-from srulight.tasks.language_modelling.corpora import base
-from srulight.tasks.language_modelling.corpora.base import Span
-from srulight.tasks.language_modelling.corpora.text_files import TextFiles
+from srulight.tasks.language_modeling import token_ids
+from srulight.tasks.language_modeling.corpora import base
+from srulight.tasks.language_modeling.corpora.base import Span
+from srulight.tasks.language_modeling.corpora.text_files import TextFiles
 from srulight.text.tokenizers import PAD_UNKNOWN, Bytes, Characters, SentencePiece, Tokenizer, Words
 
 TRAIN = "the cat\nthe hat <unk>\n"
