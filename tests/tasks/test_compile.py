@@ -154,7 +154,7 @@ def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> 
 
 def test_says_that_there_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
-    with pytest.raises(SystemExit, match=r"needs a C\+\+ compiler: install g\+\+, or set CXX"):
+    with pytest.raises(SystemExit, match=r"needs a C\+\+ compiler; install g\+\+, or set CXX"):
         fit(tmp_path, *CLASSIFIER, *SMALL, "--model.compile=true")
 
 

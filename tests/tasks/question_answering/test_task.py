@@ -104,7 +104,7 @@ def test_vectors_of_the_data_are_where_words_are() -> None:
     words = torch.arange(11)
     assert torch.equal(task._embed(words), vectors)
     data.word_vectors = torch.zeros(11, 4)
-    with pytest.raises(InputError, match=r"4 features and embedding_size is 5: set --model\.embed"):
+    with pytest.raises(InputError, match=r"embedding_size must be 4, .* got 5; set --model\.embed"):
         task.load_pretrained_embeddings(data)
 
 

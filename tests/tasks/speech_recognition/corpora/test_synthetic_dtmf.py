@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SRULIGHT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(InputError, match=r"dial cannot be written .*; set SRULIGHT_CACHE"):
+    with pytest.raises(InputError, match=r"cannot write to .*dial .*; set SRULIGHT_CACHE"):
         SyntheticDTMF(1, 1, 0).read(tmp_path)
 
 
