@@ -3,14 +3,14 @@
 # make test-all   run all tests, as .ci/run does
 # make lint       run the linters and the type checker
 # make docs       build the documentation site into build/site
-# make bench      run the benchmark of text classification
+# make bench      run the text classification benchmark
 # make wheel      build a wheel with kernels for CPUs and GPUs into dist; needs g++ and nvcc, but no GPU
 # make gpu        test, benchmark and train on a GPU: 8 minutes (docs/explanation/gpu_kernels.md)
 # make gpu-pack   collect what make gpu needs on a machine without a package index
 # make sanitize   run the tests of the kernels under GCC's address, undefined-behavior and leak sanitizers
 # make clean      remove .venv, build and dist
 #
-# All packages are installed into .venv, in the versions of constraints.txt.
+# make installs all packages into .venv, in the versions that constraints.txt lists.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -45,14 +45,14 @@ prebuilt: $(VENV)/installed
 wheel: prebuilt
 	SRULIGHT_PREBUILT=build/lib $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-# Uses .venv if it exists, and otherwise the Python of the machine, which must have torch.
+# Uses .venv if it exists, and otherwise the machine's own Python, which must have torch.
 gpu:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_session.py $(OPTIONS)
 
 gpu-pack: prebuilt $(VENV)/installed-dev
 	$(BIN)/python benchmarks/gpu_session.py --pack
 
-# The deselected test runs g++, which the sanitizers would check, too, and which leaks memory.
+# The deselected test runs g++. The sanitizers would check g++ as well, and it leaks memory.
 sanitize: export SRULIGHT_CXXFLAGS = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
@@ -64,7 +64,7 @@ sanitize: $(VENV)/installed-dev
 	tests/ops/test_layouts.py tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders \
 	--deselect=tests/encoders/test_compile.py::test_a_convolution_is_compiled_once_for_all_lengths
 
-# torch is installed first, so that packages that depend on torch use this build.
+# make installs torch first, so that the packages that depend on torch use this build.
 # TORCH_INDEX=URL installs it from another index, such as PyTorch's index of CPU builds.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -73,7 +73,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # The tests compare srulight with the published package sru, which is installed without its
-# dependencies. SRU++ is only in its development version, in a separate folder that only tests use.
+# dependencies. Only the development version of sru has SRU++; it goes into a separate folder that only
+# the tests use.
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) --editable ".[dev,docs]"
 	$(INSTALL) --no-deps sru
