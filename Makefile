@@ -1,5 +1,5 @@
 # make train      set up .venv, then train and test on the embedded data
-# make test       run the fast tests: 3 minutes on 2 cores
+# make test       run the fast tests, in a few minutes
 # make test-all   run all tests, as .ci/run does
 # make lint       run the linters and the type checker
 # make docs       build the documentation site into build/site
