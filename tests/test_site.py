@@ -221,11 +221,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Discards the message."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A server whose browser may close a connection before it has read the answer."""
+
+    def handle_error(self, *_: object) -> None:
+        """Discards the error; a page that lacks something fails its test."""
+
+
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
     """The address of the site on this machine."""
     handler = functools.partial(Handler, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
