@@ -47,7 +47,7 @@ def machine(session: Session) -> Outcome:
 
 
 def _install(session: Session, came: list[Path]) -> list[str]:
-    """Installs wheels into a folder that only the commands of this session use."""
+    """Installs wheels into a folder of their own, which only the GPU checks use."""
     wheels = [str(wheel) for wheel in came]
     if f"cp3{sys.version_info.minor}-" not in " ".join(wheels):
         python = f"Python 3.{sys.version_info.minor}"

@@ -161,7 +161,7 @@ def test_an_equation_that_cannot_be_shown_stops_the_build() -> None:
 
 
 def with_equation(tex: str) -> str:
-    """Returns a page with an equation, as the hook leaves it."""
+    """Returns the HTML of a page with an equation after ``docs/hooks/equations.py``."""
     page = SimpleNamespace(file=SimpleNamespace(src_uri="page.md"))
     marked = rf'<p><span class="arithmatex">\({escape(tex)}\)</span></p>'
     html: str = hook("equations").on_page_content(marked, page)
