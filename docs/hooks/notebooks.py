@@ -4,6 +4,7 @@ mkdocs-jupyter adds scripts that would load MathJax and Mermaid from other serve
 here does, and leaves links to other pages as they are written.
 """
 
+import posixpath
 import re
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,19 +35,9 @@ def on_page_content(
 
     def linked(link: re.Match[str]) -> str:
         folder = page.file.src_uri.rpartition("/")[0]
-        target = files.get_file_from_path(_joined(folder, link[1]))
+        target = files.get_file_from_path(posixpath.normpath(f"{folder}/{link[1]}"))
         if target is None:
             raise PluginError(f"{page.file.src_uri}: there is no page {link[1]}")
         return normalize_url(target.url, page)
 
     return _LINK.sub(linked, _FOREIGN.sub("", content))
-
-
-def _joined(folder: str, link: str) -> str:
-    parts = folder.split("/")
-    for part in link.split("/"):
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)

@@ -49,7 +49,7 @@ class TorchRecurrent(Recurrent):
         check_steps(self, x, lengths)
         if _lacks_kernels(x):
             with torch.autocast("cpu", enabled=False):
-                return self(x.float(), lengths)
+                return self(x.to(self._dtype), lengths)
         steps = x.size(1)
         if steps == 0:
             x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers refuse an empty sequence
@@ -73,12 +73,17 @@ class TorchRecurrent(Recurrent):
         check_steps(self, x)
         if _lacks_kernels(x):
             with torch.autocast("cpu", enabled=False):
-                return self.forward_with_state(x.float(), None if state is None else state.float())
+                before = None if state is None else state.to(self._dtype)
+                return self.forward_with_state(x.to(self._dtype), before)
         if x.size(1) > 0:
             return self._continue(x, state)
         if state is None:
             state = x.new_zeros(self.rnn.num_layers, len(x), self.states * self.rnn.hidden_size)
         return x.new_zeros(len(x), 0, self.rnn.hidden_size), state
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.rnn.parameters()).dtype
 
     @abstractmethod
     def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -89,7 +94,7 @@ def _lacks_kernels(x: Tensor) -> bool:
     """Returns whether autocast asks for a type that oneDNN cannot run an LSTM in on this CPU.
 
     PyTorch then raises an error instead of using its own kernels. Such a processor has no
-    instructions for the type either, so float32 is at least as fast.
+    instructions for the type either, so the type of the weights is at least as fast.
     """
     if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return False
