@@ -59,7 +59,7 @@ def test_processes_that_start_at_once_share_one_build(
     [
         ({"PATH": ""}, "no C++ compiler was found"),
         ({"CXX": "/bin/false"}, "/bin/false could not compile"),
-        ({"SRULIGHT_CACHE": "/proc/none"}, "set SRULIGHT_CACHE to a folder that can"),
+        ({"SRULIGHT_CACHE": "/proc/none"}, "set SRULIGHT_CACHE=FOLDER to a writable folder"),
         ({"SRULIGHT_EXTENSION": "off"}, ""),
     ],
 )

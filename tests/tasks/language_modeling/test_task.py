@@ -205,7 +205,7 @@ def test_learns_a_text(tmp_path: Path, make_encoder: RecurrentFactory) -> None:
         optimizer=partial(torch.optim.Adam, lr=0.02),
     )  # fmt: skip
     data = text(tmp_path, tokenizer=Characters(), batch_size=1, segment_length=20)
-    runner = trainer(tmp_path, max_epochs=12, gradient_clip_val=1.0)
+    runner = trainer(tmp_path, max_epochs=20, gradient_clip_val=1.0)
     runner.fit(task, data)
     # The text repeats every 49 characters, and the validation text is the same.
     assert runner.callback_metrics["val/bits_per_char"] < 0.5
