@@ -65,6 +65,7 @@ def training_defaults(
     resumed: Resumed | None,
     changes: dict[str, tuple[Any, Any]],
     log: Log | None,
+    monitored: tuple[str, str],
 ) -> dict[str, Any]:
     """Returns the trainer's arguments for ``fit``.
 
@@ -74,6 +75,7 @@ def training_defaults(
         resumed: Checkpoint that the run resumes from, in the same folder; None for a new run.
         changes: Settings that differ from those of the checkpoint, with old and new value.
         log: Log of the run, which determines its folder; None if the run writes no files.
+        monitored: Metric that selects the best checkpoint, and "max" or "min".
 
     Raises:
         InputError: If the configuration asks for something that srulight does not support.
@@ -89,7 +91,7 @@ def training_defaults(
     last += [
         Throughput(),
         OverrideSettings(changes),
-        EpochLine(task.monitor[0]),
+        EpochLine(monitored[0]),
         PlotCurves(),
         Stability(),
     ]
@@ -103,7 +105,7 @@ def training_defaults(
     if log is not None and config["enable_checkpointing"] in (None, True):
         folder = Path(log.log_dir, "checkpoints")
         if config["limit_val_batches"] != 0:
-            last.append(_best(task, folder))
+            last.append(_best(monitored, folder))
         if not any(isinstance(callback, LastCheckpoint) for callback in given):
             first.append(LastCheckpoint(folder=str(folder)))
     ours = [callback for callback in given if isinstance(callback, LastCheckpoint)]
@@ -116,8 +118,8 @@ def training_defaults(
     return arguments | {"callbacks": callbacks}
 
 
-def _best(task: Task, folder: Path) -> ModelCheckpoint:
-    monitor, mode = task.monitor
+def _best(monitored: tuple[str, str], folder: Path) -> ModelCheckpoint:
+    monitor, mode = monitored
     return ModelCheckpoint(
         folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
     )

@@ -109,7 +109,10 @@ class TrainingCLI(CommandLine):
             if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
                 resumed = None  # it resumes in another folder, as a new run
             self.log = run_log(config, resumed)
-            kwargs |= training_defaults(config, self.model, resumed, self.changes, self.log)
+            monitored = self.model.monitored(self.datamodule)
+            kwargs |= training_defaults(
+                config, self.model, resumed, self.changes, self.log, monitored
+            )
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -125,7 +128,7 @@ class TrainingCLI(CommandLine):
 
     def _print_metrics(self) -> None:
         metrics = self.trainer.callback_metrics
-        first = self.model.monitor[0].partition("/")[2]
+        first = self.model.monitored(self.datamodule)[0].partition("/")[2]
         for name in sorted(metrics, key=lambda name: (not name.endswith(f"/{first}"), name)):
             self.trainer.print(f"{name} {metrics[name].item():.4f}")
 

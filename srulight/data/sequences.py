@@ -1,5 +1,6 @@
 """Datasets of sequences with one target per sequence, or one per step."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,8 +17,8 @@ class SequenceBatch(NamedTuple):
     Attributes:
         inputs: Token ids, (B, T) int64, or features, (B, T, F); padded on the right with 0.
         lengths: Number of steps of each sequence without padding, (B,) int64.
-        targets: Targets of sequences, (B,) int64, or of steps, (B, T) int64; -100 where there is
-            no target.
+        targets: Classes of sequences, (B,) int64, or of steps, (B, T) int64; -100 where there is
+            no target. Or labels and numbers of sequences, (B, K) float32, NaN where there is none.
     """
 
     inputs: Tensor
@@ -40,25 +41,31 @@ class SequenceDataset(BatchDataset[SequenceBatch]):
 
     Args:
         inputs: Token ids of each sequence, or its features, (T, F).
-        targets: One target per sequence, or one per step of each sequence.
+        targets: One target per sequence, (N,) int64 or (N, K) float32, or one class per step of
+            each sequence.
     """
 
     def __init__(
         self,
         inputs: Sequence[Sequence[int] | Tensor],
-        targets: Sequence[int] | Sequence[Sequence[int]],
+        targets: Tensor | Sequence[Sequence[int]],
     ) -> None:
         steps = [torch.as_tensor(sequence) for sequence in inputs]
         self.lengths = torch.tensor([len(sequence) for sequence in steps], dtype=torch.long)
         self._starts = self.lengths.cumsum(0) - self.lengths
         self._inputs = torch.cat(steps) if steps else torch.zeros(0, dtype=torch.long)
-        self._is_stepwise = len(targets) > 0 and not isinstance(targets[0], int)
-        flat = [t for target in targets for t in target] if self._is_stepwise else list(targets)  # type: ignore[union-attr]
-        self._targets = torch.tensor(flat, dtype=torch.long)
+        self._is_stepwise = not isinstance(targets, Tensor)
+        self._targets = (
+            targets
+            if isinstance(targets, Tensor)
+            else torch.tensor([t for target in targets for t in target], dtype=torch.long)
+        )
 
     def __getitems__(self, indices: list[int]) -> list[SequenceBatch]:
         if not indices:  # an empty batch becomes one step without a target
-            nothing = torch.full((1, 1) if self._is_stepwise else (1,), IGNORED)
+            shape = (1, 1) if self._is_stepwise else (1, *self._targets.shape[1:])
+            missing = math.nan if self._targets.is_floating_point() else IGNORED
+            nothing = torch.full(shape, missing, dtype=self._targets.dtype)
             one = torch.zeros(1, 1, *self._inputs.shape[1:], dtype=self._inputs.dtype)
             return [SequenceBatch(one, torch.tensor([1]), nothing)]
         chosen = torch.tensor(indices)

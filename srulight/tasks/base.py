@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
 from srulight.runtime.structure import require
+from srulight.targets.report import Report
 from srulight.tasks.compiling import check_compiler
 from srulight.tasks.metrics import MeanLoss
 from srulight.tasks.optimization import build_optimizer, build_schedule
@@ -55,7 +56,10 @@ class Task(LightningModule, ABC):
         test_metrics: The same metrics for the test. Made by ``build``.
         recurrent_state: State that training carries from one batch to the next on this process, or
             None. A checkpoint contains the state of every process.
-        monitor: Name of the metric that selects the best checkpoint, and "max" or "min".
+        monitor: Name of the metric that selects the best checkpoint, and "max" or "min"; see also
+            ``monitored``.
+        report: Details of the last test, which the command line prints and saves; None if there was
+            no test yet, or the task has none.
         knows: Structure that ``metadata`` must have, as ``structure.require`` takes it. The
             metadata of a checkpoint are checked against it.
         optimizer_factory: Builds the optimizer from the parameters; Adam with a learning rate of
@@ -83,6 +87,7 @@ class Task(LightningModule, ABC):
     compiled: bool = False
     predictor: ClassVar[type[Predictor]] = LinePredictor
     generator: ClassVar[type[Generator] | None] = None
+    report: Report | None = None
     train_loss: MeanLoss
     val_metrics: MetricCollection
     test_metrics: MetricCollection
@@ -264,6 +269,17 @@ class Task(LightningModule, ABC):
             data: The data module, after ``setup``.
         """
 
+    def monitored(self, data: LightningDataModule) -> tuple[str, str]:
+        """Returns the name of the metric that selects the best checkpoint, and "max" or "min".
+
+        Args:
+            data: The data module, before ``setup``.
+
+        Raises:
+            InputError: If a setting names a metric that the task does not have.
+        """
+        return self.monitor
+
     def check(self, data: LightningDataModule) -> None:
         """Looks for data that the task cannot use, before the first step.
 
@@ -294,10 +310,10 @@ class Task(LightningModule, ABC):
         trainer = trainer_of(self)
         processes = 1 if trainer is None else trainer.world_size
         if processes == 1:
-            return total / count
+            return total / count.clamp_min(1)  # all targets of a batch may be missing
         everywhere = count.clone()  # all_reduce works in place
         torch.distributed.all_reduce(everywhere)
-        return total * processes / everywhere
+        return total * processes / everywhere.clamp_min(1)
 
     def compile_network(self) -> None:
         """Replaces the most expensive method by a compiled one. Does nothing by default.

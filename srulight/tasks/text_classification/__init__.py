@@ -8,12 +8,11 @@ from srulight.tasks.text_classification.corpora import (
     Tables,
 )
 from srulight.tasks.text_classification.data import TextClassificationData
-from srulight.tasks.text_classification.task import Prediction, TextClassification
+from srulight.tasks.text_classification.task import TextClassification
 
 __all__ = [
     "FlatFiles",
     "Grammar",
-    "Prediction",
     "SentenceCorpus",
     "StanfordTrees",
     "Tables",

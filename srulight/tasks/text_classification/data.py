@@ -1,16 +1,19 @@
 """The data module of text classification."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from srulight.data.base import TaskData
 from srulight.data.sequences import SequenceDataset
 from srulight.runtime.errors import InputError, check_range
+from srulight.targets import Kind
+from srulight.targets.statistics import describe_target
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.sentence_counts import check_classes, statistics
@@ -19,10 +22,11 @@ from srulight.text.word_vectors import vocabulary_with_vectors
 
 
 class TextClassificationData(TaskData):
-    """Sentences with one label each, in batches of similar length.
+    """Sentences with a target each, in batches of similar length.
 
-    The metadata contain ``tokenizer`` (settings of the tokenizer), ``labels`` (names of the
-    classes, in order), ``max_length`` and ``column`` (name of the text column of tables, or None).
+    The metadata contain ``tokenizer`` (settings of the tokenizer), ``target`` (what is predicted,
+    as ``targets.build.KNOWS`` describes), ``max_length`` and ``column`` (name of the text column of
+    tables, or None).
 
     Args:
         corpus: Corpus that provides the sentences and their labels; if None, the embedded
@@ -78,6 +82,11 @@ class TextClassificationData(TaskData):
         self.max_length = metadata["max_length"]
 
     @property
+    def target_kind(self) -> Kind:
+        """Kind of the targets."""
+        return self.corpus.kind  # type: ignore[attr-defined]
+
+    @property
     def word_vectors(self) -> Tensor | None:
         """Pretrained vectors, (V, F) float32, one row per word; None without ``vectors``.
 
@@ -100,23 +109,27 @@ class TextClassificationData(TaskData):
             return
         splits = self.corpus.read(self.root)
         given = self._metadata
-        if given and splits.labels != given["labels"]:
+        if given and splits.labels != given["target"]["names"]:
             raise InputError(
-                f"the labels must be those of the checkpoint ({', '.join(given['labels'])}), got "
+                "the labels must be those of the checkpoint "
+                f"({', '.join(given['target']['names'])}), got "
                 f"{', '.join(splits.labels)}; use data with the same labels, or train a new model"
             )
         if stage == "fit":
             check_classes(splits)
         examples = {"train": splits.train, "val": splits.val, "test": splits.test}
         tokenizer, encoded = self._encode(examples, splits.is_tokenized)
+        targets: dict[str, Tensor] = {}
         for name, split in examples.items():
-            self.datasets[name] = SequenceDataset(encoded[name], [e.label for e in split])
+            targets[name] = _targets(split, self.target_kind, len(splits.labels))
+            self.datasets[name] = SequenceDataset(encoded[name], targets[name])
         if stage == "fit":
             for line in statistics(splits, encoded, tokenizer.unit):
                 rank_zero_info(line)
+        target = describe_target(self.target_kind, splits.labels, splits.targets, targets["train"])
         self._metadata = {
             "tokenizer": tokenizer.settings,
-            "labels": splits.labels,
+            "target": given["target"] if given else target,
             "max_length": self.max_length,
             "column": splits.column,
         }
@@ -160,3 +173,10 @@ class TextClassificationData(TaskData):
             rank_zero_info(
                 f"cut {len(too_long):,} sentences to {self.max_length} tokens (--data.max_length)"
             )
+
+
+def _targets(examples: Sequence[Example], kind: Kind, size: int) -> Tensor:
+    values = [example.label for example in examples]
+    if kind == "class":
+        return torch.tensor(values, dtype=torch.int64)
+    return torch.tensor(values, dtype=torch.float32).view(-1, size)

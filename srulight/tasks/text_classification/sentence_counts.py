@@ -19,7 +19,7 @@ def check_classes(splits: Splits) -> None:
     Raises:
         InputError: If there are several training sentences, and all have the same label.
     """
-    found = {example.label for example in splits.train}
+    found = {example.label for example in splits.train if isinstance(example.label, int)}
     if len(found) == 1 < len(splits.train):
         raise InputError(
             f"expected training sentences with at least two labels, got "
@@ -55,7 +55,8 @@ def statistics(
             line += f" ({empty:,} of them empty, read as one out-of-vocabulary {unit})"
         if name == "train":
             line += f", {len(known):,} distinct {unit}s"
-        shares = _shares([example.label for example in examples[name]], splits.labels)
+        classes = [e.label for e in examples[name] if isinstance(e.label, int)]
+        shares = _shares(classes, splits.labels)
         yield f"{line}, {unknown:.1%} out-of-vocabulary {unit}s; classes: {shares}"
     if fraction := next((label for label in splits.labels if _is_fraction(label)), None):
         yield (

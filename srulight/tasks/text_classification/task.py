@@ -1,50 +1,34 @@
 """The model of text classification."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
-from srulight.data.base import IGNORED
 from srulight.data.sequences import SequenceBatch
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
 from srulight.layers.dropout import Dropout
-from srulight.layers.masking import last_step, masked_max, masked_mean
 from srulight.layers.padding import pad
+from srulight.layers.pooling import Pooling, pool
 from srulight.runtime.errors import check_range
-from srulight.tasks.base import Stage, Task
+from srulight.targets import LossSettings
+from srulight.targets.build import KNOWS
 from srulight.tasks.compiling import compile_function
-from srulight.tasks.losses import cross_entropy
 from srulight.tasks.prediction import by_length
+from srulight.tasks.target_task import TargetTask
 from srulight.text.tokenizers import PAD_UNKNOWN, SETTINGS, UNKNOWN_ID, from_settings
 from srulight.text.word_vectors import pretrained_vectors
 
-Pooling = Literal["auto", "last", "mean", "max"]
 
-
-class Prediction(NamedTuple):
-    """The prediction for a sentence.
-
-    Attributes:
-        label: Name of the most probable class.
-        probability: Probability of this class, 0 to 1.
-    """
-
-    label: str
-    probability: float
-
-
-class TextClassification(Task):
-    """Classifies sentences.
+class TextClassification(TargetTask):
+    """Classifies sentences, or predicts numbers from them.
 
     The model embeds the tokens, encodes them, pools the encoder's output into one vector per
-    sentence, and predicts a class from it.
+    sentence, and predicts from it one class, several labels or numbers: what the corpus provides.
 
     Args:
         embedding_size: Number of features per token, F.
@@ -59,6 +43,10 @@ class TextClassification(Task):
             and "max" for all others.
         encoder: Builds the encoder for ``embedding_size`` input features; an SRU with 2 layers of
             128 units and a dropout of 0.5 if None.
+        loss: The loss that training minimizes.
+        monitor: Validation metric that selects the best checkpoint, such as "val/macro_f1"; if
+            None, val/accuracy for classes, val/average_precision for labels and val/mae for
+            numbers.
         optimizer: Builds the optimizer from the parameters; Adam with a learning rate of 0.001 if
             None.
         scheduler: Builds the learning-rate schedule from the optimizer. It is stepped after every
@@ -70,9 +58,8 @@ class TextClassification(Task):
             the layers around them.
     """
 
-    monitor = ("val/accuracy", "max")
     knows = {  # noqa: RUF012
-        "tokenizer": SETTINGS, "labels": [str], "max_length": int,
+        "tokenizer": SETTINGS, "target": KNOWS, "max_length": int,
     }  # fmt: skip
 
     def __init__(
@@ -83,6 +70,8 @@ class TextClassification(Task):
         word_dropout: float = 0.0,
         pooling: Pooling = "auto",
         encoder: EncoderFactory | None = None,
+        loss: LossSettings = LossSettings(),
+        monitor: str | None = None,
         optimizer: OptimizerCallable | None = None,
         scheduler: LRSchedulerCallable | None = None,
         compile: bool = False,
@@ -95,6 +84,8 @@ class TextClassification(Task):
         self.freeze_embedding = freeze_embedding
         self.word_dropout = word_dropout
         self.pooling = pooling
+        self.loss_settings = loss
+        self.chosen_monitor = monitor
         self.encoder_factory = encoder or (lambda size: SRU(size, dropout=0.5))
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
@@ -103,7 +94,6 @@ class TextClassification(Task):
 
     def build_network(self, metadata: dict[str, Any]) -> None:
         self.tokenizer = from_settings(metadata["tokenizer"], PAD_UNKNOWN)
-        classes = len(metadata["labels"])
         words = len(self.tokenizer.tokens)
         self.embedding = nn.Embedding(words, self.embedding_size, padding_idx=0)
         # Embeddings without a pretrained vector start as in Kim (2014).
@@ -111,7 +101,7 @@ class TextClassification(Task):
         self.embedding.weight.data[0] = 0
         self.embedding.weight.requires_grad_(not self.freeze_embedding)
         self.encoder = build_encoder(self.encoder_factory, self.embedding_size)
-        self.head = nn.Linear(self.encoder.output_size, classes)
+        self.head = nn.Linear(self.encoder.output_size, self.build_target(metadata).output_size)
 
     def load_pretrained_embeddings(self, data: LightningDataModule) -> None:
         vectors = pretrained_vectors(data, self.embedding_size)
@@ -122,59 +112,37 @@ class TextClassification(Task):
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Computes the logits of the classes.
+        """Computes the outputs from which the target is predicted.
 
         Args:
             tokens: Token ids, (B, T) int64.
             lengths: Number of tokens of each sentence without padding, (B,) int64.
 
         Returns:
-            Unnormalized log-probabilities, (B, classes).
+            Outputs, (B, K): the logits of the classes or labels, or standardized numbers.
         """
         if self.training and self.word_dropout > 0:
             dropped = torch.rand_like(tokens, dtype=torch.float) < self.word_dropout
             tokens = tokens.masked_fill(dropped & (tokens != 0), UNKNOWN_ID)
         encoded = self.encoder(self.dropout(self.embedding(tokens)), lengths)
-        return self.head(self.dropout(self._pool(encoded, lengths)))
+        directions = 0
+        if isinstance(self.encoder, Recurrent):
+            directions = 2 if self.encoder.bidirectional else 1
+        pooled = pool(encoded, lengths, self.pooling, directions)
+        return self.head(self.dropout(pooled))
 
-    def _pool(self, encoded: Tensor, lengths: Tensor) -> Tensor:
-        recurrent = isinstance(self.encoder, Recurrent)
-        pooling = self.pooling
-        if pooling == "auto":
-            pooling = "last" if recurrent else "max"
-        if pooling == "mean":
-            return masked_mean(encoded, lengths)
-        if pooling == "max":
-            return masked_max(encoded, lengths)
-        return last_step(encoded, lengths, recurrent and bool(self.encoder.bidirectional))
-
-    def loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        return cross_entropy(self(batch.inputs, batch.lengths), batch.targets)
-
-    def new_metrics(self) -> dict[str, Metric]:
-        # The data module has checked the classes; torchmetrics would check every batch.
-        accuracy = MulticlassAccuracy(
-            self.head.out_features, average="micro", ignore_index=IGNORED, validate_args=False
-        )
-        return {"accuracy": accuracy}
-
-    def measure(self, batch: SequenceBatch, metrics: MetricCollection, stage: Stage) -> None:
-        logits = self(batch.inputs, batch.lengths)
-        metrics["loss"].update(*cross_entropy(logits, batch.targets))
-        metrics["accuracy"].update(logits, batch.targets)
+    def outputs(self, batch: SequenceBatch, stage: str) -> Tensor:
+        return self(batch.inputs, batch.lengths)
 
     @torch.no_grad()
-    def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Prediction]:
+    def predict(self, inputs: Sequence[str], batch_size: int = 64) -> list[Any]:
         metadata = self.begin_predicting(batch_size)
 
         def encode(text: str) -> Tensor:
             ids = self.tokenizer.encode(text)[: metadata["max_length"]]
             return torch.tensor(ids or [UNKNOWN_ID])
 
-        def answer(sentences: list[Tensor]) -> list[Prediction]:
-            logits = self(*pad(sentences, self.device))
-            probabilities, classes = logits.float().softmax(-1).max(-1)
-            found = zip(classes.tolist(), probabilities.tolist(), strict=True)
-            return [Prediction(metadata["labels"][c], p) for c, p in found]
+        def answer(sentences: list[Tensor]) -> list[Any]:
+            return self.target.answers(self(*pad(sentences, self.device)))
 
         return by_length(list(map(encode, self.as_texts(inputs))), len, batch_size, answer)
