@@ -100,7 +100,7 @@ class Target(nn.Module, ABC):
         Args:
             outputs: Outputs of the network, (..., K) floating point.
             targets: Targets, (...) int64 with -100 where a class is missing, or (..., K) float32
-                with NaN where a label (0 or 1) or a number is missing.
+                with NaN where a label (0 or 1) or a number (standardized) is missing.
 
         Returns:
             The sum of the losses, and their number, int64.

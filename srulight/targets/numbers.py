@@ -56,24 +56,17 @@ class Numbers(Target):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = outputs.float() if outputs.dtype.itemsize < 4 else outputs
-        standard = self._standard(targets)
-        known = ~standard.isnan()
+        known = ~targets.isnan()
         losses = _LOSSES[self.settings.numbers](
-            outputs, standard.nan_to_num().to(outputs), reduction="none"
+            outputs, targets.nan_to_num().to(outputs), reduction="none"
         )
         return losses.where(known, 0).sum(), known.sum()
-
-    def _standard(self, targets: Tensor) -> Tensor:
-        mean, std = self._mean.to(targets.device), self._std.to(targets.device)
-        return (targets.double() - mean) / std
 
     def new_metrics(self) -> dict[str, Metric]:
         return {"numbers": NumberErrors(self.output_size)}
 
     def update(self, metrics: Mapping[str, Metric], outputs: Tensor, targets: Tensor) -> None:
-        metrics["numbers"].update(
-            outputs.flatten(0, -2).double(), self._standard(targets.flatten(0, -2))
-        )
+        metrics["numbers"].update(outputs.flatten(0, -2).double(), targets.flatten(0, -2).double())
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], Report]:
         count, absolute, squared, r2 = values["numbers"].cpu().T

@@ -35,3 +35,19 @@ def describe_target(
     std = spread.sqrt()
     # A number that never changes is not scaled.
     return about | {"mean": mean.tolist(), "std": std.where(std > 0, 1).tolist()}
+
+
+def standardize(targets: Tensor, metadata: dict[str, Any]) -> Tensor:
+    """Standardizes numbers by the training data; classes and labels remain as they are.
+
+    Args:
+        targets: Targets, (...) or (..., K).
+        metadata: Metadata of the target, as ``describe_target`` returns them.
+
+    Returns:
+        Targets as ``Target.loss`` takes them.
+    """
+    if metadata["kind"] != "numbers":
+        return targets
+    mean, std = (torch.tensor(metadata[name], dtype=torch.float64) for name in ("mean", "std"))
+    return ((targets - mean) / std).float()

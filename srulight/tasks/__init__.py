@@ -3,6 +3,7 @@
 from srulight.tasks.base import Task
 from srulight.tasks.language_modeling import LanguageModeling
 from srulight.tasks.question_answering import QuestionAnswering
+from srulight.tasks.sequence_prediction import SequencePrediction
 from srulight.tasks.speech_recognition import SpeechRecognition
 from srulight.tasks.text_classification import TextClassification
 from srulight.tasks.translation import Translation
@@ -10,6 +11,7 @@ from srulight.tasks.translation import Translation
 __all__ = [
     "LanguageModeling",
     "QuestionAnswering",
+    "SequencePrediction",
     "SpeechRecognition",
     "Task",
     "TextClassification",

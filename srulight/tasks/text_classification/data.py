@@ -13,7 +13,7 @@ from srulight.data.base import TaskData
 from srulight.data.sequences import SequenceDataset
 from srulight.runtime.errors import InputError, check_range
 from srulight.targets import Kind
-from srulight.targets.statistics import describe_target
+from srulight.targets.statistics import describe_target, standardize
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.sentence_counts import check_classes, statistics
@@ -122,14 +122,17 @@ class TextClassificationData(TaskData):
         targets: dict[str, Tensor] = {}
         for name, split in examples.items():
             targets[name] = _targets(split, self.target_kind, len(splits.labels))
-            self.datasets[name] = SequenceDataset(encoded[name], targets[name])
         if stage == "fit":
             for line in statistics(splits, encoded, tokenizer.unit):
                 rank_zero_info(line)
-        target = describe_target(self.target_kind, splits.labels, splits.targets, targets["train"])
+        target = given.get("target") or describe_target(
+            self.target_kind, splits.labels, splits.targets, targets["train"]
+        )
+        for name in examples:
+            self.datasets[name] = SequenceDataset(encoded[name], standardize(targets[name], target))
         self._metadata = {
             "tokenizer": tokenizer.settings,
-            "target": given["target"] if given else target,
+            "target": target,
             "max_length": self.max_length,
             "column": splits.column,
         }

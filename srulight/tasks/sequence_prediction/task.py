@@ -1,0 +1,173 @@
+"""The model of sequence prediction."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from srulight.encoders import SRU, EncoderFactory, Recurrent
+from srulight.encoders.base import build_encoder
+from srulight.layers.dropout import Dropout
+from srulight.layers.pooling import Pooling, pool
+from srulight.runtime.errors import InputError, check_range
+from srulight.targets import LossSettings
+from srulight.targets.build import KNOWS
+from srulight.tasks.base import Stage
+from srulight.tasks.compiling import compile_function
+from srulight.tasks.sequence_prediction.batch import StepsBatch
+from srulight.tasks.sequence_prediction.features import KNOWS as FEATURES
+from srulight.tasks.sequence_prediction.features import Features
+from srulight.tasks.target_task import TargetTask
+
+_PIECE = 4096  # Number of steps that a model reads at a time where it can carry its state.
+
+
+class SequencePrediction(TargetTask):
+    """Predicts one class, several labels or numbers for sequences of numbers, or for their steps.
+
+    The model embeds the categorical features, encodes the steps, and predicts the target from each
+    encoded step, or from all of them pooled into one vector. A recurrent encoder in one direction
+    predicts online, from the steps so far; a bidirectional one and a CNN also read later steps.
+
+    Args:
+        embedding_size: Number of features per categorical feature.
+        dropout: Probability of zeroing a feature of the encoder's output during training, 0 to 1.
+            Encoders have their own dropout.
+        pooling: How to pool the encoder's output if each sequence has a target: "last" takes the
+            last step of each direction, "mean" and "max" reduce over all steps, and "auto" means
+            "last" for recurrent encoders and "max" for all others.
+        encoder: Builds the encoder of the steps; an SRU with 2 layers of 128 units if None. To read
+            sequences in segments, it must be recurrent and not bidirectional.
+        loss: The loss that training minimizes.
+        monitor: Validation metric that selects the best checkpoint, such as "val/macro_f1"; if
+            None, val/accuracy for classes, val/average_precision for labels and val/mae for
+            numbers.
+        optimizer: Builds the optimizer from the parameters; Adam with a learning rate of 0.001 if
+            None.
+        scheduler: Builds the learning-rate schedule from the optimizer. It is stepped after every
+            batch (lightning.pytorch.cli.ReduceLROnPlateau: after every epoch). The learning rate is
+            constant if None.
+        compile: Whether to run training and evaluation through ``torch.compile``, which needs a C++
+            compiler on a CPU. Compilation takes about 15 seconds during the first steps, or a few
+            seconds if torch has cached the result. LSTM and GRU encoders are not compiled, only
+            the layers around them.
+    """
+
+    knows = {  # noqa: RUF012
+        "features": FEATURES, "target": KNOWS, "per": str, "horizons": [int], "segmented": bool,
+        "sequence_column": (str, type(None)), "time_column": (str, type(None)),
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        embedding_size: int = 8,
+        dropout: float = 0.2,
+        pooling: Pooling = "auto",
+        encoder: EncoderFactory | None = None,
+        loss: LossSettings = LossSettings(),
+        monitor: str | None = None,
+        optimizer: OptimizerCallable | None = None,
+        scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        check_range(1, embedding_size=embedding_size)
+        self.embedding_size = embedding_size
+        self.pooling: Pooling = pooling
+        self.encoder_factory = encoder or (lambda size: SRU(size, dropout=0.2))
+        self.loss_settings = loss
+        self.chosen_monitor = monitor
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.compiled = compile
+        self.dropout = Dropout(dropout)
+        self._eval_state: Tensor | None = None
+
+    def build_network(self, metadata: dict[str, Any]) -> None:
+        self.features = Features(metadata["features"])
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(size, self.embedding_size) for size in self.features.category_sizes
+        )
+        size = self.features.size + len(self.embeddings) * self.embedding_size
+        self.encoder = build_encoder(self.encoder_factory, size)
+        self.per_step = metadata["per"] == "step"
+        self.segmented = metadata["segmented"]
+        if self.segmented and not self.is_online:
+            raise InputError(
+                "--data.segment_length needs a recurrent encoder that is not bidirectional, got "
+                f"{type(self.encoder).__name__}; remove the option to read whole sequences, or "
+                "choose another encoder"
+            )
+        self.head = nn.Linear(self.encoder.output_size, self.build_target(metadata).output_size)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the encoder predicts from the steps so far, with a state that it carries."""
+        return isinstance(self.encoder, Recurrent) and not self.encoder.bidirectional
+
+    def compile_network(self) -> None:
+        self.forward = compile_function(self.forward)  # type: ignore[method-assign]
+        self._next = compile_function(self._next)  # type: ignore[method-assign]
+
+    def forward(self, inputs: Tensor, codes: Tensor, lengths: Tensor) -> Tensor:
+        """Computes the outputs from which the target is predicted.
+
+        Args:
+            inputs: Numeric features, (B, T, F), as ``Features`` computes them.
+            codes: Codes of the categorical features, (B, T, C) int64.
+            lengths: Number of steps of each sequence without padding, (B,) int64.
+
+        Returns:
+            Outputs, (B, K), or (B, T, K) if each step has a target: the logits of the classes or
+            labels, or standardized numbers.
+        """
+        encoded = self.encoder(self._embed(inputs, codes), lengths)
+        if not self.per_step:
+            directions = 0
+            if isinstance(self.encoder, Recurrent):
+                directions = 2 if self.encoder.bidirectional else 1
+            encoded = pool(encoded, lengths, self.pooling, directions)
+        return self.head(self.dropout(encoded))
+
+    def _embed(self, inputs: Tensor, codes: Tensor) -> Tensor:
+        if not len(self.embeddings):
+            return inputs
+        embedded = [table(codes[..., i]) for i, table in enumerate(self.embeddings)]
+        return torch.cat((inputs, *embedded), dim=-1)
+
+    def _next(self, inputs: Tensor, codes: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Computes the outputs of the next steps, (B, T, K), and the state after them."""
+        assert isinstance(self.encoder, Recurrent)
+        encoded, state = self.encoder.forward_with_state(self._embed(inputs, codes), state)
+        return self.head(self.dropout(encoded)), state.detach()
+
+    def outputs(self, batch: StepsBatch, stage: Stage | Literal["train"]) -> Tensor:
+        if not self.segmented:
+            return self(batch.inputs, batch.codes, batch.lengths)
+        before = self.recurrent_state if stage == "train" else self._eval_state
+        if before is not None:
+            # A run that resumes with another batch size starts with empty states.
+            fits = not batch.is_first and before.size(1) == len(batch.inputs)
+            before = before.to(self.device) if fits else None
+        outputs, state = self._next(batch.inputs, batch.codes, before)
+        if stage == "train":
+            self.recurrent_state = state
+        else:
+            self._eval_state = state
+        return outputs
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.recurrent_state is not None and self.recurrent_state.dim() != 3:
+            raise InputError(
+                "recurrent_state in the checkpoint must have the shape (L, B, S), got "
+                f"{tuple(self.recurrent_state.shape)}"
+            )
+
+    @torch.no_grad()
+    def predict(self, inputs: Sequence[Any], batch_size: int = 64) -> list[Any]:
+        self.begin_predicting(batch_size)
+        raise NotImplementedError
