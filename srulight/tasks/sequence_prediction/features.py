@@ -160,8 +160,9 @@ def describe_columns(values: NDArray[Any]) -> Columns:
     for block in _blocks(values):
         squares += np.nansum(np.square(block - mean), axis=0)
     std = np.sqrt(squares / np.maximum(known, 1))
-    # Differences may be too small for their squares.
-    return Columns(known, mean, np.where(std > 0, std, 1), low >= high)
+    constant = low >= high
+    # The deviation of a constant feature is rounding; that of tiny numbers may be rounded to zero.
+    return Columns(known, mean, np.where(constant | (std == 0), 1, std), constant)
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
