@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from srulight import SRU
 from srulight.data.base import IGNORED
+from srulight.targets.one_class import OneClass
 from srulight.tasks.language_modeling.batch import StreamBatch
 from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.tasks.question_answering.annotation import Annotator
@@ -32,6 +33,11 @@ from srulight.tasks.question_answering.features import (
 from srulight.tasks.question_answering.model import ReaderLayers
 from srulight.tasks.question_answering.task import QuestionAnswering
 from srulight.tasks.question_answering.token_table import token_table
+from srulight.tasks.sequence_prediction import (
+    SequencePrediction,
+    SequencePredictionData,
+    SyntheticSignals,
+)
 from srulight.tasks.speech_recognition.batch import SpeechBatch
 from srulight.tasks.speech_recognition.frontend.frontend import Frontend
 from srulight.tasks.speech_recognition.layers.spec_augment import SpecAugmentSettings
@@ -47,8 +53,11 @@ from srulight.text.tokenizers import BLANK, PAD_UNKNOWN, Characters, Words
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
+# Number of sequences, and of steps per segment; None for whole sequences with one target each.
+SEQUENCES = [(1, None), (5, None), (1, 4), (5, 4)]
 CASES = [
     *(f"{count} sentences" for count in SENTENCES),
+    *(f"{count} sequences, segment_length {length}" for count, length in SEQUENCES),
     "text",
     "speech",
     "translation",
@@ -104,6 +113,22 @@ def classify(sentences: int, processes: int) -> Report:
         embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
         optimizer=partial(SGD, lr=0.5),
     )  # fmt: skip
+    return fit(task, processes, datamodule=data)
+
+
+def predict(sequences: int, segment_length: int | None, processes: int) -> Report:
+    """Trains on batches of 4 sequences, those of all processes together."""
+    size = 4 // processes
+    corpus = SyntheticSignals(
+        per="step" if segment_length else "sequence", train_size=sequences, val_size=sequences,
+        test_size=1, steps=19, interval=3.0,
+    )  # fmt: skip
+    data = SequencePredictionData(
+        corpus, batch_size=size, eval_batch_size=size, segment_length=segment_length
+    )
+    task = SequencePrediction(
+        dropout=0.0, encoder=partial(SRU, hidden_size=4), optimizer=partial(SGD, lr=0.5)
+    )
     return fit(task, processes, datamodule=data)
 
 
@@ -230,6 +255,9 @@ def answer(rank: int, processes: int) -> Report:
 
 def report(processes: int) -> dict[str, Report]:
     found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
+    for count, length in SEQUENCES:
+        name = f"{count} sequences, segment_length {length}"
+        found[name] = predict(count, length, processes)
     rank = torch.distributed.get_rank() if processes > 1 else 0
     others = {
         "text": read_on, "speech": write_down, "translation": translate, "questions": answer,
@@ -277,7 +305,8 @@ def test_figures_of_two_processes_are_those_of_one(
     own = {"text": {"train/perplexity", "val/perplexity"}, "speech": {"val/wer", "val/cer"}}
     own["translation"] = {"val/perplexity", "val/bleu", "val/chrf"}
     own["questions"] = {"val/exact_match", "val/f1"}
-    assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, {"val/accuracy"})
+    of_classes = {f"val/{name}" for name in OneClass.scores}
+    assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, of_classes)
     for process in two:
         _, figures = process[case]
         torch.testing.assert_close(figures, expected, atol=0, rtol=2e-7)

@@ -156,7 +156,11 @@ def check_equal(
         (SPEECH, "accumulate"),
     ],
     ids=[
-        *(f"{task}-{options}" for task in ("sentences", "text", "sequences") for options in OPTIONS),
+        *(
+            f"{task}-{options}"
+            for task in ("sentences", "text", "sequences")
+            for options in OPTIONS
+        ),
         "speech-plain",
         "translation-plain",
         "questions-plain",
