@@ -1,0 +1,169 @@
+"""Measures how much of a training step sequence prediction spends on reading its sequences.
+
+    python benchmarks/sequences.py              the table, about two minutes
+    python benchmarks/sequences.py --steps 20   the table, less exact
+
+Data, of 8 features and 2 numbers per step, which are written once and then mapped from the cache:
+    short   500 sequences of 50 to 100 steps, read whole, 32 per batch
+    long    8 sequences of 86,400 steps (a day at one row per second), in segments of 512 steps
+    longer  8 sequences of 691,200 steps, in segments of 512 steps
+
+The model is an SRU of 2 layers of 64 units. The columns are the median CPU time of a batch in the
+loader and in the network (forward, loss, backward and step), the share of the loader, and the
+memory at the end of training: "own" is what the process has allocated, and "mapped" are pages of
+the files, which the system takes back when it needs memory. Each data set has a process of its own.
+"""
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tables import Recorder
+from torch import Tensor
+
+from srulight import SRU
+from srulight.ops import extension
+from srulight.tasks.sequence_prediction import SequencePrediction, SequencePredictionData
+from srulight.tasks.sequence_prediction.corpora.base import Part, SequenceCorpus, Sequences
+
+SIZES = {
+    "short": ([50 + i % 51 for i in range(500)], None),
+    "long": ([86_400] * 8, 512),
+    "longer": ([8 * 86_400] * 8, 512),
+}
+FEATURES, TARGETS = 8, 2
+
+
+class Noise(SequenceCorpus):
+    """Random numbers in a file, whose targets are means of them.
+
+    Args:
+        lengths: Number of steps of each sequence.
+    """
+
+    kind = "numbers"
+    per = "step"
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = np.array(lengths)
+
+    def recipe(self, root: Path) -> Any:  # noqa: ANN401
+        return self.lengths.tolist()
+
+    def fetch(self, root: Path) -> None:
+        if root.exists():
+            return
+        root.mkdir()
+        rng = np.random.default_rng(0)
+        for name, width in (("numbers", FEATURES), ("targets", TARGETS)):
+            with (root / f"{name}.bin").open("wb") as file:
+                for length in self.lengths.tolist():
+                    file.write(rng.standard_normal((length, width), dtype=np.float32).data)
+
+    def read(self, root: Path) -> Sequences:
+        rows = int(self.lengths.sum())
+        numbers, targets = (
+            np.memmap(root / f"{name}.bin", np.float32, "r", shape=(rows, width))
+            for name, width in (("numbers", FEATURES), ("targets", TARGETS))
+        )
+        names, none = [str(i) for i in range(len(self.lengths))], np.empty((rows, 0), dtype=object)
+        train = Part(names, self.lengths, numbers, none, None, targets, str)
+        first = slice(0, int(self.lengths[0]))
+        val = Part(
+            names[:1], self.lengths[:1], numbers[first], none[first], None, targets[first], str
+        )
+        return Sequences(
+            train, val, None, [f"x{i}" for i in range(FEATURES)], [], [*"ab"[:TARGETS]]
+        )
+
+
+def memory() -> tuple[float, float]:
+    """Returns the memory of this process in MB: its own, and mapped from files."""
+    status = Path("/proc/self/status").read_text()
+    found = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if "Rss" in line}
+    return int(found["RssAnon"]) / 1e3, int(found["RssFile"]) / 1e3
+
+
+def prepare(name: str, root: Path) -> SequencePredictionData:
+    """Makes the data module of a data set, and its files if they are missing."""
+    lengths, segment_length = SIZES[name]
+    data = SequencePredictionData(
+        Noise(lengths), str(root / name), download=True, segment_length=segment_length
+    )
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def measure(name: str, root: Path, steps: int) -> None:
+    """Prints the row of a data set."""
+    data = prepare(name, root)
+    torch.manual_seed(0)
+    task = SequencePrediction(encoder=partial(SRU, hidden_size=64, num_layers=2))
+    task.metadata = data.metadata
+    task.build(task.metadata)
+    optimizer = torch.optim.Adam(task.parameters(), fused=True)
+    loader = data.train_dataloader()
+    epochs = itertools.chain.from_iterable(itertools.repeat(loader))
+
+    def step(batch: Any) -> Tensor:  # noqa: ANN401
+        total, count = task.loss(batch)
+        optimizer.zero_grad()
+        (total / count).backward()
+        optimizer.step()
+        return total
+
+    times = []
+    for _ in range(steps):
+        start = time.process_time()
+        batch = next(epochs)
+        read = time.process_time()
+        step(batch)
+        times.append((read - start, time.process_time() - read))
+    loading, training = (1e3 * statistics.median(column) for column in zip(*times[2:], strict=True))
+    own, mapped = memory()
+    Recorder("sequences").add({
+        "data": name, "steps": sum(SIZES[name][0]), "rows per batch": batch.inputs.size(0),
+        "steps per batch": batch.inputs.size(1), "loader ms": loading, "network ms": training,
+        "loader share": loading / (loading + training), "own MB": own, "mapped MB": mapped,
+    })  # fmt: skip
+
+
+def alone(function: Callable[..., None], *args: object) -> None:
+    """Calls a function in a process of its own, forked because starting Python takes longer."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=args)
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(process.exitcode)
+
+
+def main() -> None:
+    """Prints the table."""
+    formatter = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--steps", type=int, default=200, help="training steps to measure")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    extension.load("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SRULIGHT_CACHE"] = f"{folder}/cache"
+        for name in SIZES:
+            # The first process computes the arrays; the second one maps them.
+            alone(prepare, name, Path(folder))
+            alone(measure, name, Path(folder), args.steps)
+
+
+if __name__ == "__main__":
+    main()
