@@ -137,7 +137,7 @@ class TrainingCLI(CommandLine):
         report = self.model.report
         if report is not None:
             self.trainer.print(f"\n{report.text()}")
-            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 _save(report, stage, self.resumed)
 
     def after_instantiate_classes(self) -> None:

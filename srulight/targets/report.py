@@ -78,7 +78,7 @@ class Report:
         if self.confusion is None or not module_available("matplotlib"):
             return [table]
         picture = folder / f"{stage}-confusion.png"
-        _draw(self.confusion, [str(row[0]) for row in self.rows], stage, picture)
+        draw(self.confusion, [str(row[0]) for row in self.rows], stage, picture)
         return [table, picture]
 
 
@@ -102,10 +102,17 @@ _SMALLEST = 5  # smallest size of text, points
 _LETTER = 0.65  # width of a letter or digit, relative to its size
 
 
-def _draw(confusion: Tensor, names: Sequence[str], stage: str, picture: Path) -> None:
+def draw(confusion: Tensor, names: Sequence[str], stage: str, picture: Path) -> None:
     """Draws a confusion matrix.
 
     The color of a cell is its share of the true class, and the number in it that of the examples.
+
+    Args:
+        confusion: Number of examples of each true class (row) by predicted class (column), (C, C)
+            int64.
+        names: Names of the classes.
+        stage: "test" or "val", for the title.
+        picture: Path of the PNG file to write.
     """
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm

@@ -45,7 +45,6 @@ class ProgressBar(RichProgressBar):
         items = {
             name: value
             for name, value in super().get_metrics(trainer, pl_module).items()
-            if name != "v_num"
-            and (self._monitor in (None, name) or not name.startswith("val/"))
+            if name != "v_num" and (self._monitor in (None, name) or not name.startswith("val/"))
         }
         return {**items, "train/loss": self._loss} if trainer.training else items
