@@ -75,8 +75,8 @@ class TargetTask(Task):
         chosen = self.chosen_monitor
         name = next(iter(scores)) if chosen is None else chosen.removeprefix("val/")
         if name not in scores:
+            known = ", ".join(f"val/{score}" for score in scores)
             raise InputError(
-                f"model.monitor must be one of {', '.join(f'val/{score}' for score in scores)} for "
-                f"this kind of target, got {chosen!r}"
+                f"model.monitor must be one of {known} for this kind of target, got {chosen!r}"
             )
         return f"val/{name}", scores[name]
