@@ -83,10 +83,12 @@ class Target(nn.Module, ABC):
         scores: Names of the values that ``summarize`` returns, and whether the best value is the
             "max" or the "min"; the first one selects the best checkpoint by default.
         output_size: Number of outputs that the network needs per sequence or step, K.
+        number_format: How a table shows the numbers among the ``cells``, as ``format`` takes it.
     """
 
     kind: ClassVar[Kind]
     scores: ClassVar[dict[str, Literal["min", "max"]]]
+    number_format: ClassVar[str] = ".4f"
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
