@@ -46,6 +46,11 @@ class LossSettings:
         if self.smoothing == 1:
             raise InputError("smoothing must be below 1, got 1")
         if isinstance(self.weights, dict):
+            for name in self.weights:
+                if not isinstance(name, str):  # a YAML file may contain a number
+                    raise InputError(
+                        f"weights must have texts as names, got {name!r}; write it in quotes"
+                    )
             check_range(0, **{f"weights.{name}": weight for name, weight in self.weights.items()})
 
     def given(self, names: Sequence[str], option: str = "model.loss.weights") -> list[float]:

@@ -163,6 +163,7 @@ def test_answers_and_their_cells() -> None:
         ({"smoothing": 1.5}, "smoothing must be 0 to 1, got 1.5"),
         ({"weights": {"a": -1.0}}, r"weights.a must be at least 0, got -1.0"),
         ({"weights": {"a": math.inf}}, r"weights.a must be at least 0, got inf"),
+        ({"weights": {1: 2.0}}, r"weights must have texts as names, got 1; write it in quotes"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], why: str) -> None:
