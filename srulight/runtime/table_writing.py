@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,31 +22,35 @@ def format_of(path: Path | str) -> TableFormat | None:
     return ending[1:] if ending in TABLES else None  # type: ignore[return-value]
 
 
-def table_lines(rows: Sequence[dict[str, Any]], form: TableFormat) -> Iterator[str]:
-    """Formats a table as text.
+def table_writer(
+    form: TableFormat, columns: Sequence[str]
+) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
+    """Returns the header of a table, and a function that formats a row; both with line ends.
 
-    Cells that are lists or mappings become JSON in ``csv`` and ``tsv``, and null becomes an empty
-    cell. A ``tsv`` has no quotes, so tabs and line breaks in its cells become spaces.
+    Cells that are lists or mappings become JSON in "csv" and "tsv", and null becomes an empty cell.
+    A "tsv" has no quotes, so tabs and line breaks in its cells become spaces.
 
     Args:
-        rows: Values by the names of their columns. A row may lack columns that others have.
         form: Format other than "parquet".
-
-    Yields:
-        Lines, including line ends.
+        columns: Names of the columns; those that a row lacks are empty. JSON lines have no header,
+            and contain all values of a row.
     """
     if form == "jsonl":
-        for row in rows:
-            yield json.dumps(row, ensure_ascii=False, default=str) + "\n"
-        return
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    for cells in [columns, *([_text(row.get(name)) for name in columns] for row in rows)]:
+        return "", lambda row: json.dumps(row, ensure_ascii=False, default=str) + "\n"
+
+    def line(cells: Iterable[str]) -> str:
         if form == "tsv":
-            yield "\t".join(" ".join(cell.replace("\t", " ").splitlines()) for cell in cells) + "\n"
-        else:
-            line = io.StringIO()
-            csv.writer(line, lineterminator="\n").writerow(cells)
-            yield line.getvalue()
+            return "\t".join(" ".join(c.replace("\t", " ").splitlines()) for c in cells) + "\n"
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        return text.getvalue()
+
+    return line(columns), lambda row: line(_text(row.get(name)) for name in columns)
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns the names of all columns of a table, in the order in which they first appear."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -62,7 +66,7 @@ def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
     arrow = require_pyarrow(f"writing {path}")
     from pyarrow.parquet import write_table
 
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = columns_of(rows)
     try:
         table = arrow.table({name: [row.get(name) for row in rows] for name in columns})
     except (arrow.ArrowException, TypeError, OverflowError) as error:
@@ -78,6 +82,6 @@ def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def _text(value: Any) -> str:  # noqa: ANN401
     if value is None:
         return ""
-    if isinstance(value, list | dict):
+    if isinstance(value, bool | list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

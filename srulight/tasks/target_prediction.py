@@ -1,13 +1,20 @@
 """The command ``predict`` of tasks that predict a target for each text of a file or table."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import lines
 from srulight.runtime.records import is_table
-from srulight.runtime.table_writing import TableFormat, format_of, table_lines, write_parquet
+from srulight.runtime.table_writing import (
+    TableFormat,
+    columns_of,
+    format_of,
+    table_writer,
+    write_parquet,
+)
 from srulight.targets import Target
 from srulight.tasks.prediction import Predictor, one_input, pieces, read_table, text_column, write
 
@@ -53,7 +60,8 @@ class TargetPredictor(Predictor):
         if form == "parquet":
             write_parquet(rows, Path(output))
         else:
-            write(table_lines(rows, form), output)
+            header, line = table_writer(form, columns_of(rows))
+            write(chain([header], map(line, rows)), output)
 
     def answers(self, task: "TargetTask", inputs: list[str]) -> Iterator[str]:
         texts = [line for _, line in lines(one_input(inputs, "text file"))]

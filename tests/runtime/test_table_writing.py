@@ -9,7 +9,13 @@ import pytest
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.runtime.records import table_rows
-from srulight.runtime.table_writing import TableFormat, format_of, table_lines, write_parquet
+from srulight.runtime.table_writing import (
+    TableFormat,
+    columns_of,
+    format_of,
+    table_writer,
+    write_parquet,
+)
 
 ROWS: list[dict[str, Any]] = [
     {"text": 'a "b", c\nd', "note": "x"},
@@ -17,12 +23,17 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
+def text_of(rows: list[dict[str, Any]], form: TableFormat) -> str:
+    header, line = table_writer(form, columns_of(rows))
+    return header + "".join(map(line, rows))
+
+
 def written(tmp_path: Path, rows: list[dict[str, Any]], form: TableFormat) -> list[dict[str, Any]]:
     path = tmp_path / f"a.{form}"
     if form == "parquet":
         write_parquet(rows, path)
     else:
-        path.write_bytes("".join(table_lines(rows, form)).encode())
+        path.write_bytes(text_of(rows, form).encode())
     return [row for _, row in table_rows(path, "", Faults())]
 
 
@@ -50,13 +61,13 @@ def test_cells_without_text() -> None:
         {"a": None, "b": [1, "\u00e9"]},
         {"a": 0.5, "c": {"d": None}, "e": datetime.date(2026, 1, 2)},
     ]
-    assert "".join(table_lines(rows, "csv")) == (
+    assert text_of(rows, "csv") == (
         'a,b,c,e\n,"[1, ""\u00e9""]",,\n0.5,,"{""d"": null}",2026-01-02\n'
     )
-    assert list(table_lines(rows, "jsonl")) == [
-        '{"a": null, "b": [1, "\u00e9"]}\n',
-        '{"a": 0.5, "c": {"d": null}, "e": "2026-01-02"}\n',
-    ]
+    assert text_of(rows, "jsonl") == (
+        '{"a": null, "b": [1, "\u00e9"]}\n{"a": 0.5, "c": {"d": null}, "e": "2026-01-02"}\n'
+    )
+    assert text_of([{"a": True, "b": False}], "tsv") == "a\tb\ntrue\tfalse\n"
 
 
 def test_columns_that_parquet_cannot_hold_are_refused(tmp_path: Path) -> None:
