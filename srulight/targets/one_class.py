@@ -77,7 +77,8 @@ class OneClass(Target):
         )  # fmt: skip
         known = classes != IGNORED
         own = logits.softmax(-1).gather(-1, classes.clamp_min(0).unsqueeze(-1)).squeeze(-1)
-        return (losses * (1 - own).clamp_min(0) ** focal * known).sum(), known.sum()
+        # The power of an exact zero has no finite gradient if the exponent is below 1.
+        return (losses * (1 - own).clamp_min(1e-7) ** focal * known).sum(), known.sum()
 
     def new_metrics(self) -> dict[str, Metric]:
         pairs = self.output_size <= _MOST
