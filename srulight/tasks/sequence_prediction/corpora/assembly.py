@@ -224,6 +224,8 @@ def _values(part: Part, per: Per) -> tuple[list[str], NDArray[np.int64]]:
             "set --data.corpus.kind=labels for several labels at once"
         )
     values, inverse = np.unique(targets, return_inverse=True)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
         whole = np.isnan(values) | (values == np.round(values))
         if not whole.all():
