@@ -337,7 +337,9 @@ def _lengths(array: NDArray[Any], place: str) -> NDArray[np.int64]:
 def _times(array: NDArray[Any], place: str) -> NDArray[np.float64]:
     times = floats(array, place).astype(np.float64)
     if times.ndim > 1:
-        raise InputError(f"{place}: expected one time per step, got the shape {times.shape}")
+        raise InputError(
+            f"{place}: expected one time per step, got the shape {times.shape}; correct the array"
+        )
     return times
 
 
