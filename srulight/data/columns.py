@@ -30,7 +30,7 @@ LARGEST = 3.4e38
 
 _HEAD = 1000  # rows from which the contents of a column are guessed
 _PIECE = 4096  # rows that are converted together
-_BLOCK = 1 << 24  # bytes
+_BLOCK = 1 << 20  # bytes, few enough for the cache of a processor
 _MISSING = (
     "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None",
 )  # fmt: skip
@@ -210,10 +210,12 @@ class TableFile:
             for name, column in columns.items():
                 cells = [row.get(name) for _, row in piece]
                 if column.kind == "text":
+                    if not all(isinstance(cell, str) for cell in cells):
+                        cells = self._converted(as_text, cells, name, column, places, faults)
                     index = indices[name]
-                    for cell, line in zip(cells, places, strict=True):
-                        text = self._converted(as_text, cell, name, column, line, faults) or ""
-                        codes[name].append(index.setdefault(text, len(index)))
+                    for text in dict.fromkeys(cells):
+                        index.setdefault(text, len(index))
+                    codes[name] += map(index.__getitem__, cells)
                 else:
                     numbers[name].append(self._values(cells, name, column, places, faults))
         faults.refuse()
@@ -237,31 +239,28 @@ class TableFile:
         except (TypeError, ValueError):
             pass
         convert = as_time if column.kind == "time" else as_number
-        return np.array(
-            [
-                self._converted(convert, cell, name, column, line, faults)
-                for cell, line in zip(cells, lines, strict=True)
-            ],
-            dtype=np.float64,
-        )
+        return np.array(self._converted(convert, cells, name, column, lines, faults))
 
     def _converted(
         self,
         convert: Callable[[Any], Any],
-        cell: Any,  # noqa: ANN401
+        cells: list[Any],
         name: str,
         column: Column,
-        line: int,
+        lines: Sequence[int],
         faults: Faults,
-    ) -> Any:  # noqa: ANN401
-        try:
-            return convert(cell)
-        except ValueError as error:
-            faults.add(
-                f"{self.path}:{line}: expected {error} in column {name!r}, got {cell!r:.60}; "
-                f"{column.remedy}"
-            )
-            return None
+    ) -> list[Any]:
+        found = []
+        for cell, line in zip(cells, lines, strict=True):
+            try:
+                found.append(convert(cell))
+            except ValueError as error:
+                faults.add(
+                    f"{self.path}:{line}: expected {error} in column {name!r}, got {cell!r:.60}; "
+                    f"{column.remedy}"
+                )
+                found.append(convert(None))
+        return found
 
 
 def is_missing(value: Any) -> bool:  # noqa: ANN401
