@@ -9,8 +9,6 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,25 +18,19 @@ import numpy as np
 from lightning_utilities.core.imports import module_available
 from numpy.typing import NDArray
 
+from srulight.data.cells import LARGEST, MISSING, as_number, as_text, as_time, is_missing, is_number
+from srulight.runtime.arrow import PARQUET, arrow_batches, class_names, is_dataset, named
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.runtime.files import GZIP
 from srulight.runtime.records import table_rows
 
-LARGEST = 3.4e38
-"""Numbers from here on count as infinite, because they do not fit into float32."""
-
 _HEAD = 1000  # rows from which the contents of a column are guessed
 _PIECE = 4096  # rows that are converted together
+_ROWS = 1 << 16  # rows that are read together
+_PARSED = 1 << 22  # bytes that a thread parses together; a row must be shorter
 _BLOCK = 1 << 20  # bytes, few enough for the cache of a processor
-_MISSING = (
-    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None",
-)  # fmt: skip
-_MISSING_WORDS = frozenset(word.lower() for word in _MISSING)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _NUMERIC_SIGNS = frozenset("0123456789+-.eE")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Column(NamedTuple):
@@ -84,8 +76,8 @@ class Columns(NamedTuple):
     place: Callable[[int], str]
 
 
-class _Odd(Exception):
-    """The table must be read row by row."""
+class _OddError(Exception):
+    """A table must be read row by row."""
 
 
 class TableFile:
@@ -144,22 +136,40 @@ class TableFile:
         if module_available("pyarrow"):
             try:
                 return self._fast(columns)
-            except _Odd:
+            except _OddError:
                 pass
         return self._by_rows(columns)
 
+    @property
+    def numeric(self) -> list[str]:
+        """Names of the columns whose first value is a number."""
+        return [name for name, value in self.first.items() if is_number(value)]
+
     def _fast(self, columns: Mapping[str, Column]) -> Columns:
-        """Reads columns with pyarrow; raises _Odd if the rows must be read one by one."""
-        if self.path.suffix not in (".csv", ".tsv"):
-            raise _Odd
-        table = self._read_text(columns)
-        numbers, texts = {}, {}
-        for name, column in columns.items():
-            if column.kind == "text":
-                texts[name] = _texts_of(table[name])
+        """Reads columns with pyarrow; raises _OddError if the rows must be read one by one."""
+        import pyarrow
+
+        is_text = self.path.suffix in (".csv", ".tsv")
+        if not is_text and self.path.suffix != PARQUET and not is_dataset(self.path):
+            raise _OddError
+        try:
+            if is_text:
+                table, names = self._read_text(columns), {}
             else:
-                numbers[name] = _numbers_of(table[name])
-        return Columns(len(table), numbers, texts, self._place)
+                batches = arrow_batches(self.path, self.remedy, list(columns), _ROWS)
+                table = pyarrow.Table.from_batches(batches)
+                names = class_names(self.path, table.schema)
+            numbers, texts = {}, {}
+            for name, column in columns.items():
+                if column.kind == "text":
+                    texts[name] = _texts_of(table[name], names.get(name))
+                elif name in names:
+                    raise _OddError
+                else:
+                    numbers[name] = _numbers_of(table[name], column.kind == "time", is_text)
+        except (pyarrow.ArrowException, ValueError) as error:
+            raise _OddError from error
+        return Columns(len(table), numbers, texts, self._place if is_text else self._row_place)
 
     def _read_text(self, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401
         import pyarrow
@@ -168,22 +178,19 @@ class TableFile:
         is_quoted = _check_text(self.path)
         types = {name: _arrow_type(c, self.first[name], pyarrow) for name, c in columns.items()}
         tabs = self.path.suffix == ".tsv"  # quotes have no special meaning there
-        try:
-            return csv.read_csv(
-                self.path,
-                read_options=csv.ReadOptions(block_size=1 << 22),
-                parse_options=csv.ParseOptions(
-                    delimiter="\t" if tabs else ",",
-                    quote_char=False if tabs else '"',
-                    double_quote=not tabs,
-                    newlines_in_values=is_quoted and not tabs,
-                ),
-                convert_options=csv.ConvertOptions(
-                    column_types=types, include_columns=list(columns), null_values=_MISSING
-                ),
-            )
-        except pyarrow.ArrowException as error:
-            raise _Odd from error
+        return csv.read_csv(
+            self.path,
+            read_options=csv.ReadOptions(block_size=_PARSED),
+            parse_options=csv.ParseOptions(
+                delimiter="\t" if tabs else ",",
+                quote_char=False if tabs else '"',
+                double_quote=not tabs,
+                newlines_in_values=is_quoted and not tabs,
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types=types, include_columns=list(columns), null_values=MISSING
+            ),
+        )
 
     @cached_property
     def _lines(self) -> list[int]:
@@ -191,6 +198,9 @@ class TableFile:
 
     def _place(self, row: int) -> str:
         return f"{self.path}:{self._lines[row]}"
+
+    def _row_place(self, row: int) -> str:
+        return f"{self.path}:{row + 1}"
 
     def _by_rows(self, columns: Mapping[str, Column]) -> Columns:
         faults = Faults()
@@ -208,7 +218,7 @@ class TableFile:
             places = [number for number, _ in piece]
             lines += places
             for name, column in columns.items():
-                cells = [row.get(name) for _, row in piece]
+                cells: list[Any] = [row.get(name) for _, row in piece]
                 if column.kind == "text":
                     if not all(isinstance(cell, str) for cell in cells):
                         cells = self._converted(as_text, cells, name, column, places, faults)
@@ -263,90 +273,6 @@ class TableFile:
         return found
 
 
-def is_missing(value: Any) -> bool:  # noqa: ANN401
-    """Returns whether a cell is null, NaN, blank, or a word for a missing number, such as NA."""
-    if isinstance(value, str):
-        return value.strip().lower() in _MISSING_WORDS
-    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
-
-
-def as_number(value: Any) -> float:  # noqa: ANN401
-    """Returns the number in a cell, and NaN if the cell is missing; true is 1, and false is 0.
-
-    Args:
-        value: The cell.
-
-    Raises:
-        ValueError: If the cell is neither missing nor a finite number. The message says what was
-            expected.
-    """
-    if isinstance(value, str):
-        value = value.strip()
-        if value.lower() in _MISSING_WORDS:
-            return math.nan
-        if value.lower() in ("true", "false"):
-            return float(value.lower() == "true")
-        if not _NUMBER.fullmatch(value) and not _INFINITE.fullmatch(value):
-            raise ValueError("a number")
-    elif value is None:
-        return math.nan
-    elif not isinstance(value, int | float | Decimal):
-        raise ValueError("a number")
-    try:
-        found = float(value)
-    except OverflowError:
-        found = math.inf
-    if abs(found) >= LARGEST:
-        raise ValueError("a finite number")
-    return found
-
-
-def as_time(value: Any) -> float:  # noqa: ANN401
-    """Returns the time in a cell: a number, or a date in seconds since 1970 in UTC.
-
-    Args:
-        value: The cell; missing as for ``as_number``. Dates without a time zone are in UTC.
-
-    Raises:
-        ValueError: If the cell is neither missing nor a time. The message says what was expected.
-    """
-    if isinstance(value, datetime):
-        found = value
-    else:
-        try:
-            return as_number(value)
-        except ValueError:
-            try:
-                found = datetime.fromisoformat(str(value).strip())
-            except ValueError:
-                raise ValueError("a number or an ISO 8601 date") from None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return (found - _EPOCH) // timedelta(microseconds=1) / 1e6
-
-
-def as_text(value: Any) -> str:  # noqa: ANN401
-    """Returns the text in a cell, and the empty string if the cell is null or NaN.
-
-    Args:
-        value: The cell. Whole numbers lose their fraction, because many programs store them as
-            floating point if some are missing. The items of a list are joined by semicolons.
-
-    Raises:
-        ValueError: If the cell contains nested values. The message says what was expected.
-    """
-    if isinstance(value, str):
-        return value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
-        return ";".join(map(as_text, value))
-    if isinstance(value, list | dict | bytes):
-        raise ValueError("text")
-    return str(value)
-
-
 def listed(names: Sequence[str], most: int = 20) -> str:
     """Returns names separated by commas, at most the first few.
 
@@ -371,35 +297,46 @@ def _arrow_type(column: Column, first: Any, pyarrow: Any) -> Any:  # noqa: ANN40
     return pyarrow.float64()
 
 
-def _numbers_of(column: Any) -> NDArray[np.float64]:  # noqa: ANN401
-    """Converts a column that pyarrow has read; raises _Odd if it contains odd numbers."""
+def _numbers_of(column: Any, is_time: bool, is_text: bool) -> NDArray[np.float64]:  # noqa: ANN401
+    """Converts a column that pyarrow has read; raises _OddError if it contains odd numbers."""
     import pyarrow
     from pyarrow import types
 
-    if types.is_timestamp(column.type):
-        whole = column.cast(pyarrow.timestamp("us", column.type.tz)).cast(pyarrow.int64())
-        found = whole.cast(pyarrow.float64(), safe=False).to_numpy() / 1e6
-    else:
-        found = column.cast(pyarrow.float64(), safe=False).to_numpy()
-    # Infinite numbers need an exact message; and pyarrow reads words such as "nan(1)" as NaN.
-    if (np.abs(found) >= LARGEST).any() or np.isnan(found).sum() != column.null_count:
-        raise _Odd
+    kind, scale = column.type, 1.0
+    if is_time and (types.is_temporal(kind)):
+        whole = pyarrow.duration("us") if types.is_duration(kind) else pyarrow.timestamp("us")
+        zoned = pyarrow.timestamp("us", kind.tz) if types.is_timestamp(kind) else whole
+        column, scale = column.cast(zoned, safe=False).cast(pyarrow.int64()), 1e6
+    elif not (types.is_primitive(kind) or types.is_decimal(kind)) or types.is_temporal(kind):
+        raise _OddError
+    found = column.cast(pyarrow.float64(), safe=False).to_numpy() / scale
+    # Infinite numbers need an exact message; and pyarrow reads texts such as "nan(1)" as NaN.
+    has_odd = is_text and np.isnan(found).sum() != column.null_count
+    if has_odd or (np.abs(found) >= LARGEST).any():
+        raise _OddError
     return found
 
 
-def _texts_of(column: Any) -> Texts:  # noqa: ANN401
-    """Converts a column of texts that pyarrow has read."""
+def _texts_of(column: Any, names: list[str] | None) -> Texts:  # noqa: ANN401
+    """Converts a column that pyarrow has read; the names are those of classes, if they have any."""
+    from pyarrow import types
+
+    if not types.is_dictionary(column.type):
+        column = column.dictionary_encode()
     whole = column.unify_dictionaries().combine_chunks()
     values = whole.dictionary.to_pylist()
+    if names is not None:
+        values = [named(value, names) for value in values]
     # The csv module reads lines, so that it does not see the line endings within a cell.
-    index: dict[str, int] = {}
-    merged = [index.setdefault(value.replace("\r\n", "\n"), len(index)) for value in values]
-    codes = np.array(merged, dtype=np.int64)[whole.indices.to_numpy()]
-    return Texts(codes, [*index])
+    texts = [as_text(value).replace("\r\n", "\n") for value in values] + [""]
+    index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    merged = np.array([index[text] for text in texts], dtype=np.int64)
+    places = whole.indices.fill_null(len(values)) if whole.null_count else whole.indices
+    return Texts(merged[places.to_numpy()], [*index])
 
 
 def _check_text(path: Path) -> bool:
-    """Returns whether a table has quotes; raises _Odd if pyarrow may read other cells from it.
+    """Returns whether a table has quotes; raises _OddError if pyarrow may read other cells from it.
 
     pyarrow is more lenient than the csv module of Python: it takes text after closing quotes, lone
     carriage returns and bytes that are not UTF-8.
@@ -409,18 +346,18 @@ def _check_text(path: Path) -> bool:
     is_quoted, is_inside = False, False
     for block in _blocks(path):
         if block.startswith(GZIP) or block.count(b"\r") != block.count(b"\r\n"):
-            raise _Odd
+            raise _OddError
         try:
             block.isascii() or decoder.decode(block)
         except UnicodeDecodeError as error:
-            raise _Odd from error
+            raise _OddError from error
         if commas and b'"' in block:
             is_quoted = True
             is_inside = _check_quotes(block, is_inside)
         if not commas and re.search(rb"^[\s\x1c-\x1f]+$", block, re.MULTILINE):
-            raise _Odd  # such lines are blank, not cells
+            raise _OddError  # such lines are blank, not cells
     if is_inside:
-        raise _Odd
+        raise _OddError
     return is_quoted
 
 
@@ -435,7 +372,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _check_quotes(block: bytes, is_inside: bool) -> bool:
-    """Raises _Odd unless quotes enclose whole cells, or are doubled in such cells.
+    """Raises _OddError unless quotes enclose whole cells, or are doubled in such cells.
 
     Args:
         block: Whole lines.
@@ -452,5 +389,5 @@ def _check_quotes(block: bytes, is_inside: bool) -> bool:
         opens, np.isin(before, [*b',\n"']), np.isin(after, [*b',\r\n"'])
     )  # a quote beside a quote is one of two
     if not allowed.all():
-        raise _Odd
+        raise _OddError
     return bool(len(places) % 2) ^ is_inside
