@@ -38,13 +38,13 @@ class Column(NamedTuple):
 
     Attributes:
         kind: "number"; "text"; or "time", which is a number or an ISO 8601 date.
-        option: Option that names the column, for error messages.
-        remedy: What to do about a cell that is no number or time, for error messages.
+        if_absent: What to do if the table lacks the column, as the last clause of the message.
+        if_wrong: What to do about a cell of another kind, as the last clause of the message.
     """
 
     kind: Literal["number", "text", "time"]
-    option: str
-    remedy: str = "correct it, or leave the cell empty"
+    if_absent: str
+    if_wrong: str = "correct it, or leave the cell empty"
 
 
 class Texts(NamedTuple):
@@ -120,7 +120,7 @@ class TableFile:
                 meant = f" (did you mean {near[0]!r}?)" if near else ""
                 raise InputError(
                     f"{self.path}: expected a column {name!r}{meant}, got the columns "
-                    f"{listed([*self.first])}; correct {column.option}"
+                    f"{listed([*self.first])}; {column.if_absent}"
                 )
 
     def read(self, columns: Mapping[str, Column]) -> Columns:
@@ -267,7 +267,7 @@ class TableFile:
             except ValueError as error:
                 faults.add(
                     f"{self.path}:{line}: expected {error} in column {name!r}, got {cell!r:.60}; "
-                    f"{column.remedy}"
+                    f"{column.if_wrong}"
                 )
                 found.append(convert(None))
         return found
