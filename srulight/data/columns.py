@@ -4,11 +4,10 @@ If pyarrow is installed, it reads CSV, TSV and Parquet. Whatever it cannot read,
 differently, is read row by row instead, with the same result or with an exact error.
 """
 
-import codecs
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -19,17 +18,16 @@ from lightning_utilities.core.imports import module_available
 from numpy.typing import NDArray
 
 from srulight.data.cells import LARGEST, MISSING, as_number, as_text, as_time, is_missing, is_number
+from srulight.data.delimited import OddTableError, check_text
 from srulight.runtime.arrow import PARQUET, arrow_batches, class_names, is_dataset, named
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
-from srulight.runtime.files import GZIP
 from srulight.runtime.records import table_rows
 
 _HEAD = 1000  # rows from which the contents of a column are guessed
 _PIECE = 4096  # rows that are converted together
 _ROWS = 1 << 16  # rows that are read together
 _PARSED = 1 << 22  # bytes that a thread parses together; a row must be shorter
-_BLOCK = 1 << 20  # bytes, few enough for the cache of a processor
 _NUMERIC_SIGNS = frozenset("0123456789+-.eE")
 
 
@@ -74,10 +72,6 @@ class Columns(NamedTuple):
     numbers: dict[str, NDArray[np.float64]]
     texts: dict[str, Texts]
     place: Callable[[int], str]
-
-
-class _OddError(Exception):
-    """A table must be read row by row."""
 
 
 class TableFile:
@@ -136,7 +130,7 @@ class TableFile:
         if module_available("pyarrow"):
             try:
                 return self._fast(columns)
-            except _OddError:
+            except OddTableError:
                 pass
         return self._by_rows(columns)
 
@@ -146,12 +140,12 @@ class TableFile:
         return [name for name, value in self.first.items() if is_number(value)]
 
     def _fast(self, columns: Mapping[str, Column]) -> Columns:
-        """Reads columns with pyarrow; raises _OddError if the rows must be read one by one."""
+        """Reads columns with pyarrow; raises OddTableError if the rows must be read one by one."""
         import pyarrow
 
         is_text = self.path.suffix in (".csv", ".tsv")
         if not is_text and self.path.suffix != PARQUET and not is_dataset(self.path):
-            raise _OddError
+            raise OddTableError
         try:
             if is_text:
                 table, names = self._read_text(columns), {}
@@ -164,18 +158,18 @@ class TableFile:
                 if column.kind == "text":
                     texts[name] = _texts_of(table[name], names.get(name))
                 elif name in names:
-                    raise _OddError
+                    raise OddTableError
                 else:
                     numbers[name] = _numbers_of(table[name], column.kind == "time", is_text)
         except (pyarrow.ArrowException, ValueError) as error:
-            raise _OddError from error
+            raise OddTableError from error
         return Columns(len(table), numbers, texts, self._place if is_text else self._row_place)
 
     def _read_text(self, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401
         import pyarrow
         from pyarrow import csv
 
-        is_quoted = _check_text(self.path)
+        is_quoted = check_text(self.path)
         types = {name: _arrow_type(c, self.first[name], pyarrow) for name, c in columns.items()}
         tabs = self.path.suffix == ".tsv"  # quotes have no special meaning there
         return csv.read_csv(
@@ -298,7 +292,7 @@ def _arrow_type(column: Column, first: Any, pyarrow: Any) -> Any:  # noqa: ANN40
 
 
 def _numbers_of(column: Any, is_time: bool, is_text: bool) -> NDArray[np.float64]:  # noqa: ANN401
-    """Converts a column that pyarrow has read; raises _OddError if it contains odd numbers."""
+    """Converts a column that pyarrow has read; raises OddTableError if it contains odd numbers."""
     import pyarrow
     from pyarrow import types
 
@@ -308,12 +302,12 @@ def _numbers_of(column: Any, is_time: bool, is_text: bool) -> NDArray[np.float64
         zoned = pyarrow.timestamp("us", kind.tz) if types.is_timestamp(kind) else whole
         column, scale = column.cast(zoned, safe=False).cast(pyarrow.int64()), 1e6
     elif not (types.is_primitive(kind) or types.is_decimal(kind)) or types.is_temporal(kind):
-        raise _OddError
+        raise OddTableError
     found = column.cast(pyarrow.float64(), safe=False).to_numpy() / scale
     # Infinite numbers need an exact message; and pyarrow reads texts such as "nan(1)" as NaN.
     has_odd = is_text and np.isnan(found).sum() != column.null_count
     if has_odd or (np.abs(found) >= LARGEST).any():
-        raise _OddError
+        raise OddTableError
     return found
 
 
@@ -333,61 +327,3 @@ def _texts_of(column: Any, names: list[str] | None) -> Texts:  # noqa: ANN401
     merged = np.array([index[text] for text in texts], dtype=np.int64)
     places = whole.indices.fill_null(len(values)) if whole.null_count else whole.indices
     return Texts(merged[places.to_numpy()], [*index])
-
-
-def _check_text(path: Path) -> bool:
-    """Returns whether a table has quotes; raises _OddError if pyarrow may read other cells from it.
-
-    pyarrow is more lenient than the csv module of Python: it takes text after closing quotes, lone
-    carriage returns and bytes that are not UTF-8.
-    """
-    commas = path.suffix == ".csv"
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    is_quoted, is_inside = False, False
-    for block in _blocks(path):
-        if block.startswith(GZIP) or block.count(b"\r") != block.count(b"\r\n"):
-            raise _OddError
-        try:
-            block.isascii() or decoder.decode(block)
-        except UnicodeDecodeError as error:
-            raise _OddError from error
-        if commas and b'"' in block:
-            is_quoted = True
-            is_inside = _check_quotes(block, is_inside)
-        if not commas and re.search(rb"^[\s\x1c-\x1f]+$", block, re.MULTILINE):
-            raise _OddError  # such lines are blank, not cells
-    if is_inside:
-        raise _OddError
-    return is_quoted
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yields whole lines of a file, many at a time, without a byte order mark."""
-    with path.open("rb") as file:
-        first = file.read(3)
-        rest = b"" if first == codecs.BOM_UTF8 else first
-        while block := rest + file.read(_BLOCK):
-            yield block + file.readline()
-            rest = b""
-
-
-def _check_quotes(block: bytes, is_inside: bool) -> bool:
-    """Raises _OddError unless quotes enclose whole cells, or are doubled in such cells.
-
-    Args:
-        block: Whole lines.
-        is_inside: Whether the block begins within quotes.
-
-    Returns:
-        Whether the block ends within quotes.
-    """
-    signs = np.frombuffer(b"\n" + block + b"\n", dtype=np.uint8)
-    places = np.flatnonzero(signs == ord('"'))
-    opens = (np.arange(len(places)) % 2 == 0) ^ is_inside
-    before, after = signs[places - 1], signs[places + 1]
-    allowed = np.where(
-        opens, np.isin(before, [*b',\n"']), np.isin(after, [*b',\r\n"'])
-    )  # a quote beside a quote is one of two
-    if not allowed.all():
-        raise _OddError
-    return bool(len(places) % 2) ^ is_inside

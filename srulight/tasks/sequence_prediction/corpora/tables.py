@@ -1,7 +1,6 @@
 """Long tables of sequences: a row per step, in CSV, TSV, JSON Lines or Parquet."""
 
 import glob
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srulight.data.base import IGNORED
-from srulight.data.cells import as_number
 from srulight.data.columns import Column, TableFile, listed
 from srulight.data.hold_out import hold_out
 from srulight.runtime.arrow import is_dataset
@@ -24,9 +21,9 @@ from srulight.tasks.sequence_prediction.corpora.base import Part, Per, SequenceC
 from srulight.tasks.sequence_prediction.corpora.table_steps import (
     Layout,
     Steps,
-    one_per_sequence,
     read_steps,
 )
+from srulight.tasks.sequence_prediction.corpora.table_targets import TargetColumns
 
 _REMEDY = "set --data.root to its folder, or correct the file name in --data.corpus"
 _AS_CATEGORY = (
@@ -86,42 +83,40 @@ class SequenceTables(SequenceCorpus):
         self.time = time
         self.features = features
         self.categories = categories
-        self.targets = [targets] if isinstance(targets, str) else targets
         self.kind = kind
         self.per = per
-        self._has_names = kind == "class" or (kind == "labels" and isinstance(targets, str))
-        if not self.targets or (kind == "class" and len(self.targets) > 1):
-            wanted = "one column" if kind == "class" else "one or several columns"
-            raise InputError(f"targets must be {wanted} if kind is {kind!r}, got {self.targets}")
-        inputs = [*(features or []), *categories]
-        for name, columns in {"features and categories": inputs, "targets": self.targets}.items():
-            if twice := next((one for one in columns if columns.count(one) > 1), None):
+        self._targets = TargetColumns(targets, kind, per)
+        inputs, columns = [*(features or []), *categories], self._targets.columns
+        for name, own in {"features and categories": inputs, "targets": columns}.items():
+            if twice := next((one for one in own if own.count(one) > 1), None):
                 raise InputError(f"{name} must be different columns, got {twice!r} twice")
-        if per == "sequence" and (told := next((n for n in self.targets if n in inputs), None)):
+        if per == "sequence" and (told := next((n for n in columns if n in inputs), None)):
             raise InputError(
                 f"features must not be targets if per is 'sequence', got {told!r} in both; remove "
                 "it from one of the two"
             )
 
     def recipe(self, root: Path) -> Any:  # noqa: ANN401
-        sums = [
-            [name, [[str(path.relative_to(root)), _checksums(path)] for path in _paths(root, name)]]
-            for name in filter(None, self.files.values())
-        ]
+        sums = []
+        for name in filter(None, self.files.values()):
+            paths = _paths(root, name)
+            sums += [_names(paths), [[path.suffix, _checksums(path)] for path in paths]]
         return [
-            sums, self.sequence, self.time, self.features, self.categories, self.targets,
-            self._has_names,
+            sums, self.sequence, self.time, self.features, self.categories,
+            self._targets.columns, self._targets.has_names,
         ]  # fmt: skip
 
     def read(self, root: Path) -> Sequences:
-        paths = {part: _paths(root, name) for part, name in self.files.items() if name is not None}
+        files = {part: name for part, name in self.files.items() if name is not None}
+        paths = {part: _paths(root, name) for part, name in files.items()}
         tables = {part: [TableFile(path, _REMEDY) for path in paths[part]] for part in paths}
-        numbers, notes = self.features, []
+        numbers: list[str] | None = self.features
+        notes: list[str] = []
         if numbers is None:
             numbers, notes = self._choose_features(tables["train"])
         layout = self._layout(numbers)
         steps = {part: read_steps(tables[part], _names(paths[part]), layout) for part in tables}
-        names = self._target_names(steps["train"])
+        names = self._targets.names(steps["train"], str(root / files["train"]))
         parts = {part: self._part(steps[part], names) for part in steps}
         if "val" not in parts:
             parts["train"], parts["val"] = _hold_out(parts["train"], self.per)
@@ -134,13 +129,13 @@ class SequenceTables(SequenceCorpus):
             targets=names,
             sequence_column=self.sequence,
             time_column=self.time,
-            target_columns=self.targets,
+            target_columns=self._targets.columns,
             notes=notes,
         )
 
     def _choose_features(self, tables: Sequence[TableFile]) -> tuple[list[str], list[str]]:
         """Returns the columns that begin with a number and have no other role, and a note."""
-        others = {self.sequence, self.time, *self.categories, *self.targets}
+        others = {self.sequence, self.time, *self.categories, *self._targets.columns}
         first = tables[0]
         for table in tables:
             if more := [n for n in table.numeric if n not in {*first.first, *others}]:
@@ -174,114 +169,19 @@ class SequenceTables(SequenceCorpus):
             columns[self.sequence] = Column(
                 "text", f"{correct}sequence (null if each file is a sequence)"
             )
-        wrong = "write 0 or 1, or leave the cell empty" if self.kind == "labels" else None
-        kind = "text" if self._has_names else "number"
-        target = Column(kind, f"{correct}targets")
-        target = target if wrong is None else target._replace(if_wrong=wrong)
-        targets = dict.fromkeys(self.targets, target)
-        return Layout(self.sequence, self.time, numbers, self.categories, targets, columns)
-
-    def _target_names(self, steps: Steps) -> list[str]:
-        """Returns the names of the classes, labels or numbers of the training data."""
-        if steps.texts is None:
-            return self.targets
-        column = self.targets[0]
-        names = _sorted({name for value in steps.texts.values for name in self._split(value)})
-        if not names:
-            raise InputError(
-                f"{self.files['train']}: expected a target in column {column!r}, got none in all "
-                f"{len(steps.order):,} rows; fill it in, or correct --data.corpus.targets"
-            )
-        if self.kind == "labels" and {*names} <= {"0", "1"}:
-            raise InputError(
-                f"{self.files['train']}: expected names of labels in column {column!r}, got "
-                f"{' and '.join(names)}; write --data.corpus.targets='[{column}]' if it contains "
-                "0 or 1"
-            )
-        numbers = [_number(name) for name in names]
-        if self.kind == "class" and None not in numbers:
-            for code, value in enumerate(steps.texts.values):
-                if (number := _number(value)) is not None and number % 1 > 0:
-                    step = int((steps.texts.codes == code).argmax())
-                    raise InputError(
-                        f"{steps.place(step)}: expected the name of a class in column {column!r}, "
-                        f"got {value!r}; set --data.corpus.kind=numbers to predict numbers"
-                    )
-        return names
-
-    def _split(self, value: str) -> list[str]:
-        """Returns the class or the labels in a cell."""
-        if value.strip().lower() == "nan":
-            return []
-        values = value.split(";") if self.kind == "labels" else [value]
-        return [name.strip() for name in values if name.strip()]
+        wanted = self._targets.wanted
+        return Layout(self.sequence, self.time, numbers, self.categories, wanted, columns)
 
     def _part(self, steps: Steps, names: Sequence[str]) -> Part:
-        if steps.texts is None:
-            targets = self._values(steps)
-        else:
-            targets = self._codes(steps, names)
         return Part(
             names=steps.names,
             lengths=steps.lengths,
             numbers=steps.numbers,
             categories=steps.categories,
             times=steps.times,
-            targets=targets,
+            targets=self._targets.encode(steps, names),
             place=steps.place,
         )
-
-    def _values(self, steps: Steps) -> NDArray[np.float32]:
-        """Returns the labels or numbers in several columns."""
-        assert steps.values is not None
-        values = steps.values
-        if self.kind == "labels":
-            faults = Faults()
-            wrong = ~np.isnan(values) & (values != 0) & (values != 1)
-            for step, column in np.argwhere(wrong).tolist():
-                faults.add(
-                    f"{steps.place(step)}: expected 0 or 1 in column {self.targets[column]!r}, got "
-                    f"{values[step, column]:g}; correct it, or set --data.corpus.kind=numbers"
-                )
-            faults.refuse()
-        if self.per == "sequence":
-            values = one_per_sequence(steps, values, self.targets, lambda value: f"{value:g}")
-        return values.astype(np.float32)
-
-    def _codes(self, steps: Steps, names: Sequence[str]) -> NDArray[Any]:
-        """Returns the classes, or the labels, from a column of names."""
-        assert steps.texts is not None
-        texts = steps.texts
-        column = self.targets[0]
-        indices = {name: index for index, name in enumerate(names)}
-        faults = Faults()
-        found = []
-        for code, value in enumerate(texts.values):
-            found.append([indices.get(name, -1) for name in self._split(value)])
-            if -1 in found[-1] and (texts.codes == code).any():
-                unknown = next(name for name in self._split(value) if name not in indices)
-                faults.add(
-                    f"{steps.place(int((texts.codes == code).argmax()))}: expected a target of the "
-                    f"training data in column {column!r} ({listed(names)}), got {unknown!r}; "
-                    "correct it, or add training data"
-                )
-        faults.refuse()
-        codes = texts.codes
-        if self.per == "sequence":
-            blank = [code for code, own in enumerate(found) if not own]
-            known = np.where(np.isin(codes, blank), np.nan, codes)[:, None]
-            one = one_per_sequence(
-                steps, known, [column], lambda code: repr(texts.values[int(code)])
-            )[:, 0]
-            codes = np.where(np.isnan(one), codes[steps.starts], one).astype(np.int64)
-        if self.kind == "class":
-            return np.array([own[0] if own else IGNORED for own in found])[codes]
-        table = np.zeros((len(found), len(names)), dtype=np.float32)
-        for code, own in enumerate(found):
-            table[code, own] = 1
-            if texts.values[code].strip().lower() == "nan":
-                table[code] = math.nan
-        return table[codes]
 
 
 def _paths(root: Path, name: str) -> list[Path]:
@@ -323,23 +223,6 @@ def _checksums(path: Path) -> list[str]:
     if not path.is_dir():
         return [file_checksum(path, _REMEDY)]
     return [file_checksum(one) for one in sorted(path.iterdir()) if one.is_file()]
-
-
-def _sorted(names: set[str]) -> list[str]:
-    """Sorts names in numerical order if all are integers, otherwise in alphabetical order."""
-    try:
-        return sorted(names, key=lambda name: (int(name), name))
-    except ValueError:
-        return sorted(names)
-
-
-def _number(text: str) -> float | None:
-    """Returns the number that a text contains, if it contains one."""
-    try:
-        number = as_number(text)
-    except ValueError:
-        return None
-    return None if math.isnan(number) else number
 
 
 def _hold_out(part: Part, per: Per) -> tuple[Part, Part]:
