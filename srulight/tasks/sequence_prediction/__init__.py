@@ -6,6 +6,7 @@ from srulight.tasks.sequence_prediction.corpora import (
     Part,
     SequenceCorpus,
     Sequences,
+    SequenceTables,
     SyntheticSignals,
     TsFiles,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "SequenceCorpus",
     "SequencePrediction",
     "SequencePredictionData",
+    "SequenceTables",
     "Sequences",
     "SyntheticSignals",
     "TsFiles",

@@ -4,6 +4,7 @@ from srulight.tasks.sequence_prediction.corpora.base import Part, SequenceCorpus
 from srulight.tasks.sequence_prediction.corpora.cholec80 import Cholec80
 from srulight.tasks.sequence_prediction.corpora.numpy_arrays import NumpyArrays
 from srulight.tasks.sequence_prediction.corpora.synthetic_signals import SyntheticSignals
+from srulight.tasks.sequence_prediction.corpora.tables import SequenceTables
 from srulight.tasks.sequence_prediction.corpora.ts_files import TsFiles
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "NumpyArrays",
     "Part",
     "SequenceCorpus",
+    "SequenceTables",
     "Sequences",
     "SyntheticSignals",
     "TsFiles",
