@@ -28,7 +28,7 @@ def write(folder: Path, number: int, every_frame: bool = True) -> tuple[Path, Pa
     return tools, phases
 
 
-def read(folder: Path, **options: Any) -> Sequences:
+def read(folder: Path, **options: Any) -> Sequences:  # noqa: ANN401
     return Cholec80(**({"train": (1, 2), "val": (3, 3), "test": (4, 4)} | options)).read(folder)
 
 

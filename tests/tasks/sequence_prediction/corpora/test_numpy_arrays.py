@@ -18,18 +18,18 @@ LENGTHS = np.array([2, 1, 3])
 CLASSES = np.array(["up", "down", "up"])
 
 
-def pack(path: Path, **arrays: Any) -> None:
+def pack(path: Path, **arrays: Any) -> None:  # noqa: ANN401
     own = {"features": FEATURES, "lengths": LENGTHS, "target": CLASSES}
     np.savez(path, **{name: a for name, a in (own | arrays).items() if a is not None})
 
 
-def read(folder: Path, **options: Any) -> Sequences:
+def read(folder: Path, **options: Any) -> Sequences:  # noqa: ANN401
     """Reads train.npz, with the same file for validation if it exists."""
     own = {"val": "train.npz"} if (folder / "train.npz").exists() else {}
     return NumpyArrays(**(own | options)).read(folder)
 
 
-def refused(folder: Path, **options: Any) -> str:
+def refused(folder: Path, **options: Any) -> str:  # noqa: ANN401
     with pytest.raises(InputError) as caught:
         read(folder, **options)
     return str(caught.value)
@@ -313,7 +313,7 @@ def lists(folder: Path, rows: str) -> None:
     (folder / "train.csv").write_text(rows)
 
 
-def listed(folder: Path, **options: Any) -> Sequences:
+def listed(folder: Path, **options: Any) -> Sequences:  # noqa: ANN401
     return NumpyArrays(**({"train": "train.csv", "val": "train.csv"} | options)).read(folder)
 
 
@@ -343,6 +343,8 @@ def test_one_file_per_sequence_with_targets_of_steps_and_times(tmp_path: Path) -
     (tmp_path / "train.csv").write_text("file\n2.npy\n")
     with pytest.raises(InputError, match=r"train.csv:2: expected an .npz file, got '2.npy'; conv"):
         listed(tmp_path, per="step")
+    with pytest.raises(InputError, match=r"train.csv: expected an .npz file with the array 'c'"):
+        listed(tmp_path, target_names="c")
 
 
 def test_a_table_in_json_lines(tmp_path: Path) -> None:
@@ -393,7 +395,9 @@ def test_tables_that_are_refused(tmp_path: Path, rows: str, message: str) -> Non
 
 def test_words_in_a_column_of_numbers(tmp_path: Path) -> None:
     lists(tmp_path, "file,target\n0.npy,3\n1.npy,fast\n2.npy,slow\n")
-    with pytest.raises(InputError, match=r"2 rows have errors:\n.*train.csv:3: expected a number"):
+    with pytest.raises(
+        InputError, match=r"2 rows have errors:\n.*train.csv:3: expected a finite n"
+    ):
         listed(tmp_path, kind="numbers")
 
 

@@ -20,7 +20,7 @@ from srulight.tasks.sequence_prediction import (
 from srulight.tasks.sequence_prediction.corpora.base import Per
 
 
-def part(**options: Any) -> Part:
+def part(**options: Any) -> Part:  # noqa: ANN401
     sizes = {"train_size": 50, "val_size": 1, "test_size": 1}
     return SyntheticSignals(**(sizes | options)).read(Path()).train
 
@@ -102,7 +102,7 @@ def test_options_out_of_range() -> None:
         ({"steps": 1}, "steps must be at least 2, got 1"),
     ):
         with pytest.raises(InputError, match=message):
-            SyntheticSignals(**options)  # type: ignore[arg-type]
+            SyntheticSignals(**options)
 
 
 def score(kind: Kind, per: Per, encoder: EncoderFactory) -> float:

@@ -45,12 +45,12 @@ NUMBERED = """\
 """
 
 
-def read(folder: Path, text: str, **options: Any) -> Sequences:
+def read(folder: Path, text: str, **options: Any) -> Sequences:  # noqa: ANN401
     (folder / "train.ts").write_text(text)
     return TsFiles(**({"val": "train.ts"} | options)).read(folder)
 
 
-def refused(folder: Path, text: str, **options: Any) -> str:
+def refused(folder: Path, text: str, **options: Any) -> str:  # noqa: ANN401
     with pytest.raises(InputError) as caught:
         read(folder, text, **options)
     return str(caught.value).replace(str(folder), "ROOT")
@@ -124,7 +124,7 @@ def test_a_class_that_only_the_test_part_has(tmp_path: Path) -> None:
         ("2.5", "inf", "12: expected finite numbers, got inf"),
         ("walk run", "walk", "13: expected one of the classes (walk), got 'run'"),
         ("@data\n", "", "11: expected a line of the header that begins with @, got '1,2.5"),
-        ("@dimensions 2", "@dimensions two", "11: expected an integer after @dimensions, got 'two'"),
+        ("@dimensions 2", "@dimensions two", "11: expected an integer after @dimensions, got 'tw"),
         ("@classLabel true walk run", "@targetLabel true", "got none; set --data.corpus.kind=numb"),
         ("@classLabel true walk run\n", "", "10: expected '@classLabel true' before @data, got no"),
         ("@timeStamps false", "@timeStamps true", "12: expected steps like (2007-01-01 00:00:00,"),
@@ -141,7 +141,11 @@ def test_lines_that_are_refused(tmp_path: Path, old: str, new: str, message: str
     ("old", "new", "message"),
     [
         (",(2007-01-01 00:01:30,?)", "", ":8: expected 2 steps, as @seriesLength says, got 1"),
-        ("00:01:30", "00:00:00", ":8: expected a time after that of the step before (1167609600), got 1167609600"),
+        (
+            "00:01:30",
+            "00:00:00",
+            ":8: expected a time after that of the step before (1167609600), got 1167609600",
+        ),
         ("2007-01-01 00:01:30", "soon", ":8: expected a number or a date like 2007-01-01 00:00:00"),
         ("@targetlabel", "@classlabel", "before @data, got none; set --data.corpus.kind=class"),
         (":0.25", ":much", ":8: expected a number, or ? where one is missing, got 'much'"),
@@ -172,5 +176,5 @@ def test_files_without_sequences(tmp_path: Path) -> None:
         == "ROOT/train.ts: expected sequences after @data, got none; add some"
     )
     assert "train.ts is empty" in refused(tmp_path, " \n")
-    with pytest.raises(InputError, match="other.ts is not in .*; set --data.root"):
+    with pytest.raises(InputError, match=r"other.ts is not in .*; set --data.root"):
         TsFiles("other.ts").recipe(tmp_path)
