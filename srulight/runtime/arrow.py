@@ -41,18 +41,40 @@ def arrow_rows(path: Path | str, remedy: str) -> Iterator[tuple[int, dict[str, A
         InputError: If pyarrow is not installed, or the file is missing, damaged or of another
             format, or if a column appears twice.
     """
+    number = 0
+    for batch in arrow_batches(path, remedy):
+        classes = class_names(Path(path), batch.schema)
+        for row in batch.to_pylist():
+            number += 1
+            yield number, {k: named(v, classes.get(k)) for k, v in row.items()}
+
+
+def arrow_batches(
+    path: Path | str, remedy: str, columns: list[str] | None = None, size: int = _BATCH
+) -> Iterator[Any]:
+    """Reads a Parquet file or a saved data set as record batches of pyarrow.
+
+    Args:
+        path: Path of the file or folder.
+        remedy: What to do if the file is missing, as the last clause of the error message.
+        columns: Names of the columns to read; all if None.
+        size: Maximum number of rows per batch.
+
+    Yields:
+        The batches in order.
+
+    Raises:
+        InputError: As for ``arrow_rows``.
+    """
     path = Path(path)
     arrow = require_pyarrow(f"reading {path}")
     try:
-        number = 0
-        for batch in _dataset(path) if path.is_dir() else _parquet(path, remedy):
+        batches = _dataset(path, size) if path.is_dir() else _parquet(path, remedy, columns, size)
+        for batch in batches:
             names = batch.schema.names
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise InputError(f"{path}: the column {twice!r} appears twice")
-            classes = _classes(path, batch.schema)
-            for row in batch.to_pylist():
-                number += 1
-                yield number, {k: _named(v, classes.get(k)) for k, v in row.items()}
+            yield batch if columns is None else batch.select(columns)
     except (arrow.ArrowException, UnicodeDecodeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged or of another format: {reason}") from error
@@ -75,17 +97,17 @@ def require_pyarrow(doing: str) -> Any:  # noqa: ANN401
         ) from error
 
 
-def _parquet(path: Path, remedy: str) -> Iterator[Any]:
+def _parquet(path: Path, remedy: str, columns: list[str] | None, size: int) -> Iterator[Any]:
     from pyarrow.parquet import ParquetFile
 
     if not path.is_file():
         after = f"; {remedy}" if remedy else ""
         raise InputError(f"{path.name} is not in {path.parent.absolute()}{after}")
     with ParquetFile(path) as file:
-        yield from file.iter_batches(_BATCH)
+        yield from file.iter_batches(size, columns=columns)
 
 
-def _dataset(folder: Path) -> Iterator[Any]:
+def _dataset(folder: Path, size: int) -> Iterator[Any]:
     import pyarrow
 
     if (folder / _PARTS).is_file():
@@ -100,8 +122,8 @@ def _dataset(folder: Path) -> Iterator[Any]:
             raise InputError(f"{folder / _STATE}: expected names of files, got {part!r:.80}")
         with pyarrow.memory_map(str(folder / name)) as file, pyarrow.ipc.open_stream(file) as all_:
             for batch in all_:
-                for start in range(0, len(batch), _BATCH):
-                    yield batch.slice(start, _BATCH)
+                for start in range(0, len(batch), size):
+                    yield batch.slice(start, size)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -112,8 +134,13 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _classes(path: Path, schema: Any) -> dict[str, list[str]]:  # noqa: ANN401
-    """Returns the names of the classes of each column that holds class labels."""
+def class_names(path: Path, schema: Any) -> dict[str, list[str]]:  # noqa: ANN401
+    """Returns the names of the classes of each column that contains class labels as integers.
+
+    Args:
+        path: Path of the file or folder.
+        schema: Schema of a batch.
+    """
     if path.is_dir():
         features = _json(path / _INFO).get("features")
     else:
@@ -133,11 +160,20 @@ def _classes(path: Path, schema: Any) -> dict[str, list[str]]:  # noqa: ANN401
     return found
 
 
-def _named(value: Any, names: list[str] | None) -> Any:  # noqa: ANN401
+def named(value: Any, names: list[str] | None) -> Any:  # noqa: ANN401
+    """Returns the name of the class, or the names of the classes, that a cell contains.
+
+    Args:
+        value: Index of a class, below 0 if it is missing; or a list of them.
+        names: Names of the classes; None for a column without classes.
+
+    Returns:
+        The names, and None where an index is missing; other values unchanged.
+    """
     if names is None:
         return value
     if isinstance(value, list):
-        return [_named(item, names) for item in value]
+        return [named(item, names) for item in value]
     if not isinstance(value, int) or value < 0:
         return None
     return names[value] if value < len(names) else value
