@@ -84,6 +84,9 @@ TASKS = {
         --data.corpus=SyntheticStories
         --data.corpus.train_size=53 --data.corpus.val_size=9 --data.corpus.test_size=1
         --data.batch_size=16 --model.embedding_size=8""",
+    "sequence_prediction": f"""--config={CONFIGS / "sequences.yaml"} {COMMON}
+        --data.corpus=SyntheticSignals --data.corpus.steps=40 --data.corpus.train_size=31
+        --data.corpus.val_size=9 --data.corpus.test_size=1 --data.batch_size=4""",
 }
 DROPOUT = "--model.dropout=0.3 --model.encoder.dropout=0.3"
 WORKERS = "--data.num_workers=2"
@@ -96,6 +99,7 @@ PLATEAU = """--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau --model.s
 TRANSLATOR_DROPOUT = "--model.translator.dropout=0.3 --model.translator.decoder.dropout=0.3"
 PAIR = "--trainer.devices=2 --trainer.strategy=ddp --trainer.max_epochs=3"
 TWO = f"{PAIR} {DROPOUT}"
+SEGMENTS = "--data.segment_length=16"
 LONG = "--data.corpus.train_size=12000 --trainer.limit_train_batches=12"
 
 KILL, TERM, INT, USR1 = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
@@ -130,7 +134,7 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """Lists all scenarios."""
-    first, second, third, fourth, fifth = TASKS
+    first, second, third, fourth, fifth, sixth = TASKS
     return [
         Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
         Scenario(first, "workers, accumulated", f"{WORKERS} {ADDED} {DROPOUT}"),
@@ -148,6 +152,10 @@ def scenarios() -> list[Scenario]:
         Scenario(fourth, "two processes", f"{PAIR} {TRANSLATOR_DROPOUT}", processes=2),
         Scenario(fifth, "workers, often", f"{WORKERS} {OFTEN} {DROPOUT} --model.word_dropout=0.3"),
         Scenario(fifth, "two processes", TWO, processes=2),
+        Scenario(sixth, "workers, often", f"{WORKERS} {OFTEN} {DROPOUT}"),
+        Scenario(sixth, "segments, often", f"{SEGMENTS} {OFTEN} {DROPOUT}"),
+        Scenario(sixth, "segments, accumulated", f"{SEGMENTS} {WORKERS} {ADDED} {DROPOUT}"),
+        Scenario(sixth, "segments, two processes", f"{SEGMENTS} {TWO}", processes=2),
     ]
 
 
@@ -238,7 +246,7 @@ class Run:
     def finish(self) -> None:
         """Waits for the end. Kills processes that hang or wait for one that is gone."""
         self.wait(120, some=True)
-        self.wait(5)
+        self.wait(15)  # on a busy machine, the first process takes long to save and draw
         for pid in self.pids:
             with suppress(ProcessLookupError):
                 os.killpg(pid, KILL)  # includes workers that a killed process left

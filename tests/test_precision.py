@@ -31,6 +31,12 @@ TASKS = {
         "--data.corpus.train_size=40", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
         "--data.batch_size=4", *COMMON,
     ],
+    "sequences": [
+        f"--config={CONFIGS / 'sequences.yaml'}", "--data.corpus=SyntheticSignals",
+        "--data.corpus.kind=numbers", "--data.corpus.train_size=64", "--data.corpus.val_size=9",
+        "--data.corpus.test_size=9", "--data.corpus.steps=40", "--data.batch_size=8",
+        "--data.segment_length=16", *COMMON,
+    ],
     "translation": [
         f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
@@ -52,6 +58,7 @@ TASKS = {
 ENCODERS = {
     "sentences": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp", "CNN", "ResidualCNN"),
     "text": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp"),
+    "sequences": ("SRU", "LSTM", "QRNN", "SRUpp"),
     "speech": ("SRU", "LSTM", "ResidualCNN"),
     "translation": ("SRU", "LSTM", "Transformer"),
     "questions": ("SRU", "LSTM"),

@@ -26,6 +26,10 @@ MODEL = [
     f"--config={CONFIGS / 'language_model.yaml'}", "--data.corpus=GrammarText",
     "--data.batch_size=4", "--data.evaluation.tracks=3", "--model.embedding_size=8",
 ]  # fmt: skip
+SEQUENCES = [
+    f"--config={CONFIGS / 'sequences.yaml'}", "--data.corpus=SyntheticSignals",
+    "--data.corpus.steps=40", "--data.batch_size=8", "--model.embedding_size=8",
+]  # fmt: skip
 SPEECH = [
     f"--config={CONFIGS / 'speech.yaml'}", "--data.corpus=SyntheticDTMF",
     "--data.batch_frames=1000",
@@ -45,11 +49,13 @@ SMALL = [
     "--data.corpus.train_size=80", "--data.corpus.val_size=16", "--data.corpus.test_size=16",
     "--trainer.max_epochs=3", "--trainer.log_every_n_steps=4", *QUIET,
 ]  # fmt: skip
-for task in (CLASSIFIER, MODEL, SPEECH):
+for task in (CLASSIFIER, MODEL, SEQUENCES, SPEECH):
     task += ["--model.encoder.hidden_size=8", "--model.encoder.num_layers=1"]
 TASKS = {
     "classification": CLASSIFIER,
     "language modeling": MODEL,
+    "sequences": SEQUENCES,
+    "segments": [*SEQUENCES, "--data.segment_length=17"],
     "speech": SPEECH,
     "translation": TRANSLATION,
     "questions": QUESTIONS,

@@ -56,7 +56,8 @@ class StepsDataset(BatchDataset[StepsBatch]):
             )
         sequences = torch.tensor(indices)
         lengths = (self.lengths[sequences] - first).clamp(0, steps)
-        steps_from_first = torch.arange(int(lengths.max()))
+        # Where all sequences of this process have ended before those of another, a step is padding.
+        steps_from_first = torch.arange(max(1, int(lengths.max())))
         real = steps_from_first < lengths[:, None]
         rows = (self._starts[sequences, None] + first + steps_from_first).where(real, 0)
         targets = self.targets[rows if self.per_step else sequences]

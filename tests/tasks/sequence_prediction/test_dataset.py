@@ -85,6 +85,13 @@ def test_segments_by_hand() -> None:
     assert all(batch.is_segment for batch in batches)
 
 
+def test_a_process_whose_sequences_have_all_ended_gets_padding() -> None:
+    batch = steps(torch.arange(9, dtype=torch.int32)).batch([0, 2], 4, 2)
+    assert batch.inputs.tolist() == [[[0]], [[0]]]
+    assert batch.targets.tolist() == [[IGNORED], [IGNORED]]
+    assert batch.lengths.tolist() == [0, 0]
+
+
 CASES = [
     (count, size, world_size)
     for count in (1, 2, 7, 40)
@@ -107,6 +114,7 @@ def test_every_step_is_read_once_over_all_ranks(count: int, size: int, world_siz
         assert len(batches) == len(sampler)
         for batch in batches:
             assert len(batch.lengths) <= size
+            assert batch.inputs.size(1) >= 1
             read.update(batch.inputs[batch.targets != IGNORED].flatten().int().tolist())
     assert read == Counter(range(1, int(lengths.sum()) + 1))
     # All ranks begin new groups together, and have the same number of batches.

@@ -57,6 +57,12 @@ QUESTIONS = [
     "--model.tuned_words=5",
     *[option for option in COMMON if "encoder.dropout" not in option],
 ]  # fmt: skip
+# 9 batches an epoch, of 4 groups.
+SEQUENCES = [
+    f"--config={CONFIGS / 'sequences.yaml'}", "--data.corpus=SyntheticSignals",
+    "--data.corpus.kind=labels", "--data.corpus.train_size=15", "--data.corpus.val_size=9",
+    "--data.corpus.steps=40", "--data.batch_size=4", "--data.segment_length=16", *COMMON,
+]  # fmt: skip
 RARELY = ["--trainer.val_check_interval=0.3", "--trainer.accumulate_grad_batches=3"]
 OPTIONS = {
     "plain": [],
@@ -145,12 +151,16 @@ def check_equal(
 @pytest.mark.parametrize(
     ("task", "options"),
     [
-        *((task, options) for task in (SENTENCES, TEXT) for options in OPTIONS),
+        *((task, options) for task in (SENTENCES, TEXT, SEQUENCES) for options in OPTIONS),
         *((task, "plain") for task in (SPEECH, TRANSLATION, QUESTIONS)),
         (SPEECH, "accumulate"),
     ],
     ids=[
-        *(f"{task}-{options}" for task in ("sentences", "text") for options in OPTIONS),
+        *(
+            f"{task}-{options}"
+            for task in ("sentences", "text", "sequences")
+            for options in OPTIONS
+        ),
         "speech-plain",
         "translation-plain",
         "questions-plain",
