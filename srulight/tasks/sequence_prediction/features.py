@@ -110,7 +110,7 @@ class Features:
         for i, known_codes in enumerate(self._codes):
             codes[:, i] = [known_codes.get(value, 0) for value in categories[:, i]]
         time = carry.time if times is None or not steps else float(times[-1])
-        carry = Carry(filled[-1], time)
+        carry = Carry(filled[-1].copy(), time)  # a view would keep all steps in memory
         return np.concatenate(parts, axis=1).astype(np.float32), codes, carry
 
     def _interval(

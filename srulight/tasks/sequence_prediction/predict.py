@@ -244,8 +244,7 @@ def _read(path: str, metadata: dict[str, Any]) -> Iterator[_Sequence]:
     """Reads the sequences of a table or of a NumPy file."""
     if Path(path).suffix in _ARRAYS:
         for name, steps in _read_arrays(path, metadata):
-            rows = ({"sequence": name, "step": step} for step in range(len(steps)))
-            yield _Sequence("sequence", name, steps, rows)
+            yield _Sequence("sequence", name, steps, _numbered(name, len(steps)))
         return
     column = metadata["sequence_column"]
     for one in read_sequences(path, metadata):
@@ -255,6 +254,11 @@ def _read(path: str, metadata: dict[str, Any]) -> Iterator[_Sequence]:
             yield _Sequence("file", path, steps, rows)
         else:
             yield _Sequence(column, one.name, steps, one.rows)
+
+
+def _numbered(name: str, steps: int) -> Iterator[dict[str, Any]]:
+    for step in range(steps):
+        yield {"sequence": name, "step": step}
 
 
 def _read_arrays(path: str, metadata: dict[str, Any]) -> Iterator[tuple[str, Steps]]:

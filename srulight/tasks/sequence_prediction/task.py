@@ -258,12 +258,12 @@ class SequencePrediction(TargetTask):
         if self.pooling == "max":
             so_far = encoded.cummax(1).values
             so_far = so_far if pooled is None else so_far.maximum(pooled.unsqueeze(1))
-            pooled = so_far[:, -1]
+            pooled = so_far[:, -1].clone()  # a view would keep all steps in memory
         else:
             sums = encoded.double().cumsum(1)
             sums = sums if pooled is None else sums + pooled.unsqueeze(1)
             counts = torch.arange(count + 1, count + sums.size(1) + 1, device=sums.device)
-            pooled, so_far = sums[:, -1], (sums / counts.unsqueeze(1)).to(encoded)
+            pooled, so_far = sums[:, -1].clone(), (sums / counts.unsqueeze(1)).to(encoded)
         return self.head(so_far), Memory(carries, state, pooled, count + encoded.size(1))
 
     def _features(
