@@ -49,9 +49,8 @@ class Machines(SequenceCorpus):
         columns = [given(length) for length in LENGTHS]
         joined = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
         count = len(joined["time"]) if self.per == "step" else len(LENGTHS)
-        targets = np.arange(count) % 3
-        if self.kind != "class":
-            targets = np.eye(3, dtype=np.float32)[targets]
+        classes = np.arange(count) % 3
+        targets = classes if self.kind == "class" else np.eye(3, dtype=np.float32)[classes]
         words = joined["color"].astype(object)[:, None] if self.table else np.empty((20, 0), object)
         return Part(
             names=[*"abc"],
@@ -267,8 +266,8 @@ def answers(per_step: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: AN
     """Streams the lines of a standard input; gives the lines written, and the error."""
 
     def stream(text: bytes, *args: str) -> tuple[list[str], str]:
-        monkeypatch.setattr(sys, "stdout", io.StringIO())
-        written = sys.stdout
+        written = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", written)
         path = Path(str(per_step)).parent / "stdin"
         path.write_bytes(text)
         with path.open() as file:
@@ -278,7 +277,7 @@ def answers(per_step: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: AN
                 error = ""
             except SystemExit as stopped:
                 error = str(stopped.code)
-        return written.getvalue().splitlines(), error  # type: ignore[attr-defined]
+        return written.getvalue().splitlines(), error
 
     return stream
 

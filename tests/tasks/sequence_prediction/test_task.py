@@ -32,17 +32,17 @@ def probabilities(answers: Any) -> list[Any]:  # noqa: ANN401
     ]
 
 
-def assert_same(found: Any, expected: Any, **tolerance: float) -> None:  # noqa: ANN401
+def assert_same(found: Any, expected: Any, atol: float = 1e-5) -> None:  # noqa: ANN401
     """Compares probabilities, or lists of them of any length."""
     assert len(found) == len(expected)
     for own, other in zip(probabilities(found), probabilities(expected), strict=True):
-        np.testing.assert_allclose(own, other, **{"rtol": 1e-4, "atol": 1e-5, **tolerance})
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=atol)
 
 
 @every_encoder
 @pytest.mark.parametrize("per", ["step", "sequence"])
-def test_a_step_of_training_reduces_the_loss(encoder: Any, per: str) -> None:  # noqa: ANN401
-    corpus = SyntheticSignals("class", per, 8, 1, 1, steps=20)  # type: ignore[arg-type]
+def test_a_step_of_training_reduces_the_loss(encoder: Any, per: Any) -> None:  # noqa: ANN401
+    corpus = SyntheticSignals("class", per, 8, 1, 1, steps=20)
     data = SequencePredictionData(corpus)
     data.setup("fit")
     task = SequencePrediction(dropout=0.0, encoder=encoder)
@@ -119,7 +119,7 @@ def test_long_sequences_are_read_in_pieces(
         task = make(metadata(per=per), encoder=encoder, pooling=pooling)
         sequences = [given(length) for length in LENGTHS]
         whole = task.predict(sequences)
-        seen = []
+        seen: list[int] = []
         encode = Features.encode
 
         def spy(self: Features, *args: Any, seen: Any = seen, encode: Any = encode) -> Any:  # noqa: ANN401
