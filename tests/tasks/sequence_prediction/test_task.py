@@ -54,7 +54,7 @@ def test_a_step_of_training_reduces_the_loss(encoder: Any, per: Any) -> None:  #
         loss = task.training_step(batch, 0)
         losses.append(loss.item())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in task.parameters())
         optimizer.step()
     assert losses[2] < losses[0]
