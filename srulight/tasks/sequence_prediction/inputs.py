@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from srulight.runtime.errors import InputError
 _MISSING = ("", "nan", "na", "null")
 
 
-@runtime_checkable
 class Columns(Protocol):
     """Values by the names of their columns: a dictionary or a data frame."""
 
@@ -22,6 +21,11 @@ class Columns(Protocol):
         """Returns the names of the columns."""
 
     def __getitem__(self, name: str, /) -> Any: ...  # noqa: ANN401
+
+
+def has_columns(inputs: Any) -> TypeGuard[Columns]:  # noqa: ANN401
+    """Returns whether inputs are values by the names of their columns."""
+    return hasattr(inputs, "keys")
 
 
 @dataclass(frozen=True)
@@ -68,21 +72,18 @@ class Steps:
         """
         if self.times is None:
             return
-        if not np.isfinite(self.times).all():
-            step = int(np.isfinite(self.times).argmin())
-            raise InputError(
-                f"{self.place(step)}: expected a time, got {self.times[step]}; each step needs one"
-            )
-        first = -math.inf if before is None else before
-        later = np.diff(self.times, prepend=first) > 0
-        if not later.all():
-            step = int(later.argmin())
-            previous = self.times[step - 1] if step else first
-            raise InputError(
-                f"{self.place(step)}: expected a time after {previous:.15g}, that of the step "
-                f"before, got {self.times[step]:.15g}; sort the steps by time, and remove "
-                "duplicates"
-            )
+        previous = np.concatenate(([-math.inf if before is None else before], self.times[:-1]))
+        wrong = ~(np.isfinite(self.times) & (self.times > previous))
+        if not wrong.any():
+            return
+        step = int(wrong.argmax())
+        place, time = self.place(step), self.times[step]
+        if not np.isfinite(time):
+            raise InputError(f"{place}: expected a time, got {time}; each step needs one")
+        raise InputError(
+            f"{place}: expected a time after {previous[step]:.15g}, that of the step before, got "
+            f"{time:.15g}; sort the steps by time, and remove duplicates"
+        )
 
 
 class InputReader:
@@ -120,7 +121,7 @@ class InputReader:
             InputError: If a sequence cannot be used.
         """
         is_array = isinstance(inputs, np.ndarray | Tensor)
-        if isinstance(inputs, Columns) or (is_array and inputs.ndim < 3):
+        if has_columns(inputs) or (is_array and inputs.ndim < 3):
             inputs = [inputs]
         return [self.steps(one, f"inputs[{i}]") for i, one in enumerate(inputs)]
 
@@ -137,7 +138,7 @@ class InputReader:
                 training data, there are no steps, a number is infinite, or the times do not
                 increase.
         """
-        if isinstance(inputs, Columns):
+        if has_columns(inputs):
             return self._checked(self._from_columns(inputs, where), where)
         return self.arrays(inputs, None, where)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from srulight.encoders import Recurrent
 from srulight.runtime.errors import InputError
 from srulight.tasks.sequence_prediction.features import Carry
-from srulight.tasks.sequence_prediction.inputs import Columns, InputReader, Steps, floats
+from srulight.tasks.sequence_prediction.inputs import InputReader, Steps, floats, has_columns
 
 if TYPE_CHECKING:
     from srulight.tasks.sequence_prediction.task import SequencePrediction
@@ -78,7 +78,7 @@ class SequenceStream:
             InputError: If the steps cannot be used, as for ``SequencePrediction.predict``, or their
                 times do not follow those of the steps before. The stream then remains as it was.
         """
-        if not isinstance(inputs, Columns):
+        if not has_columns(inputs):
             inputs = np.atleast_2d(floats(inputs, "inputs"))
         return self.advance(self.columns.steps(inputs, "inputs"))
 
