@@ -1,6 +1,7 @@
 """Reads text files, the same way everywhere: as UTF-8 in any locale, and with limits on size."""
 
 import gzip
+import hashlib
 import io
 import os
 import stat
@@ -189,6 +190,26 @@ def read_text(source: Path | str, remedy: str = "") -> str:
     if not text.strip():
         raise InputError(f"{name_of(source)} is empty")
     return text
+
+
+def file_checksum(path: Path, remedy: str = "") -> str:
+    """Computes the SHA-256 checksum of a file.
+
+    Args:
+        path: Path of the file.
+        remedy: What to do if the file is missing, as the last clause of the error message.
+
+    Raises:
+        InputError: If the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        after = f"; {remedy}" if remedy else ""
+        raise InputError(f"{path.name} is not in {path.parent.absolute()}{after}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def well_formed(text: str) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from srulight.runtime.arrow import PARQUET, arrow_rows, is_dataset
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.runtime.files import LONGEST_LINE, filled_lines, lines, name_of, well_formed
 
-TABLES = (".tsv", ".csv", ".jsonl")
+TABLES = (".tsv", ".csv", ".jsonl", PARQUET)
 """File extensions of tables."""
 
 _DEEPEST = 100  # maximum nesting of lists and objects
@@ -63,20 +64,27 @@ def _bounded(value: Any, depth: int) -> Any:  # noqa: ANN401
     return value
 
 
+def is_table(path: Path | str) -> bool:
+    """Returns whether a path names a table that ``table_rows`` reads."""
+    return Path(path).suffix in TABLES or is_dataset(path)
+
+
 def table_rows(
     path: Path | str, remedy: str, faults: Faults, ending: str | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Reads a table row by row; of a pipe, each row as soon as its line is complete.
 
     Args:
-        path: Path of the table. A ``.tsv`` or ``.csv`` file names its columns in the first row. Any
-            other file has one JSON object per line.
+        path: Path of the table. A ``.tsv`` or ``.csv`` file names its columns in the first row. A
+            ``.parquet`` file, and a folder that Hugging Face's ``datasets`` has saved, require
+            pyarrow. Any other file has one JSON object per line.
         remedy: What to do if the file is missing, as the last clause of the error message.
         faults: Collects the errors in rows; rows with errors are skipped.
         ending: Extension that tells how to read the file; that of the path if None.
 
     Yields:
-        The line number of each row, and its values by the names of their columns.
+        The line number of each row, or its own number in a file without lines, and its values by
+        the names of their columns.
 
     Raises:
         InputError: If the file is missing, empty, not UTF-8 or not such a table, or if a column
@@ -84,6 +92,9 @@ def table_rows(
     """
     where = name_of(path)
     ending = ending or Path(path).suffix
+    if ending == PARQUET or is_dataset(path):
+        yield from arrow_rows(path, remedy)
+        return
     if ending not in (".tsv", ".csv"):
         yield from _objects(path, remedy, faults)
         return

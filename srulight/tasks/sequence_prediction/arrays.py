@@ -1,10 +1,9 @@
 """Computes the arrays that training reads, once, and keeps them in files that are mapped."""
 
-import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,19 +13,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srulight.data.base import IGNORED
-from srulight.runtime.cache import cache_key, cached
+from srulight.runtime.cache import cache_key, cached, cached_json
 from srulight.runtime.errors import InputError
 from srulight.runtime.progress import progress
 from srulight.targets import Kind
 from srulight.targets.statistics import describe_target, standardize
+from srulight.targets.summary import check_targets
 from srulight.tasks.sequence_prediction.corpora.base import Part, SequenceCorpus, Sequences
 from srulight.tasks.sequence_prediction.dataset import StepsDataset
-from srulight.tasks.sequence_prediction.features import Features, describe_features
+from srulight.tasks.sequence_prediction.features import (
+    Carry,
+    Features,
+    describe_columns,
+    describe_features,
+    rows_per_piece,
+)
+from srulight.tasks.sequence_prediction.notes import describe_sequences
 
-_VERSION = 1  # Version of the cached files; raise it when their content changes.
+_VERSION = 2  # Version of the cached files; raise it when their content changes.
 _ABOUT = "about.json"
-_PIECE = 1 << 16  # Number of steps that are computed at a time.
-_FEW = 2000  # Up to this many sequences need no progress bar.
+_FEW = 500  # Up to this many pieces need no progress bar.
 
 
 class Recipe(NamedTuple):
@@ -60,6 +66,8 @@ class Arrays(NamedTuple):
 def load_arrays(corpus: SequenceCorpus, root: Path, recipe: Recipe) -> Arrays:
     """Returns the arrays of a corpus, and computes them if the cache lacks them.
 
+    A model that was trained on the corpus finds the arrays of its training.
+
     Args:
         corpus: The corpus.
         root: Folder of its files.
@@ -69,26 +77,23 @@ def load_arrays(corpus: SequenceCorpus, root: Path, recipe: Recipe) -> Arrays:
         InputError: If the corpus cannot be read, or does not match the checkpoint.
     """
     key = corpus.recipe(root)
+    read = cache(partial(_read, corpus, root, recipe))
+    describe = partial(_describe, corpus, recipe, read)
     if key is None:
-        sequences = corpus.read(root)
-        metadata, notes = _describe(corpus, sequences, recipe)
-        parts = {}
-        for name, part in sequences.parts.items():
-            pieces = zip(*_pieces(part, metadata), strict=True)
-            inputs, codes = (torch.from_numpy(np.concatenate(one)) for one in pieces)
-            targets = _standard(part, corpus, metadata)
-            lengths = torch.from_numpy(part.lengths)
-            parts[name] = StepsDataset(inputs, codes, targets, lengths, corpus.per == "step")
-        return Arrays(parts, metadata, notes)
+        metadata = recipe.trained or describe()
+        return Arrays(
+            _compute(corpus, read(), metadata), metadata, _notes(corpus, read(), metadata)
+        )
     kind = f"{type(corpus).__module__}.{type(corpus).__qualname__}"
-    name = cache_key(_VERSION, kind, corpus.kind, corpus.per, key, recipe)
-    folder = cached("sequences", name, partial(_build, corpus, root, recipe))
+    own = (_VERSION, kind, corpus.kind, corpus.per, key, recipe.horizons, recipe.intervals)
+    metadata = recipe.trained or cached_json("sequence_features", cache_key(*own), describe)
+    name = cache_key(*own, metadata["features"], metadata["target"])
+    folder = cached("sequences", name, partial(_write, corpus, metadata, read))
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    metadata = about["metadata"]
     parts = {
         name: StepsDataset(
             _map(folder / f"{name}-inputs.bin", torch.float32, shapes["inputs"]),
-            _map(folder / f"{name}-codes.bin", torch.int64, shapes["codes"]),
+            _map(folder / f"{name}-codes.bin", torch.int32, shapes["codes"]),
             _map(folder / f"{name}-targets.bin", _dtype(corpus.kind), shapes["targets"]),
             _map(folder / f"{name}-lengths.bin", torch.int64, shapes["lengths"]),
             corpus.per == "step",
@@ -99,7 +104,7 @@ def load_arrays(corpus: SequenceCorpus, root: Path, recipe: Recipe) -> Arrays:
 
 
 def _dtype(kind: Kind) -> torch.dtype:
-    return torch.int64 if kind == "class" else torch.float32
+    return torch.int32 if kind == "class" else torch.float32
 
 
 def _map(path: Path, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
@@ -109,73 +114,167 @@ def _map(path: Path, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
     return torch.from_file(str(path), shared=False, size=size, dtype=dtype).view(*shape)
 
 
-def _build(corpus: SequenceCorpus, root: Path, recipe: Recipe, folder: Path) -> None:
+def _read(corpus: SequenceCorpus, root: Path, recipe: Recipe) -> Sequences:
+    """Reads the corpus, and checks that it has what the model needs."""
     sequences = corpus.read(root)
-    metadata, notes = _describe(corpus, sequences, recipe)
+    if recipe.intervals and any(part.times is None for part in sequences.parts.values()):
+        raise InputError(
+            "intervals need the time of each step, got a corpus without times; remove "
+            "--data.intervals=true, or use a corpus with times"
+        )
+    inputs = {*sequences.numbers, *sequences.categories}
+    told = [name for name in sequences.target_columns if name in inputs]
+    if told and 0 in recipe.horizons:
+        raise InputError(
+            f"features must not be targets at --data.horizon=0, got {told[0]!r} in both; set "
+            "--data.horizon to the number of steps ahead, or remove it from one of the two"
+        )
+    for name, part in sequences.parts.items():
+        longest = int(part.lengths.max())
+        if max(recipe.horizons) >= longest:
+            raise InputError(
+                f"--data.horizon must be below {longest}, the number of steps of the longest "
+                f"{name} sequence, got {max(recipe.horizons)}; lower it"
+            )
+    if recipe.trained is not None:
+        target, features = recipe.trained["target"], recipe.trained["features"]
+        names = target_names(sequences.targets, recipe.horizons)
+        _refuse_other("targets", names, target["names"])
+        _refuse_other("numeric features", sequences.numbers, features["numbers"])
+        _refuse_other("categorical features", sequences.categories, list(features["categories"]))
+    return sequences
+
+
+def _refuse_other(what: str, own: Sequence[str], trained: Sequence[str]) -> None:
+    if list(own) != list(trained):
+        raise InputError(
+            f"the {what} must be those of the checkpoint ({', '.join(trained)}), got "
+            f"{', '.join(own)}; use data with the same columns, or train a new model"
+        )
+
+
+def _describe(
+    corpus: SequenceCorpus, recipe: Recipe, read: Callable[[], Sequences]
+) -> dict[str, Any]:
+    """Returns the metadata of a new model."""
+    sequences = read()
+    train = sequences.train
+    names = target_names(sequences.targets, recipe.horizons)
+    targets = _shifted(train, corpus, recipe.horizons)
+    check_targets(corpus.kind, names, targets, f"{corpus.per}s")
+    return {
+        "features": describe_features(
+            sequences.numbers, sequences.categories, describe_columns(train.numbers),
+            train.categories, train.times if recipe.intervals else None, train.lengths,
+        ),
+        "target": describe_target(corpus.kind, names, sequences.target_columns, targets),
+        "per": corpus.per,
+        "horizons": list(recipe.horizons),
+        "sequence_column": sequences.sequence_column,
+        "time_column": sequences.time_column,
+    }  # fmt: skip
+
+
+def _notes(corpus: SequenceCorpus, sequences: Sequences, metadata: dict[str, Any]) -> list[str]:
+    targets = {
+        name: _shifted(part, corpus, metadata["horizons"]) for name, part in sequences.parts.items()
+    }
+    return list(describe_sequences(sequences, targets, metadata))
+
+
+def _compute(
+    corpus: SequenceCorpus, sequences: Sequences, metadata: dict[str, Any]
+) -> dict[str, StepsDataset]:
+    parts = {}
+    for name, part in sequences.parts.items():
+        pieces = zip(*_encoded(part, metadata, name), strict=True)
+        inputs, codes = (torch.from_numpy(np.concatenate(one)) for one in pieces)
+        targets = torch.cat(list(_standardized(part, corpus, metadata)))
+        lengths = torch.from_numpy(part.lengths)
+        parts[name] = StepsDataset(inputs, codes, targets, lengths, corpus.per == "step")
+    return parts
+
+
+def _write(
+    corpus: SequenceCorpus, metadata: dict[str, Any], read: Callable[[], Sequences], folder: Path
+) -> None:
+    sequences = read()
+    width = Features(metadata["features"]).size
     shapes = {}
     for name, part in sequences.parts.items():
-        width = 0
         with (
-            (folder / f"{name}-inputs.bin").open("wb") as file,
-            (folder / f"{name}-codes.bin").open("wb") as code_file,
+            (folder / f"{name}-inputs.bin").open("wb") as inputs_file,
+            (folder / f"{name}-codes.bin").open("wb") as codes_file,
+            (folder / f"{name}-targets.bin").open("wb") as targets_file,
         ):
-            for inputs, codes in _pieces(part, metadata, f"computing the features of {name}"):
-                file.write(inputs.tobytes())
-                code_file.write(codes.tobytes())
-                width = inputs.shape[1]
-        targets = _standard(part, corpus, metadata)
-        (folder / f"{name}-targets.bin").write_bytes(targets.numpy().tobytes())
+            for inputs, codes in _encoded(part, metadata, name):
+                inputs_file.write(inputs.data)
+                codes_file.write(codes.data)
+            for targets in _standardized(part, corpus, metadata):
+                targets_file.write(targets.numpy().data)
         (folder / f"{name}-lengths.bin").write_bytes(part.lengths.astype(np.int64).tobytes())
         shapes[name] = {
-            "inputs": [len(part.numbers), width],
+            "inputs": (len(part.numbers), width),
             "codes": part.categories.shape,
-            "targets": targets.shape,
+            "targets": (len(part.targets), *targets.shape[1:]),
             "lengths": part.lengths.shape,
         }
-    about = {"metadata": metadata, "notes": notes, "shapes": shapes}
+    about = {"notes": _notes(corpus, sequences, metadata), "shapes": shapes}
     (folder / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
-def _pieces(
-    part: Part, metadata: dict[str, Any], text: str = ""
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+def _encoded(
+    part: Part, metadata: dict[str, Any], name: str
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
     """Yields the numeric features and the codes of all steps, in pieces."""
     features = Features(metadata["features"])
-    start = 0
-    for length in progress(part.lengths.tolist(), text, len(part.lengths), _FEW):
-        carry = None
-        for first in range(start, start + length, _PIECE):
-            rows = slice(first, min(first + _PIECE, start + length))
-            times = None if part.times is None else part.times[rows]
-            inputs, codes, carry = features.encode(
-                part.numbers[rows], part.categories[rows], times, carry
-            )
-            yield inputs, codes
-        start += length
+    size = rows_per_piece(features.size)
+    ends = np.cumsum(part.lengths).tolist()
+    pieces = [
+        (first == end - length, first, min(first + size, end))
+        for end, length in zip(ends, part.lengths.tolist(), strict=True)
+        for first in range(end - length, end, size)
+    ]
+    carry: Carry | None = None
+    for is_first, start, stop in progress(
+        pieces, f"computing the features of {name}", len(pieces), _FEW
+    ):
+        rows = slice(start, stop)
+        times = None if part.times is None else part.times[rows]
+        inputs, codes, carry = features.encode(
+            part.numbers[rows], part.categories[rows], times, None if is_first else carry
+        )
+        yield inputs, codes.astype(np.int32)
 
 
-def _standard(part: Part, corpus: SequenceCorpus, metadata: dict[str, Any]) -> Tensor:
-    """Returns the targets as the model predicts them."""
-    targets = torch.from_numpy(_shifted(part, corpus, metadata["horizons"]))
-    return standardize(targets, metadata["target"])
+def _standardized(part: Part, corpus: SequenceCorpus, metadata: dict[str, Any]) -> Iterator[Tensor]:
+    """Yields the targets as the model predicts them, in pieces."""
+    targets = _shifted(part, corpus, metadata["horizons"])
+    for piece in targets.split(rows_per_piece(math.prod(targets.shape[1:]))):
+        yield standardize(piece, metadata["target"]).to(_dtype(corpus.kind))
 
 
-def _shifted(part: Part, corpus: SequenceCorpus, horizons: Sequence[int]) -> NDArray[Any]:
-    """Returns the targets ``horizons`` steps ahead; the last steps of a sequence have none."""
-    dtype = np.int64 if corpus.kind == "class" else np.float32
-    targets = np.ascontiguousarray(part.targets, dtype=dtype)
-    if corpus.per == "sequence" or tuple(horizons) == (0,):
-        return targets
-    missing = IGNORED if corpus.kind == "class" else math.nan
-    ends = np.repeat(np.cumsum(part.lengths), part.lengths)
-    shifted = []
-    for horizon in horizons:
-        places = np.arange(len(targets)) + horizon
-        inside = places < ends
-        moved = targets[np.minimum(places, len(targets) - 1)]
-        moved[~inside] = missing
-        shifted.append(moved)
-    return shifted[0] if len(shifted) == 1 else np.concatenate(shifted, axis=-1)
+def _shifted(part: Part, corpus: SequenceCorpus, horizons: Sequence[int]) -> Tensor:
+    """Returns the targets ``horizons`` steps ahead; the last steps of a sequence have none.
+
+    Targets of several horizons lie side by side: those of the first horizon come first.
+    """
+    is_class = corpus.kind == "class"
+    targets = np.ascontiguousarray(part.targets, dtype=np.int64 if is_class else np.float32)
+    if tuple(horizons) == (0,):  # always so with one target per sequence
+        return torch.from_numpy(targets)
+    shifted = np.full(
+        (len(targets), len(horizons), *targets.shape[1:]),
+        IGNORED if is_class else math.nan,
+        dtype=targets.dtype,
+    )
+    ends = np.cumsum(part.lengths).tolist()
+    for end, length in zip(ends, part.lengths.tolist(), strict=True):
+        start = end - length
+        for i, horizon in enumerate(horizons):
+            shifted[start : max(start, end - horizon), i] = targets[start + horizon : end]
+    found = torch.from_numpy(shifted)
+    return found[:, 0] if is_class else found.flatten(1)
 
 
 def target_names(names: Sequence[str], horizons: Sequence[int]) -> list[str]:
@@ -188,83 +287,3 @@ def target_names(names: Sequence[str], horizons: Sequence[int]) -> list[str]:
     if len(horizons) == 1:
         return list(names)
     return [f"{name}+{horizon}" for horizon in horizons for name in names]
-
-
-def _describe(
-    corpus: SequenceCorpus, sequences: Sequences, recipe: Recipe
-) -> tuple[dict[str, Any], list[str]]:
-    """Returns the metadata, and lines about the data."""
-    trained = recipe.trained
-    names = target_names(sequences.targets, recipe.horizons)
-    train = sequences.train
-    if trained is None:
-        described = _shifted(train, corpus, recipe.horizons)
-        target = describe_target(
-            corpus.kind,
-            names,
-            sequences.target_columns,
-            torch.from_numpy(described).flatten(0, -2)
-            if corpus.kind != "class"
-            else torch.from_numpy(described).flatten(),
-        )
-        features = describe_features(
-            sequences.numbers, sequences.categories, train.numbers, train.categories,
-            train.times if recipe.intervals else None, train.lengths,
-        )  # fmt: skip
-    else:
-        target, features = trained["target"], trained["features"]
-        _refuse_other("targets", names, target["names"])
-        _refuse_other("numeric features", sequences.numbers, features["numbers"])
-        _refuse_other("categorical features", sequences.categories, list(features["categories"]))
-    if recipe.intervals and train.times is None:
-        raise InputError(
-            "--data.intervals=true needs times, got a corpus without them; remove the option, or "
-            "name the column of the times with --data.corpus.time"
-        )
-    metadata = {
-        "features": features,
-        "target": target,
-        "per": corpus.per,
-        "horizons": list(recipe.horizons),
-        "sequence_column": sequences.sequence_column,
-        "time_column": sequences.time_column,
-    }
-    return metadata, list(_notes(sequences, metadata))
-
-
-def _refuse_other(what: str, own: Sequence[str], trained: Sequence[str]) -> None:
-    if list(own) != list(trained):
-        raise InputError(
-            f"the {what} must be those of the checkpoint ({', '.join(trained)}), got "
-            f"{', '.join(own)}; use data with the same columns, or train a new model"
-        )
-
-
-def _notes(sequences: Sequences, metadata: dict[str, Any]) -> Iterator[str]:
-    """Yields a line about each part, and warnings about what looks like a mistake."""
-    hashes = {name: _hashes(part) for name, part in sequences.parts.items()}
-    for name, part in sequences.parts.items():
-        lengths = part.lengths
-        median, most = (int(q) for q in np.quantile(lengths, [0.5, 0.95], method="lower"))
-        line = (
-            f"{name}: {len(lengths):,} sequences, {lengths.sum():,} steps; lengths: median "
-            f"{median:,}, 95 % up to {most:,}, longest {lengths.max():,}"
-        )
-        if missing := float(np.isnan(part.numbers).mean()) if part.numbers.size else 0.0:
-            line += f"; {missing:.1%} of the numbers are missing"
-        yield line
-        if name != "train" and (twice := sum(one in hashes["train"] for one in hashes[name])):
-            yield (
-                f"warning: {twice:,} of the {len(lengths):,} {name} sequences are also in the "
-                "training data; remove them from one of the two"
-            )
-
-
-def _hashes(part: Part) -> set[bytes]:
-    ends = np.cumsum(part.lengths)
-    return {
-        hashlib.blake2b(
-            np.ascontiguousarray(part.numbers[end - length : end]).tobytes(), digest_size=16
-        ).digest()
-        for end, length in zip(ends.tolist(), part.lengths.tolist(), strict=True)
-    }

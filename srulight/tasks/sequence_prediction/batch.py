@@ -18,6 +18,7 @@ class StepsBatch(NamedTuple):
             there is none.
         is_first: Whether the sequences begin with this batch; otherwise they continue the previous
             batch.
+        is_segment: Whether this is a batch of segments; otherwise it has whole sequences.
     """
 
     inputs: Tensor
@@ -25,6 +26,7 @@ class StepsBatch(NamedTuple):
     lengths: Tensor
     targets: Tensor
     is_first: bool
+    is_segment: bool
 
     @property
     def size(self) -> int:

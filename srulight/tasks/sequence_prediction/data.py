@@ -23,9 +23,8 @@ class SequencePredictionData(TaskData):
     memory.
 
     The metadata contain ``features`` (as ``features.KNOWS`` describes), ``target`` (as
-    ``targets.build.KNOWS`` describes), ``per`` (sequence or step), ``horizons``, ``segmented``
-    (whether sequences are read in segments), ``sequence_column`` and ``time_column`` (names of
-    columns of tables, or None).
+    ``targets.build.KNOWS`` describes), ``per`` (sequence or step), ``horizons``,
+    ``sequence_column`` and ``time_column`` (names of columns of tables, or None).
 
     Args:
         corpus: Corpus that provides the sequences; if None, generated signals, which need no files.
@@ -45,6 +44,7 @@ class SequencePredictionData(TaskData):
     """
 
     examples = "sequences"
+    corpus: SequenceCorpus
 
     def __init__(
         self,
@@ -86,16 +86,28 @@ class SequencePredictionData(TaskData):
     @property
     def target_kind(self) -> Kind:
         """Kind of the targets."""
-        return self.corpus.kind  # type: ignore[attr-defined]
+        return self.corpus.kind
 
     def load_metadata(self, metadata: dict[str, Any]) -> None:
+        trained = f"{metadata['target']['kind']} per {metadata['per']}"
+        own = f"{self.target_kind} per {self.corpus.per}"
+        if own != trained:
+            raise InputError(
+                f"the corpus must have the targets of the checkpoint ({trained}), got {own}; set "
+                "--data.corpus.kind and --data.corpus.per, or train a new model"
+            )
+        horizons = tuple(metadata["horizons"])
+        if self.horizons not in ((0,), horizons):
+            raise InputError(
+                f"--data.horizon must be {[*horizons]} as in the checkpoint, got "
+                f"{[*self.horizons]}; remove the option, or train a new model"
+            )
         super().load_metadata(metadata)
-        self.horizons = tuple(metadata["horizons"])
+        self.horizons = horizons
         self.intervals = metadata["features"]["intervals"] is not None
 
     def prepare(self) -> None:
-        if self._arrays is None:
-            self._read()
+        self._read()
 
     def setup(self, stage: str | None = None) -> None:
         """Maps the arrays into memory; does nothing if that has been done already.
@@ -106,21 +118,20 @@ class SequencePredictionData(TaskData):
         Raises:
             InputError: If the corpus cannot be read, or does not match the checkpoint.
         """
-        if self._arrays is not None:
+        if self.datasets:
             return
-        self._arrays = self._read()
-        self.datasets.update(self._arrays.parts)
-        self._metadata = {**self._arrays.metadata, "segmented": self.segment_length is not None}
+        arrays = self._read()
+        self.datasets.update(arrays.parts)
+        self._metadata = arrays.metadata
         if stage == "fit":
-            for line in self._arrays.notes:
+            for line in arrays.notes:
                 rank_zero_info(line)
 
     def _read(self) -> Arrays:
-        assert isinstance(self.corpus, SequenceCorpus)
-        given = self._metadata
-        trained = {"target": given["target"], "features": given["features"]} if given else None
-        recipe = Recipe(self.horizons, self.intervals, trained)
-        return load_arrays(self.corpus, self.root, recipe)
+        if self._arrays is None:
+            recipe = Recipe(self.horizons, self.intervals, self._metadata or None)
+            self._arrays = load_arrays(self.corpus, self.root, recipe)
+        return self._arrays
 
     def sharded(self, dataset: Any, split: Split) -> ResumableLoader[Any]:  # noqa: ANN401
         if self.segment_length is None:

@@ -17,8 +17,9 @@ class StepsDataset(BatchDataset[StepsBatch]):
 
     Args:
         inputs: Numeric features of all steps, (R, F) float32.
-        codes: Codes of the categorical features of all steps, (R, C) int64.
-        targets: Targets of the sequences, (N, ...), or of all steps, (R, ...).
+        codes: Codes of the categorical features of all steps, (R, C), any type of integer.
+        targets: Targets of the sequences, (N, ...), or of all steps, (R, ...): classes, any type of
+            integer, or labels and standardized numbers, float32.
         lengths: Number of steps of each sequence, (N,) int64.
         per_step: Whether each step has a target.
     """
@@ -31,41 +32,46 @@ class StepsDataset(BatchDataset[StepsBatch]):
         self.targets = targets
         self.lengths = lengths
         self.per_step = per_step
-        self._starts = (lengths.cumsum(0) - lengths).tolist()
-        self._ends = lengths.cumsum(0).tolist()
+        self._starts = lengths.cumsum(0) - lengths
+        self._missing = math.nan if targets.is_floating_point() else IGNORED
 
     def __getitems__(self, indices: list[int]) -> list[StepsBatch]:
-        longest = int(self.lengths[indices].max()) if indices else 1
-        return [self.segment(indices, 0, longest)]
+        return [self.batch(indices)]
 
-    def segment(self, indices: list[int], first: int, steps: int) -> StepsBatch:
-        """Makes a batch of the same segment of several sequences.
+    def batch(self, indices: list[int], first: int = 0, steps: int | None = None) -> StepsBatch:
+        """Makes a batch of whole sequences, or of the same segment of several sequences.
 
         Args:
             indices: Indices of the sequences. If there are none, the batch has one step without a
                 target.
             first: First step of the segment.
-            steps: Number of steps of the segment, at most.
+            steps: Maximum number of steps of the segment; None for whole sequences.
         """
-        begins = [self._starts[i] + first for i in indices] or [0]
-        ends = [min(b + steps, self._ends[i]) for b, i in zip(begins, indices, strict=False)] or [0]
-        counts = [max(0, end - begin) for begin, end in zip(begins, ends, strict=True)]
-        rows, steps = len(counts), max(1, *counts)
-        inputs = torch.zeros(rows, steps, self.inputs.size(1))
-        codes = torch.zeros(rows, steps, self.codes.size(1), dtype=torch.int64)
-        shape = (rows, steps) if self.per_step else (rows,)
-        missing = math.nan if self.targets.is_floating_point() else IGNORED
-        targets = torch.full((*shape, *self.targets.shape[1:]), missing, dtype=self.targets.dtype)
-        for row, (begin, count) in enumerate(zip(begins, counts, strict=True)):
-            inputs[row, :count] = self.inputs[begin : begin + count]
-            codes[row, :count] = self.codes[begin : begin + count]
-            if self.per_step:
-                targets[row, :count] = self.targets[begin : begin + count]
-        if not self.per_step and indices:
-            targets = self.targets[indices]
-        # Without sequences, the only step is real, because pooling needs one.
-        lengths = torch.tensor(counts if indices else [1])
-        return StepsBatch(inputs, codes, lengths, targets, first == 0)
+        if not indices:
+            # The step is a real one, because pooling needs one.
+            batch = self.batch([0], 0, 1)
+            targets = torch.full_like(batch.targets, self._missing)
+            return batch._replace(
+                targets=targets, is_first=first == 0, is_segment=steps is not None
+            )
+        sequences = torch.tensor(indices)
+        lengths = (self.lengths[sequences] - first).clamp(0, steps)
+        steps_from_first = torch.arange(int(lengths.max()))
+        real = steps_from_first < lengths[:, None]
+        rows = (self._starts[sequences, None] + first + steps_from_first).where(real, 0)
+        targets = self.targets[rows if self.per_step else sequences]
+        if self.per_step:
+            targets = targets.where(
+                real.view(*real.shape, *[1] * (targets.dim() - 2)), self._missing
+            )
+        return StepsBatch(
+            self.inputs[rows].where(real[..., None], 0),
+            self.codes[rows].where(real[..., None], 0).long(),
+            lengths,
+            targets if targets.is_floating_point() else targets.long(),
+            is_first=first == 0,
+            is_segment=steps is not None,
+        )
 
 
 class SegmentDataset(Dataset[StepsBatch]):
@@ -83,7 +89,7 @@ class SegmentDataset(Dataset[StepsBatch]):
     def __getitems__(self, indices: list[int]) -> list[StepsBatch]:
         segment, *sequences = indices
         first = segment * self.segment_length
-        return [self.whole.segment(sequences, first, self.segment_length)]
+        return [self.whole.batch(sequences, first, self.segment_length)]
 
 
 class SegmentSampler(Sampler[list[int]]):

@@ -1,6 +1,6 @@
 """Turns the columns of a sequence into the features that a model reads, whole or step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ two steps if the model reads it, otherwise None.
 """
 
 _LARGEST = 1e4  # in standard deviations; beyond it, a feature would drown all others
+_PIECE = 1 << 20  # Number of values that are processed at a time.
 
 
 class Carry(NamedTuple):
@@ -152,10 +153,65 @@ def _check(metadata: dict[str, Any]) -> None:
         raise InputError(f"{where} must have standard deviations above 0, got {min(scales)}")
 
 
+class Columns(NamedTuple):
+    """What the numeric features of a part look like.
+
+    Attributes:
+        known: Number of steps at which each feature is known, (F,).
+        mean: Mean of each feature, (F,); 0 if it is never known.
+        std: Standard deviation of each feature, (F,); 1 if the feature never changes.
+        constant: Whether each feature never changes, (F,).
+    """
+
+    known: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    constant: NDArray[np.bool_]
+
+
+def describe_columns(values: NDArray[Any]) -> Columns:
+    """Measures numeric features without a copy of the table, which may be larger than the memory.
+
+    Args:
+        values: Numeric features of all steps, (R, F); NaN where missing, never infinite.
+    """
+    width = values.shape[1]
+    known, total, squares = np.zeros(width, dtype=np.int64), np.zeros(width), np.zeros(width)
+    low, high = np.full(width, np.inf), np.full(width, -np.inf)
+    for block in _blocks(values):
+        known += (~np.isnan(block)).sum(0)
+        total += np.nansum(block, axis=0)
+        low = np.fmin(low, np.fmin.reduce(block, axis=0))
+        high = np.fmax(high, np.fmax.reduce(block, axis=0))
+    assert np.isfinite(total).all(), "a corpus returned infinite values"
+    mean = total / np.maximum(known, 1)
+    for block in _blocks(values):
+        squares += np.nansum(np.square(block - mean), axis=0)
+    std = np.sqrt(squares / np.maximum(known, 1))
+    constant = low >= high
+    # The deviation of a constant feature is rounding; that of tiny numbers may be rounded to zero.
+    return Columns(known, mean, np.where(constant | (std == 0), 1, std), constant)
+
+
+def _blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    rows = rows_per_piece(values.shape[1])
+    for start in range(0, len(values), rows):
+        yield values[start : start + rows].astype(np.float64)
+
+
+def rows_per_piece(width: int) -> int:
+    """Returns the number of steps to process at a time, so that memory stays small.
+
+    Args:
+        width: Number of features per step.
+    """
+    return max(1, _PIECE // max(1, width))
+
+
 def describe_features(
     numbers: Sequence[str],
     categories: Sequence[str],
-    values: NDArray[Any],
+    columns: Columns,
     words: NDArray[Any],
     times: NDArray[np.float64] | None,
     lengths: NDArray[np.int64],
@@ -165,20 +221,11 @@ def describe_features(
     Args:
         numbers: Names of the numeric features, F.
         categories: Names of the categorical features, C.
-        values: Numeric features of all training steps, (R, F); NaN where missing.
+        columns: What ``describe_columns`` returned for the training steps.
         words: Categorical features of all training steps, (R, C) of strings.
         times: Times of all training steps, (R,), if the model reads the time between steps.
         lengths: Number of steps of each sequence, (N,).
     """
-    count = (~np.isnan(values)).sum(0)
-    mean = np.nansum(values, axis=0, dtype=np.float64) / np.maximum(count, 1)
-    # Column by column, because the whole table may be larger than the memory.
-    spread = [
-        np.nansum(np.square(values[:, i].astype(np.float64) - mean[i])) / max(count[i], 1)
-        for i in range(values.shape[1])
-    ]
-    std = np.sqrt(spread)
-    std[std <= 1e-12 * np.abs(mean)] = 1  # a constant feature carries no information
     intervals = None
     if times is not None:
         between = np.delete(np.diff(times), np.cumsum(lengths)[:-1] - 1)
@@ -186,11 +233,11 @@ def describe_features(
         intervals = [float(between.mean()) if len(between) else 0.0, scale or 1.0]
     return {
         "numbers": list(numbers),
-        "mean": mean.tolist(),
-        "std": std.tolist(),
-        "masked": [int(i) for i in np.flatnonzero(count < len(values))],
+        "mean": columns.mean.tolist(),
+        "std": columns.std.tolist(),
+        "masked": np.flatnonzero(columns.known < lengths.sum()).tolist(),
         "categories": {
-            name: sorted({*words[:, i].tolist()} - {""}) for i, name in enumerate(categories)
+            name: sorted({*map(str, words[:, i])} - {""}) for i, name in enumerate(categories)
         },
         "intervals": intervals,
     }

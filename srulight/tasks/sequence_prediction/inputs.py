@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srulight.data.cells import as_number, as_text, as_time
 from srulight.runtime.errors import InputError
 
-_MISSING = ("", "nan", "na", "null")
+_T = TypeVar("_T")
 
 
 class Columns(Protocol):
@@ -189,12 +190,12 @@ class InputReader:
             InputError: If a column is missing, or a cell contains no finite number.
         """
         self._require(row, place)
-        numbers = [number(row[name], name, place) for name in self.numbers]
+        numbers = [_cell(as_number, row[name], name, place) for name in self.numbers]
         words = np.empty((1, len(self.categories)), dtype=object)
-        words[0] = [category(row[name]) for name in self.categories]
+        words[0] = [_cell(as_text, row[name], name, place) for name in self.categories]
         times = None
         if self.needs_times or self.time in row:
-            times = np.array([number(row[self.time], self.time, place)])
+            times = np.array([_cell(as_time, row[self.time], self.time, place)])
         return Steps(np.array([numbers]), words, times, lambda _: place)
 
     def _checked(self, steps: Steps, where: str) -> Steps:
@@ -221,11 +222,7 @@ class InputReader:
         columns: dict[str, NDArray[Any]] = {}
         timed = self.needs_times or self.time in inputs.keys()  # noqa: SIM118
         for name in dict.fromkeys([*self._needed, *([self.time] if timed else [])]):
-            if name in self.categories:
-                values = np.asarray(inputs[name], dtype=object)
-            else:
-                values = floats(inputs[name], f"{where}, column {name!r}")
-            values = columns[name] = np.atleast_1d(values)
+            values = columns[name] = np.atleast_1d(self._column(inputs[name], name, where))
             if values.ndim != 1:
                 raise InputError(
                     f"{where}: expected one value per step in {name!r}, got the shape "
@@ -241,13 +238,26 @@ class InputReader:
         numbers = [columns[name] for name in self.numbers]
         words = np.empty((count, len(self.categories)), dtype=object)
         for i, name in enumerate(self.categories):
-            words[:, i] = [category(value) for value in columns[name]]
+            words[:, i] = [_cell(as_text, value, name, where) for value in columns[name]]
         return Steps(
             np.stack(numbers, axis=1) if numbers else np.empty((count, 0)),
             words,
-            columns[self.time].astype(np.float64) if timed else None,
+            columns[self.time] if timed else None,
             lambda step: f"{where}, step {step}",
         )
+
+    def _column(self, values: Any, name: str, where: str) -> NDArray[Any]:  # noqa: ANN401
+        if name in self.categories:
+            return np.asarray(values, dtype=object)
+        array = np.asarray(values)
+        if name != self.time or array.dtype.kind not in "MOU":
+            found = floats(values, f"{where}, column {name!r}")
+            return found.astype(np.float64) if name == self.time else found
+        if array.dtype.kind == "M":
+            array = array.astype("datetime64[us]")
+        dates = array.astype(object)
+        times = [_cell(as_time, value, name, where) for value in dates.ravel()]
+        return np.array(times, dtype=np.float64).reshape(dates.shape)
 
     def _require(self, columns: Columns, where: str) -> None:
         names = columns.keys()
@@ -260,36 +270,14 @@ class InputReader:
             )
 
 
-def number(value: Any, column: str, place: str) -> float:  # noqa: ANN401
-    """Returns the number in a cell of a table; NaN if the cell is empty, or says NaN, NA or null.
-
-    Args:
-        value: The cell.
-        column: Name of its column, for the error message.
-        place: Place of its row, for the error message.
-
-    Raises:
-        InputError: If the cell contains anything but a finite number.
-    """
-    if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
-        return math.nan
+def _cell(convert: Callable[[Any], _T], value: Any, column: str, place: str) -> _T:  # noqa: ANN401
     try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        found = math.inf
-    if math.isinf(found):
+        return convert(value)
+    except ValueError as error:
         raise InputError(
-            f"{place}: expected a finite number in column {column!r}, got {value!r:.60}; correct "
-            "it, or leave the cell empty"
-        )
-    return found
-
-
-def category(value: Any) -> str:  # noqa: ANN401
-    """Returns a category as text; the empty string if it is missing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return str(value)
+            f"{place}: expected {error} in column {column!r}, got {value!r:.60}; correct it, or "
+            "leave it empty"
+        ) from error
 
 
 def floats(values: Any, where: str) -> NDArray[Any]:  # noqa: ANN401

@@ -4,14 +4,9 @@ import csv
 import io
 import json
 import sys
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.faults import Faults
@@ -19,6 +14,12 @@ from srulight.runtime.files import well_formed
 from srulight.runtime.progress import progress
 from srulight.runtime.records import TABLES, table_rows
 from srulight.tasks.prediction import Predictor, one_input
+from srulight.tasks.sequence_prediction.corpora.numpy_files import (
+    array_names,
+    map_array,
+    read_arrays,
+)
+from srulight.tasks.sequence_prediction.corpora.tables import read_sequences
 from srulight.tasks.sequence_prediction.inputs import InputReader, Steps
 from srulight.tasks.sequence_prediction.streaming import SequenceStream
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "tsv", "jsonl"]
 _ARRAYS = (".npy", ".npz")
+_REMEDY = "correct the name of the file"
 _AT_ONCE = 1 << 20  # Number of steps that are read before the model predicts.
 
 
@@ -264,18 +266,18 @@ def _numbered(name: str, steps: int) -> Iterator[dict[str, Any]]:
 def _read_arrays(path: str, metadata: dict[str, Any]) -> Iterator[tuple[str, Steps]]:
     """Reads the sequence in an ``.npy`` file, or the sequences in an ``.npz`` file."""
     reader = InputReader(metadata)
-    found = _load(Path(path))
-    if isinstance(found, np.ndarray):
-        features, times, lengths = found, None, None
-    else:
-        # Features have numbered names if there are several; see NumpyArrays.
-        name = reader.numbers[0].removesuffix("_0") if reader.numbers else ""
-        if name not in found:
-            raise InputError(
-                f"{path}: expected an array {name!r}, got {', '.join(found) or 'none'}; rename "
-                "the array of the features"
-            )
-        features, times, lengths = found[name], found.get(reader.time), found.get("lengths")
+    if Path(path).suffix == ".npy":
+        yield path, reader.arrays(map_array(Path(path), _REMEDY), None, path)
+        return
+    # Features have numbered names if there are several; see NumpyArrays.
+    name = reader.numbers[0].removesuffix("_0") if reader.numbers else ""
+    found = read_arrays(Path(path), [name, reader.time, "lengths"], _REMEDY)
+    if name not in found:
+        others = ", ".join(array_names(Path(path))) or "none"
+        raise InputError(
+            f"{path}: expected an array {name!r}, got {others}; rename the array of the features"
+        )
+    features, times, lengths = found[name], found.get(reader.time), found.get("lengths")
     if lengths is None:
         yield path, reader.arrays(features, times, path)
         return
@@ -289,45 +291,3 @@ def _read_arrays(path: str, metadata: dict[str, Any]) -> Iterator[tuple[str, Ste
             reader.arrays(features[rows], None if times is None else times[rows], where),
         )
         start += length
-
-
-def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else dict(found)
-    except FileNotFoundError as error:
-        raise InputError(f"{path.name} is not in {path.parent.absolute()}") from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected arrays of NumPy, got another file") from error
-
-
-class TableSequence(NamedTuple):
-    """A sequence of a table."""
-
-    name: str
-    numbers: Any
-    categories: Any
-    times: Any
-    rows: list[dict[str, Any]]
-
-
-def read_sequences(path: str, metadata: dict[str, Any]) -> Iterator[TableSequence]:
-    """Reads the sequences of a table."""
-    faults = Faults()
-    reader = InputReader(metadata)
-    column = metadata["sequence_column"]
-    rows = table_rows(path, "", faults)
-    for name, group in groupby(rows, lambda row: str(row[1].get(column, Path(path).stem))):
-        numbered = list(group)
-        steps = [reader.row(row, f"{path}:{number}") for number, row in numbered]
-        times = None
-        if steps[0].times is not None:
-            times = np.concatenate([one.times for one in steps if one.times is not None])
-        yield TableSequence(
-            name,
-            np.concatenate([one.numbers for one in steps]),
-            np.concatenate([one.categories for one in steps]),
-            times,
-            [row for _, row in numbered],
-        )
-    faults.refuse()

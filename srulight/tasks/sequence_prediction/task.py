@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
@@ -61,7 +62,7 @@ class SequencePrediction(TargetTask):
 
     predictor = SequencePredictor
     knows = {  # noqa: RUF012
-        "features": FEATURES, "target": KNOWS, "per": str, "horizons": [int], "segmented": bool,
+        "features": FEATURES, "target": KNOWS, "per": str, "horizons": [int],
         "sequence_column": (str, type(None)), "time_column": (str, type(None)),
     }  # fmt: skip
 
@@ -104,14 +105,15 @@ class SequencePrediction(TargetTask):
                 f"{metadata['per']!r:.60}"
             )
         self.per_step = metadata["per"] == "step"
-        self.segmented = metadata["segmented"]
-        if self.segmented and not self.is_online:
+        self.head = nn.Linear(self.encoder.output_size, self.build_target(metadata).output_size)
+
+    def check(self, data: LightningDataModule) -> None:
+        if getattr(data, "segment_length", None) is not None and not self.is_online:
             raise InputError(
                 "--data.segment_length needs a recurrent encoder that is not bidirectional, got "
                 f"{type(self.encoder).__name__}; remove the option to read whole sequences, or "
                 "choose another encoder"
             )
-        self.head = nn.Linear(self.encoder.output_size, self.build_target(metadata).output_size)
 
     @property
     def is_online(self) -> bool:
@@ -155,7 +157,7 @@ class SequencePrediction(TargetTask):
         return self.head(self.dropout(encoded)), state.detach()
 
     def outputs(self, batch: StepsBatch, stage: Stage | Literal["train"]) -> Tensor:
-        if not self.segmented:
+        if not batch.is_segment:
             return self(batch.inputs, batch.codes, batch.lengths)
         before = self.recurrent_state if stage == "train" else self._eval_state
         if before is not None:

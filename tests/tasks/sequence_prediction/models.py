@@ -44,7 +44,6 @@ def metadata(
         "target": {"kind": kind, "names": [*"abc"], "columns": ["state"], **TARGETS[kind]},
         "per": per,
         "horizons": [0],
-        "segmented": False,
         "sequence_column": "machine",
         "time_column": "time",
     }

@@ -293,7 +293,7 @@ HEADER = b"time,color,pressure,temperature,machine\n"
         (b",red,1000,20,m", "input:3: expected a time, got nan"),
         (
             b"2,red,1000,hot,m",
-            "input:3: expected a finite number in column 'temperature', got 'hot'",
+            "input:3: expected a number in column 'temperature', got 'hot'",
         ),
         (b"2,red,-inf,20,m", "input:3: expected a finite number in column 'pressure', got '-inf'"),
         (b"2,red,1000", "input:3: expected 5 columns, got 3"),
@@ -356,7 +356,11 @@ def test_rows_without_a_name_belong_to_one_sequence(answers: Any) -> None:  # no
 @pytest.mark.parametrize(
     ("text", "args", "says"),
     [
-        ("prediction,time\n", [], "expected a column 'temperature', got the columns prediction"),
+        (
+            "prediction,time\n",
+            [],
+            "expected a column 'color', got the columns prediction, time; add",
+        ),
         (
             "prediction,time,color,pressure,temperature,machine\n1,1,red,1000,20,m\n",
             [],
@@ -365,7 +369,7 @@ def test_rows_without_a_name_belong_to_one_sequence(answers: Any) -> None:  # no
         (
             "time,color,pressure,temperature,machine\n1,red,1,x,m\n",
             [],
-            "a.csv:2: expected a finite",
+            "a.csv:2: expected a number in",
         ),
         (None, [], "a.csv is not in"),
     ],
@@ -405,8 +409,12 @@ def test_rows_with_other_columns_need_json_lines(
             np.full((2, 2), np.inf),
             "a.npy, step 0: expected a finite number in 'features_0'",
         ),
-        ("a.npy", b"no array", "a.npy: expected arrays of NumPy, got another file"),
-        ("a.npy", np.array([{}], dtype=object), "a.npy: expected arrays of NumPy"),
+        ("a.npy", b"no array", "a.npy: expected a complete NumPy file, got"),
+        (
+            "a.npy",
+            np.array([{}], dtype=object),
+            "a.npy: expected numbers or strings, got Python objects",
+        ),
         ("a.npz", {"x": np.zeros(3)}, "a.npz: expected an array 'features', got x; rename"),
         ("a.npy", None, "a.npy is not in"),
     ],

@@ -1,5 +1,6 @@
 """The model of sequences trains with every encoder, and predicts whatever else is in the batch."""
 
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,24 @@ def test_sequences_come_in_many_forms() -> None:
     assert_same(full.predict(frame), full.predict(given(12)))
 
 
+def test_times_may_be_dates() -> None:
+    task = make()
+    seconds = [1.5, 2.0, 4.25]
+    expected = task.predict({**given(3), "time": seconds})
+    texts = [f"2026-03-01 00:00:0{second}" for second in seconds]
+    dates = np.array(texts, dtype="datetime64[ns]")
+    pandas = pytest.importorskip("pandas")
+    for times in (texts, dates, pandas.Series(dates), [datetime.fromisoformat(t) for t in texts]):
+        assert_same(task.predict({**given(3), "time": times}), expected)
+        stream = task.stream()
+        steps = pandas.DataFrame({**given(3), "time": times}).to_dict("records")
+        assert_same([answer for step in steps for answer in stream.accept(step)], expected[0])
+    with pytest.raises(InputError, match="step 1: expected a time, got nan"):
+        task.predict({**given(3), "time": [dates[0], np.datetime64("NaT"), dates[2]]})
+    with pytest.raises(InputError, match="a number or an ISO 8601 date in column 'time', got 'x'"):
+        task.predict({**given(3), "time": [*"xyz"]})
+
+
 def test_a_single_feature_needs_no_second_dimension() -> None:
     data = metadata(intervals=False, words=False)
     data["features"] |= {"numbers": ["load"], "mean": [0.0], "std": [1.0], "masked": []}
@@ -305,8 +324,8 @@ def test_a_checkpoint_is_all_one_needs(checkpoint: Path) -> None:
         ("target.names", [*"abcd"], "counts must have one item per name"),
         ("per", "week", "per in the metadata must be sequence or step, got 'week'"),
         ("horizons", ["now"], r"horizons\[0\] must be of type int"),
+        ("sequence_column", ["m"], "sequence_column must be of type str or NoneType"),
         ("time_column", 3, "time_column must be of type str or NoneType"),
-        ("segmented", "yes", "segmented must be of type bool"),
     ],
 )
 def test_metadata_of_another_structure_are_refused(
