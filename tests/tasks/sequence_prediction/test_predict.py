@@ -196,6 +196,22 @@ def test_each_sequence_of_a_table_gets_an_answer(
         assert float(row["probability:off"]) == pytest.approx(answer.probabilities[2], abs=1e-5)
 
 
+def test_rows_of_other_sequences_may_stand_between(
+    per_step: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = records()
+    mixed = sorted(rows, key=lambda row: row["time"])
+    parquet.write_table(pyarrow.Table.from_pylist(mixed), tmp_path / "a.parquet")
+    found = table(run(capsys, f"--ckpt_path={per_step}", "--input", tmp_path / "a.parquet"))
+    by_place = {(row["machine"], float(row["time"])): row["prediction"] for row in found}
+    answers = [answer.label for sequence in expected(per_step) for answer in sequence]
+    assert [by_place[row["machine"], row["time"]] for row in rows] == answers
+    assert found[0]["note"] == "row 0, ok"
+
+
 def test_numpy_files(arrays: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = load(arrays)
     assert isinstance(task, SequencePrediction)
