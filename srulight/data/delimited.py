@@ -35,7 +35,9 @@ def check_text(path: Path) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_quoted, is_inside = False, False
     for block in _blocks(path):
-        if block.startswith(GZIP) or block.count(b"\r") != block.count(b"\r\n"):
+        if block.startswith(GZIP):
+            raise OddTableError
+        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
             raise OddTableError
         try:
             block.isascii() or decoder.decode(block)

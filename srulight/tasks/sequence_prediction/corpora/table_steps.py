@@ -92,28 +92,29 @@ def read_steps(tables: Sequence[TableFile], names: Sequence[str], layout: Layout
         _refuse_nameless(codes, sequences, layout.sequence, row_place)
     lengths = np.bincount(codes, minlength=len(sequences))
     order = np.arange(len(codes))
+    rows: NDArray[np.int64] | slice = slice(None)  # which copies nothing
     if (np.diff(codes) < 0).any():
-        order = np.argsort(codes, kind="stable")
+        rows = order = np.argsort(codes, kind="stable")
     texts, values = None, None
     if layout.targets:
         if next(iter(layout.targets.values())).kind == "text":
             (name,) = layout.targets
             whole = _merged([targets.texts[name] for _, targets in found])
-            texts = Texts(whole.codes[order], whole.values)
+            texts = Texts(whole.codes[rows], whole.values)
         else:
-            values = _stacked([targets for _, targets in found], [*layout.targets], order)
+            values = _stacked([targets for _, targets in found], [*layout.targets], rows)
     inputs = [columns for columns, _ in found]
     categories = np.empty((len(codes), len(layout.categories)), dtype=object)
     for i, name in enumerate(layout.categories):
         whole = _merged([columns.texts[name] for columns in inputs])
-        categories[:, i] = np.array(whole.values, dtype=object)[whole.codes[order]]
+        categories[:, i] = np.array(whole.values, dtype=object)[whole.codes[rows]]
     times = None
     if layout.time is not None:
-        times = _stacked(inputs, [layout.time], order)[:, 0]
+        times = _stacked(inputs, [layout.time], rows)[:, 0]
     steps = Steps(
         names=sequences,
         lengths=lengths,
-        numbers=_stacked(inputs, layout.numbers, order),
+        numbers=_stacked(inputs, layout.numbers, rows),
         categories=categories,
         times=times,
         texts=texts,
@@ -140,13 +141,13 @@ def _read(table: TableFile, layout: Layout) -> tuple[Columns, Columns]:
 
 
 def _stacked(
-    tables: Sequence[Columns], names: Sequence[str], order: NDArray[np.int64]
+    tables: Sequence[Columns], names: Sequence[str], rows: NDArray[np.int64] | slice
 ) -> NDArray[np.float64]:
     """Returns columns of numbers side by side, (R, F)."""
-    stacked = np.empty((len(order), len(names)))
+    stacked = np.empty((sum(columns.size for columns in tables), len(names)))
     for i, name in enumerate(names):
         column = np.concatenate([columns.numbers[name] for columns in tables])
-        stacked[:, i] = column[order]
+        stacked[:, i] = column[rows]
     return stacked
 
 
@@ -164,6 +165,9 @@ def _merged(columns: Sequence[Texts]) -> Texts:
 
 def _by_appearance(texts: Texts) -> tuple[NDArray[np.int64], list[str]]:
     """Returns the codes and texts in the order in which the texts appear, without unused ones."""
+    highest = np.maximum.accumulate(texts.codes)
+    if highest[0] == 0 and np.diff(highest).max(initial=0) <= 1:
+        return texts.codes, texts.values[: highest[-1] + 1]
     used, first, codes = np.unique(texts.codes, return_index=True, return_inverse=True)
     order = np.argsort(first)
     ranks = np.empty_like(order)
