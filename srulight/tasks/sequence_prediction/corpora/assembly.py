@@ -80,9 +80,10 @@ def _check(sequence: OneSequence) -> None:
         wrong = ~np.isfinite(times) | ~(np.diff(times, prepend=-np.inf) > 0)
         if wrong.any():
             step = int(wrong.argmax())
+            before = f" ({times[step - 1]:.12g})" if step else ""
             raise InputError(
-                f"{place(step)}: expected a time after that of the step before"
-                f"{f' ({times[step - 1]:g})' if step else ''}, got {times[step]:g}; sort the steps"
+                f"{place(step)}: expected a time after that of the step before{before}, got "
+                f"{times[step]:.12g}; sort the steps"
             )
 
 
@@ -224,6 +225,8 @@ def _values(part: Part, per: Per) -> tuple[list[str], NDArray[np.int64]]:
             "set --data.corpus.kind=labels for several labels at once"
         )
     values, inverse = np.unique(targets, return_inverse=True)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
         whole = np.isnan(values) | (values == np.round(values))
         if not whole.all():

@@ -151,7 +151,7 @@ def _read_tools(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
             raise InputError(
                 f"{path}:{line}: expected 0 or 1 for each instrument, got {wrong!r}; correct it"
             )
-    return frames, np.array(rows).astype(np.float32)
+    return frames, (np.array(rows) == "1").astype(np.float32)
 
 
 def _read_phases(path: Path, frames: NDArray[np.int64], tool_path: Path) -> NDArray[np.int64]:

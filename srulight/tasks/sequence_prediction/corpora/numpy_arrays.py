@@ -15,6 +15,13 @@ from srulight.runtime.faults import Faults
 from srulight.runtime.files import file_checksum
 from srulight.runtime.records import TABLES, table_rows, text_cell
 from srulight.targets import Kind
+from srulight.targets.cells import flag, is_missing, number
+from srulight.tasks.sequence_prediction.corpora.array_layout import (
+    Layout,
+    as_lengths,
+    as_times,
+    side_by_side,
+)
 from srulight.tasks.sequence_prediction.corpora.assembly import OneSequence, assemble, floats
 from srulight.tasks.sequence_prediction.corpora.base import Per, SequenceCorpus, Sequences
 from srulight.tasks.sequence_prediction.corpora.numpy_files import (
@@ -24,7 +31,6 @@ from srulight.tasks.sequence_prediction.corpora.numpy_files import (
 )
 
 _REMEDY = "set --data.root to its folder, or correct the file name in --data.corpus"
-_LONGEST = 1 << 40  # steps; more than any file can contain
 
 
 class NumpyArrays(SequenceCorpus):
@@ -35,10 +41,10 @@ class NumpyArrays(SequenceCorpus):
     number of sequences, which are padded at the end to T steps. The targets have the shape (N, ...)
     or, with one per step, the same first dimensions as the features.
 
-    A ``.csv``, ``.tsv`` or ``.jsonl`` file is a table with one row per sequence. One of its columns
-    names a ``.npy`` file with features of the shape (T, ...), or an ``.npz`` file; the paths are
-    relative to the folder of the table. Targets of sequences are further columns of the table, and
-    targets of steps are an array in the ``.npz`` file.
+    A ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file is a table with one row per sequence. One
+    of its columns names a ``.npy`` file with features of the shape (T, ...), or an ``.npz`` file;
+    the paths are relative to the folder of the table. Targets of sequences are further columns of
+    the table, and targets of steps are an array in the ``.npz`` file.
 
     All dimensions after those of the steps are flattened. NaN means that a feature, label or number
     is missing; an empty string, NaN or -100 means that a class is missing.
@@ -142,6 +148,11 @@ class NumpyArrays(SequenceCorpus):
         if path.suffix == ".npz":
             return self._packed(path)
         if path.suffix in TABLES:
+            if self.target_names is not None:
+                raise InputError(
+                    f"{path}: expected an .npz file with the array {self.target_names!r}, got a "
+                    "table; remove --data.corpus.target_names"
+                )
             return [self._listed(row) for row in self._rows(path, root)], None
         raise InputError(
             f"{path}: expected a name ending in .npz or, for a table of files, in "
@@ -154,7 +165,7 @@ class NumpyArrays(SequenceCorpus):
         arrays = self._arrays(path, names, _REMEDY)
         values = floats(arrays[self.features], f"{path}, {self.features}")
         if self.lengths is not None:
-            lengths = _lengths(arrays[self.lengths], f"{path}, {self.lengths}")
+            lengths = as_lengths(arrays[self.lengths], f"{path}, {self.lengths}")
         elif values.ndim > 1 and values.size:
             lengths = np.full(len(values), values.shape[1])
         else:
@@ -162,14 +173,14 @@ class NumpyArrays(SequenceCorpus):
                 f"{path}, {self.features}: expected the shape (N, T, ...), got {values.shape}; "
                 "name the array of the lengths with --data.corpus.lengths"
             )
-        layout = _Layout(path, lengths, values.shape)
+        layout = Layout(path, lengths, values.shape)
         numbers = layout.steps(values, self.features)
         numbers = numbers.reshape(len(numbers), -1)
         times = None
         if self.times is not None:
-            times = _times(layout.steps(arrays[self.times], self.times), f"{path}, {self.times}")
+            times = as_times(layout.steps(arrays[self.times], self.times), f"{path}, {self.times}")
         choose = layout.steps if self.per == "step" else layout.sequences
-        targets = _columns([choose(arrays[name], name) for name in self.targets])
+        targets = side_by_side([choose(arrays[name], name) for name in self.targets])
         sequences = []
         for i, end in enumerate(np.cumsum(lengths).tolist()):
             steps = slice(end - int(lengths[i]), end)
@@ -206,8 +217,8 @@ class NumpyArrays(SequenceCorpus):
         targets = [] if self.per == "step" else self.targets
         rows: list[_Row] = []
         faults = Faults()
-        for number, row in table_rows(path, _REMEDY, faults):
-            place = f"{path}:{number}"
+        for line, row in table_rows(path, _REMEDY, faults):
+            place = f"{path}:{line}"
             for column in (self.file, *targets):
                 if column not in row:
                     raise InputError(
@@ -229,16 +240,9 @@ class NumpyArrays(SequenceCorpus):
     def _cell(self, row: dict[str, Any], column: str, place: str) -> str | float:
         """Returns the name of a class, or the value of a label or a number."""
         value = row[column]
-        is_missing = value is None or value == ""
         if self.kind == "class":
-            return "" if is_missing else text_cell(row, column, place, "")
-        try:
-            return math.nan if is_missing else float(value)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{place}: expected a number in column {column!r}, got {value!r}; correct it, or "
-                "leave the cell empty"
-            ) from error
+            return "" if is_missing(value) else text_cell(row, column, place, "")
+        return (flag if self.kind == "labels" else number)(value, column, place)
 
     def _listed(self, row: "_Row") -> OneSequence:
         """Reads a sequence from a file of its own."""
@@ -257,12 +261,12 @@ class NumpyArrays(SequenceCorpus):
             raise InputError(
                 f"{place}: expected the shape (T, ...), got {values.shape}; remove the sequence"
             )
-        layout = _Layout(path, np.array([len(values)]), values.shape[:1])
+        layout = Layout(path, np.array([len(values)]), values.shape[:1])
         times = None
         if self.times is not None:
-            times = _times(layout.steps(arrays[self.times], self.times), f"{path}, {self.times}")
+            times = as_times(layout.steps(arrays[self.times], self.times), f"{path}, {self.times}")
         if per_step:
-            targets = _columns([layout.steps(arrays[name], name) for name in per_step])
+            targets = side_by_side([layout.steps(arrays[name], name) for name in per_step])
         else:
             targets = np.array(row.targets[0] if self.kind == "class" else row.targets)
         return OneSequence(
@@ -281,71 +285,6 @@ class _Row(NamedTuple):
     name: str
     targets: list[str | float]
     place: str  # file:line
-
-
-class _Layout:
-    """How the steps of sequences lie in arrays: one after the other, or padded at the end.
-
-    Args:
-        path: File of the arrays, for messages.
-        lengths: Number of steps of each sequence, (N,) int64.
-        shape: Shape of the features.
-    """
-
-    def __init__(self, path: Path, lengths: NDArray[np.int64], shape: tuple[int, ...]) -> None:
-        self.path = path
-        self.lengths = lengths
-        self.rows = int(lengths.sum())
-        self.valid: NDArray[np.bool_] | None = None
-        if len(shape) > 1 and shape[0] == len(lengths) != self.rows:
-            self.valid = np.arange(shape[1]) < lengths[:, None]
-
-    def steps(self, array: NDArray[Any], name: str) -> NDArray[Any]:
-        """Returns an array of steps, (R, ...), without padding."""
-        shape = (self.rows,) if self.valid is None else self.valid.shape
-        fits = self.valid is None or self.valid.sum() == self.rows
-        if array.shape[: len(shape)] != shape or not fits:
-            raise InputError(
-                f"{self.path}, {name}: expected {self.rows:,} steps in {len(self.lengths):,} "
-                f"sequences, got the shape {array.shape}; correct the array, or that of the lengths"
-            )
-        return array if self.valid is None else array[self.valid]
-
-    def sequences(self, array: NDArray[Any], name: str) -> NDArray[Any]:
-        """Returns an array with an entry per sequence, (N, ...)."""
-        if array.shape[:1] != self.lengths.shape:
-            raise InputError(
-                f"{self.path}, {name}: expected {len(self.lengths):,} targets, one per sequence, "
-                f"got the shape {array.shape}; correct the array, or set --data.corpus.per=step"
-            )
-        return array
-
-
-def _lengths(array: NDArray[Any], place: str) -> NDArray[np.int64]:
-    right = array.dtype.kind in "iu" and array.ndim == 1 and len(array) > 0
-    if not right or not ((array >= 1) & (array <= _LONGEST)).all():
-        got = f"{array.dtype} of shape {array.shape}"
-        if right:
-            got = str(array[~((array >= 1) & (array <= _LONGEST))][0])
-        raise InputError(
-            f"{place}: expected integers of at least 1, one per sequence, got {got}; correct the "
-            "array"
-        )
-    return array.astype(np.int64)
-
-
-def _times(array: NDArray[Any], place: str) -> NDArray[np.float64]:
-    times = floats(array, place).astype(np.float64)
-    if times.ndim > 1:
-        raise InputError(f"{place}: expected one time per step, got the shape {times.shape}")
-    return times
-
-
-def _columns(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """Puts arrays of targets side by side."""
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
 def _inside(root: Path, folder: Path, name: str, place: str) -> Path:

@@ -16,7 +16,7 @@ from srulight.runtime.errors import InputError
 _LARGEST = 1 << 30  # Arrays of at most 1 GiB may be compressed by any factor.
 _RATIO = 100  # Largest factor by which a larger array may be compressed.
 _DAMAGED = (
-    OSError, EOFError, ValueError, KeyError, SyntaxError, OverflowError, RecursionError,
+    OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, OverflowError, RecursionError,
     NotImplementedError, RuntimeError, MemoryError, tokenize.TokenError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
