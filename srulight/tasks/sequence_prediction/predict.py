@@ -1,19 +1,17 @@
 """The predict command of sequence prediction: of tables, NumPy files, or a live stream."""
 
-import csv
-import io
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.faults import Faults
-from srulight.runtime.files import well_formed
+from srulight.runtime.files import name_of, well_formed
 from srulight.runtime.progress import progress
-from srulight.runtime.records import TABLES, table_rows
-from srulight.tasks.prediction import Predictor, one_input
+from srulight.runtime.records import table_rows
+from srulight.runtime.table_writing import TableFormat, table_writer, write_parquet
+from srulight.tasks.prediction import Predictor, one_input, write
 from srulight.tasks.sequence_prediction.corpora.numpy_files import (
     array_names,
     map_array,
@@ -21,49 +19,14 @@ from srulight.tasks.sequence_prediction.corpora.numpy_files import (
 )
 from srulight.tasks.sequence_prediction.corpora.tables import read_sequences
 from srulight.tasks.sequence_prediction.inputs import InputReader, Steps
-from srulight.tasks.sequence_prediction.streaming import SequenceStream
+from srulight.tasks.target_prediction import answer_cells, table_format
 
 if TYPE_CHECKING:
     from srulight.tasks.sequence_prediction.task import SequencePrediction
 
-Format = Literal["csv", "tsv", "jsonl"]
 _ARRAYS = (".npy", ".npz")
 _REMEDY = "correct the name of the file"
 _AT_ONCE = 1 << 20  # Number of steps that are read before the model predicts.
-
-
-def table_writer(
-    format: Format, columns: Sequence[str]
-) -> tuple[str, Callable[[Mapping[str, Any]], str]]:
-    """Returns the header of a table, and a function that formats a row.
-
-    Args:
-        format: Format of the table.
-        columns: Names of the columns. JSON lines contain all values of a row.
-    """
-    if format == "jsonl":
-        return "", lambda row: json.dumps(row, ensure_ascii=False, default=str) + "\n"
-    if format == "tsv":
-
-        def line(cells: Iterable[Any]) -> str:
-            # A .tsv file has no escapes.
-            return "\t".join(" ".join(_text(cell).split()) for cell in cells) + "\n"
-    else:
-
-        def line(cells: Iterable[Any]) -> str:
-            file = io.StringIO()
-            csv.writer(file, lineterminator="\n").writerow(map(_text, cells))
-            return file.getvalue()
-
-    return line(columns), lambda row: line(row[name] for name in columns)
-
-
-def _text(cell: Any) -> str:  # noqa: ANN401
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, bool | list | dict):
-        return json.dumps(cell, ensure_ascii=False, default=str)
-    return "" if cell is None else str(cell)
 
 
 class SequencePredictor(Predictor):
@@ -86,142 +49,150 @@ class SequencePredictor(Predictor):
 
     Args:
         batch_size: Number of sequences per batch.
-        format: Format of the output, and of a stream on standard input: "csv" or "tsv", with names
-            of columns in the first line, or "jsonl", with a JSON object per line.
-        probabilities: Whether to write the probability of each class or label.
+        format: Format of the table to write; if None, that of --output by its file extension, or
+            else that of the input. With --stream=true, it is also the format of standard input:
+            "csv" or "tsv", with names of columns in the first line, or "jsonl", with a JSON object
+            per line; "csv" if None.
+        probabilities: Whether to write the probability of every class or label, too.
         stream: Whether to answer line by line, for recurrent encoders that are not bidirectional.
             If the model gives an answer per sequence, the answer in each line is that of the
             sequence so far.
     """
 
     inputs = (
-        "tables (.csv, .tsv, .jsonl, .parquet), or NumPy files (.npy, .npz); with "
-        " --stream=true, one table, or - for standard input"
+        "tables (.csv, .tsv, .jsonl, .parquet, or a folder that datasets has saved), or NumPy "
+        "files (.npy, .npz); with --stream=true, one table, or - for standard input"
     )
 
     def __init__(
         self,
         batch_size: int = 64,
-        format: Format = "csv",
+        format: TableFormat | None = None,
         probabilities: bool = False,
         stream: bool = False,
     ) -> None:
         check_range(1, batch_size=batch_size)
         self.batch_size = batch_size
-        self.format: Format = format
+        self.format = format
         self.probabilities = probabilities
         self.stream = stream
 
     def run(self, task: "SequencePrediction", inputs: list[str], output: str) -> None:
         if not self.stream:
-            super().run(task, inputs, output)
+            if inputs == ["-"]:
+                raise InputError(
+                    "expected tables or NumPy files; pass --input with files, or --stream=true to "
+                    "read a table from standard input"
+                )
+            form = table_format(self.format, inputs[0], output)
+            rows = self._rows(task, inputs, form)
+            if form == "parquet":
+                write_parquet([row for row, _ in rows], Path(output))
+            else:
+                write(_lines(rows, form), output)
             return
         if output != "-":
             raise InputError("--stream=true writes to standard output; remove --output")
-        stream = task.stream()
-        for text in self._stream(task, stream, one_input(inputs, "table")):
+        if self.format == "parquet":
+            raise InputError("format must be csv, tsv or jsonl with --stream=true, got 'parquet'")
+        source = one_input(inputs, "table")
+        form = self.format or ("csv" if source == "-" else table_format(None, source, output))
+        for text in _lines(self._live_rows(task, source, form), form):
             sys.stdout.write(well_formed(text))
             sys.stdout.flush()
 
     def answers(self, task: "SequencePrediction", inputs: list[str]) -> Iterator[str]:
-        if inputs == ["-"]:
-            raise InputError(
-                "expected tables or NumPy files; pass --input with files, or --stream=true to read "
-                "a table from standard input"
-            )
+        form = table_format(self.format, inputs[0], "-")
+        return _lines(self._rows(task, inputs, form), form)
+
+    def _rows(
+        self, task: "SequencePrediction", inputs: list[str], form: TableFormat
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yields rows with their answers, and the places of the rows."""
         metadata = task.check_trained()
-        table = _Answers(task, self.format, self.probabilities)
         sequences = (one for path in inputs for one in _read(path, metadata))
         for several in _groups(progress(sequences, "predicting", None), self.batch_size):
             steps = [one.steps for one in several]
-            for one, answer in zip(
-                several, task.predict_steps(steps, self.batch_size), strict=True
-            ):
+            found = task.predict_steps(steps, self.batch_size)
+            for one, answer in zip(several, found, strict=True):
                 if not task.per_step:
-                    yield table.line({one.column: one.name}, answer, one.name)
+                    yield self._answered(task, {one.column: one.name}, answer, form, one.place)
                     continue
-                for i, (row, own) in enumerate(zip(one.rows, answer, strict=True)):
-                    yield table.line(row, own, one.steps.place(i))
+                for row, own in zip(one.rows, answer, strict=True):
+                    yield self._answered(task, row, own, form, one.place)
 
-    def _stream(
-        self, task: "SequencePrediction", stream: SequenceStream, source: str
-    ) -> Iterator[str]:
-        table = _Answers(task, self.format, self.probabilities)
+    def _live_rows(
+        self, task: "SequencePrediction", source: str, form: TableFormat
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yields rows like ``_rows``, each before it reads the next line."""
+        stream = task.stream()
         column = task.check_trained()["sequence_column"]
-        suffix = Path(source).suffix
-        ending = suffix if suffix in TABLES else f".{self.format}"
-        where = "standard input" if source == "-" else source
+        ending = f".{form}" if source == "-" else None
         name = None
-        for number, row in table_rows(source, "", Faults(collects=False), ending):
-            place = f"{where}:{number}"
+        for number, row in table_rows(source, _REMEDY, Faults(collects=False), ending):
+            place = f"{name_of(source)}:{number}"
             steps = stream.columns.row(row, place)
             if row.get(column) != name:
                 name = row.get(column)
                 stream.reset()
             (answer,) = stream.advance(steps)
-            yield table.line(row, answer, place)
+            yield self._answered(task, row, answer, form, place)
+
+    def _answered(
+        self,
+        task: "SequencePrediction",
+        row: dict[str, Any],
+        answer: Any,  # noqa: ANN401
+        form: TableFormat,
+        place: str,
+    ) -> tuple[dict[str, Any], str]:
+        cells = answer_cells(task.target, answer, self.probabilities, form)
+        if taken := next((name for name in cells if name in row), None):
+            raise InputError(
+                f"{place}: expected no column {taken!r}, which predict adds, got one; rename it"
+            )
+        return row | cells, place
 
 
-class _Answers:
-    """Formats rows with answers; the first one determines the columns.
+def _lines(rows: Iterable[tuple[dict[str, Any], str]], form: TableFormat) -> Iterator[str]:
+    """Formats rows as soon as they come; the first one determines the columns.
 
     Args:
-        task: The task, which knows the columns of the answers.
-        format: Format of the table.
-        probabilities: Whether to write the probability of each class or label.
+        rows: Cells by the names of their columns, and the place of each row for error messages.
+        form: Format other than "parquet".
+
+    Yields:
+        Text with line ends; the first one begins with the header.
+
+    Raises:
+        InputError: If the rows differ in their columns, and the format has a header.
     """
-
-    def __init__(self, task: "SequencePrediction", format: Format, probabilities: bool) -> None:
-        self._target = task.target
-        self._format: Format = format
-        self._probabilities = probabilities
-        self._added = self._target.columns(probabilities)
-        # Probabilities have the precision of the network, numbers have units of their own.
-        self._digits = 12 if self._target.kind == "numbers" else 6
-        self._columns: list[str] | None = None
-        self._format_row: Callable[[Mapping[str, Any]], str]
-
-    def line(self, row: dict[str, Any], answer: Any, place: str) -> str:  # noqa: ANN401
-        """Returns the text of a row; the first text begins with the header.
-
-        Args:
-            row: Cells by the names of their columns.
-            answer: The answer.
-            place: Place of the row, for error messages.
-
-        Raises:
-            InputError: If a column has the name of an answer, or the rows differ in their columns.
-        """
+    columns: list[str] = []
+    for row, place in rows:
         header = ""
-        if self._columns is None:
-            self._columns = list(row)
-            header, self._format_row = table_writer(self._format, [*row, *self._added])
-        if row.keys() & {*self._added}:
-            taken = next(name for name in self._added if name in row)
+        if not columns:
+            columns = list(row)
+            header, line = table_writer(form, columns)
+        if form != "jsonl" and row.keys() != {*columns}:
             raise InputError(
-                f"{place}: the column {taken!r} has the name of a column of answers; rename or "
-                "remove it"
-            )
-        if self._format != "jsonl" and row.keys() != {*self._columns}:
-            raise InputError(
-                f"{place}: expected the columns of the first row, {', '.join(self._columns)}, got "
+                f"{place}: expected the columns of the first row, {', '.join(columns)}, got "
                 f"{', '.join(row)}; use the same columns in all rows, or pass --format=jsonl"
             )
-        cells = self._target.cells(answer, self._probabilities)
-        shown = [c if isinstance(c, str) else float(f"{c:.{self._digits}g}") for c in cells]
-        return header + self._format_row({**row, **dict(zip(self._added, shown, strict=True))})
+        yield header + line(row)
 
 
 class _Sequence(NamedTuple):
     """A sequence to predict from.
 
     Attributes:
+        place: Name of the file, for error messages.
         column: Name of the column that names the sequences in the output.
         name: Name of the sequence.
         steps: The steps, T.
         rows: The rows of the input, T.
     """
 
+    place: str
     column: str
     name: str
     steps: Steps
@@ -246,16 +217,16 @@ def _read(path: str, metadata: dict[str, Any]) -> Iterator[_Sequence]:
     """Reads the sequences of a table or of a NumPy file."""
     if Path(path).suffix in _ARRAYS:
         for name, steps in _read_arrays(path, metadata):
-            yield _Sequence("sequence", name, steps, _numbered(name, len(steps)))
+            yield _Sequence(path, "sequence", name, steps, _numbered(name, len(steps)))
         return
     column = metadata["sequence_column"]
     for one in read_sequences(path, metadata):
         steps = Steps(one.numbers, one.categories, one.times, lambda _: path)
         if column is None:
             rows = ({"file": path, **row} for row in one.rows)
-            yield _Sequence("file", path, steps, rows)
+            yield _Sequence(path, "file", path, steps, rows)
         else:
-            yield _Sequence(column, one.name, steps, one.rows)
+            yield _Sequence(path, column, one.name, steps, one.rows)
 
 
 def _numbered(name: str, steps: int) -> Iterator[dict[str, Any]]:
