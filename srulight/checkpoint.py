@@ -13,6 +13,7 @@ from srulight.runtime.devices import get_device
 from srulight.runtime.errors import InputError
 from srulight.runtime.fields import known
 from srulight.runtime.structure import require
+from srulight.runtime.terminal import decimal, printable
 from srulight.runtime.trust import Vetting
 from srulight.tasks.base import Task
 from srulight.training.resume.checkpoint_format import DROPPED, METADATA, TASK, require_checkpoint
@@ -81,10 +82,10 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
         score, monitor = state.get("best_model_score"), state.get("monitor")
         if isinstance(score, torch.Tensor) and score.numel() == 1:
             is_best = Path(str(state.get("best_model_path"))).name == Path(path).name
-            said += f", {monitor if is_best else f'best {monitor} so far'} {score.item():.4f}"
+            name = monitor if is_best else f"best {monitor} so far"
+            said += f", {name} {decimal(score.item())}"
     said += f", step {checkpoint['global_step']}"
-    # A file must not be able to send control characters to the terminal.
-    return "".join(char if char.isprintable() else "?" for char in said)
+    return printable(said)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> Task:  # noqa: ANN401

@@ -246,23 +246,27 @@ def test_every_part_measures(tmp_path: Path) -> None:
 def test_encoders_are_compared_by_what_the_runs_say(tmp_path: Path) -> None:
     small = ["--data.corpus=Grammar", "--data.corpus.train_size=64", "--data.corpus.val_size=16"]
     small += ["--data.corpus.test_size=16", "--model.embedding_size=8"]
-    command = ["--encoders", "lstm", "bag_of_words", "--epochs", "2", "--rounds", "2", *small]
+    command = ["--encoders", "lstm", "SRU,num_layers=1", "--epochs", "2", "--rounds", "2", *small]
+    command += ["--metrics", "accuracy", "macro_f1"]
     done = subprocess.run(
         [sys.executable, "benchmarks/classification.py", *command],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    said = re.findall(r"^(\w+) seed (\d): val ([\d.]+), test ([\d.]+)$", done.stderr, re.MULTILINE)
+    said = re.findall(r"^(\S+) seed (\d): test \[([\d.]+), ([\d.]+)\]$", done.stderr, re.MULTILINE)
     assert [(name, seed) for name, seed, *_ in said] == [
-        ("lstm", "1"), ("bag_of_words", "1"), ("lstm", "2"), ("bag_of_words", "2"),
+        ("lstm", "1"), ("SRU,num_layers=1", "1"), ("lstm", "2"), ("SRU,num_layers=1", "2"),
     ]  # fmt: skip
     rows = rows_of(done.stdout)
-    assert [row["encoder"] for row in rows] == ["lstm", "bag_of_words"]
+    assert [row["encoder"] for row in rows] == ["lstm", "SRU,num_layers=1"]
     for row in rows:
-        for place, stage in ((2, "val"), (3, "test")):
+        for place, metric in ((2, "accuracy"), (3, "macro_f1")):
             each = [float(run[place]) for run in said if run[0] == row["encoder"]]
-            assert all((16 * accuracy).is_integer() for accuracy in each)
-            assert float(str(row[f"{stage} accuracy"])) == pytest.approx(50 * sum(each), abs=0.051)
+            if metric == "accuracy":
+                assert all((16 * accuracy).is_integer() for accuracy in each)
+            mean, deviation = map(float, str(row[metric]).split(" ± "))
+            assert mean == pytest.approx(sum(each) / 2, abs=6e-4)
+            assert deviation == pytest.approx(abs(each[0] - each[1]) / 2**0.5, abs=6e-4)
         assert float(str(row["s / epoch"])) >= 0  # as rounded
 
 

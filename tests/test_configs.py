@@ -95,6 +95,7 @@ def test_apples_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("language_model", "train_size=10"),
         ("translation", "train_size=10"),
         ("speech", "train_size=10"),
+        ("sequences", "train_size=10"),
     ],
 )
 def test_options_of_the_corpus_need_no_class(name: str, option: str) -> None:

@@ -61,6 +61,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Path(f"reviews/{split}/{label}").mkdir(parents=True)
             for i in range(4):
                 Path(f"reviews/{split}/{label}/{i}.txt").write_text(f"{label} film {i}\n")
+    Path("rooms").mkdir()
+    table = ["sequence,time,temperature,humidity,room,target"]
+    table += [
+        f"{one},{t},{20 + t},,{one},{'empty' if one < 'c' else ''}"
+        for one in "abcd"
+        for t in (1, 2)
+    ]
+    Path("rooms/train.csv").write_text("\n".join([*table, "e,1,2,3,hall,occupied"]) + "\n")
+    Path("signals.csv").write_text("signal_a,signal_b,signal_c\n0.1,,2\n1,2,3\n")
     Path("lines.txt").write_text("six\ntwo hundred\n")
     Path("words.arpa").write_text(WORDS)
     articles = SyntheticStories(2, 1, 1).read(tmp_path).test

@@ -6,6 +6,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from srulight.runtime.program import program
+from srulight.runtime.terminal import decimal
 from srulight.training.logger import FILE, Log
 from srulight.training.resume.last_checkpoint import LastCheckpoint
 
@@ -32,7 +33,7 @@ def closing(trainer: Trainer, begun: int) -> str:
         # A run that resumes in another folder knows the path of the old best, but no score.
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             path = Path(callback.best_model_path)
-            said.append(f"best {callback.monitor}: {callback.best_model_score:.4f}")
+            said.append(f"best {callback.monitor}: {decimal(callback.best_model_score.item())}")
     if path is not None:
         said += [
             f"  evaluate: {program()} test --ckpt_path={short(path)}",

@@ -87,7 +87,7 @@ def training_defaults(
     arguments["logger"] = _loggers(config["logger"], log, resumed) if logs and log else False
     # These must run before all other callbacks see a batch.
     first: list[Callback] = [RandomState(), ResumePosition()]
-    last: list[Callback] = _bar(config)
+    last: list[Callback] = _bar(config, monitored[0])
     last += [
         Throughput(),
         OverrideSettings(changes),
@@ -136,7 +136,7 @@ def _leave_out_idle_hooks(callback: Callback) -> None:
 
 
 def evaluation_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the trainer's arguments for ``validate`` and ``test``, which write no files.
+    """Returns the trainer's arguments for ``validate`` and ``test``, which have no loggers.
 
     Args:
         config: Configuration of the trainer.
@@ -150,9 +150,9 @@ def evaluation_defaults(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bar(config: dict[str, Any]) -> list[Callback]:
+def _bar(config: dict[str, Any], monitor: str | None = None) -> list[Callback]:
     shown = config["enable_progress_bar"] in (None, True)
-    return [ProgressBar()] if shown else []
+    return [ProgressBar(monitor)] if shown else []
 
 
 def _listed(given: Any) -> list[Any]:  # noqa: ANN401

@@ -41,6 +41,11 @@ class Resumed:
         return self.path.parent.parent
 
     @property
+    def has_run(self) -> bool:
+        """Whether the checkpoint lies where a run keeps its checkpoints, in ``folder``."""
+        return self.path.parent.name == "checkpoints"
+
+    @property
     def is_last(self) -> bool:
         """Whether this is the last checkpoint of the run, or the one before it."""
         return self.path.name in LAST
@@ -51,8 +56,7 @@ class Resumed:
         Args:
             root: Folder of runs.
         """
-        in_place = self.path.parent.name == "checkpoints"
-        return in_place and self.folder.absolute().parent == Path(root).absolute()
+        return self.has_run and self.folder.absolute().parent == Path(root).absolute()
 
 
 def files_first(args: Sequence[str]) -> list[str]:

@@ -88,7 +88,7 @@ def configuration(resumed: Resumed, args: Sequence[str]) -> dict[str, Any]:
         if name in TAKEN
     }
     # Use the actual folder, not the stored one: the run may have been moved.
-    if resumed.path.parent.name == "checkpoints":
+    if resumed.has_run:
         trainer["default_root_dir"] = str(resumed.folder.parent)
     data = vetting.one(stored["data"], TaskData, "data")
     # A download would write to a folder that the checkpoint names.

@@ -19,9 +19,10 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info
+from lightning_utilities.core.imports import module_available
 
 from srulight.checkpoint import describe, read
-from srulight.commands.closing import closing
+from srulight.commands.closing import closing, short
 from srulight.commands.defaults import accelerator, evaluation_defaults, run_log, training_defaults
 from srulight.commands.parser import Parser
 from srulight.commands.runs import (
@@ -45,6 +46,8 @@ from srulight.plugins import load_plugins
 from srulight.runtime.distributed import check_launched, shutdown_process_group
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.program import program
+from srulight.runtime.terminal import decimal
+from srulight.targets.report import Report
 from srulight.tasks.base import Task
 from srulight.training.logger import Log
 from srulight.training.resume.checkpoint_format import CONFIG, METADATA, require_checkpoint
@@ -100,8 +103,9 @@ class TrainingCLI(CommandLine):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         config = self.config_init.get(self.subcommand, self.config_init)["trainer"]
         kwargs["accelerator"] = accelerator(config["accelerator"])
+        monitored = self.model.monitored(self.datamodule)  # checks the setting
         if self.subcommand in ("validate", "test"):
-            # An evaluation prints its results, and has no folder of its own.
+            # An evaluation has no folder of its own.
             kwargs |= evaluation_defaults(config)
             self.save_config_callback = None
         else:
@@ -109,7 +113,6 @@ class TrainingCLI(CommandLine):
             if resumed is not None and not resumed.is_run_of(config["default_root_dir"]):
                 resumed = None  # it resumes in another folder, as a new run
             self.log = run_log(config, resumed)
-            monitored = self.model.monitored(self.datamodule)
             kwargs |= training_defaults(
                 config, self.model, resumed, self.changes, self.log, monitored
             )
@@ -121,16 +124,21 @@ class TrainingCLI(CommandLine):
         return trainer
 
     def after_validate(self) -> None:
-        self._print_metrics()
+        self._print_results("val")
 
     def after_test(self) -> None:
-        self._print_metrics()
+        self._print_results("test")
 
-    def _print_metrics(self) -> None:
+    def _print_results(self, stage: str) -> None:
         metrics = self.trainer.callback_metrics
         first = self.model.monitored(self.datamodule)[0].partition("/")[2]
         for name in sorted(metrics, key=lambda name: (not name.endswith(f"/{first}"), name)):
-            self.trainer.print(f"{name} {metrics[name].item():.4f}")
+            self.trainer.print(f"{name} {decimal(metrics[name].item())}")
+        report = self.model.report
+        if report is not None:
+            self.trainer.print(f"\n{report.text()}")
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                _save(report, stage, self.resumed)
 
     def after_instantiate_classes(self) -> None:
         if self.resumed is not None and self.stored is not None:
@@ -161,6 +169,24 @@ class TrainingCLI(CommandLine):
         begun = 0 if self.stored is None else self.stored["global_step"]
         if said := closing(self.trainer, begun):
             rank_zero_info(said)
+
+
+def _save(report: Report, stage: str, evaluated: Resumed | None) -> None:
+    """Writes the report into the folder of the run that was evaluated, and prints the paths."""
+    if evaluated is None or not evaluated.has_run:
+        rank_zero_info("the report was not saved, because the checkpoint is not in a run's folder")
+        return
+    try:
+        paths = report.write(evaluated.folder, stage)
+    except InputError as error:
+        rank_zero_info(f"the report was not saved: {error}")
+        return
+    rank_zero_info(f"saved {' and '.join(str(short(path)) for path in paths)}")
+    if report.confusion is not None and not module_available("matplotlib"):
+        rank_zero_info(
+            "a picture of the confusion matrix needs matplotlib; install it: pip install "
+            '"srulight[plot]"'
+        )
 
 
 def _check_ranges(config: Namespace) -> None:

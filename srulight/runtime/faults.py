@@ -6,9 +6,14 @@ _SHOWN = 10
 
 
 class Faults:
-    """Collects errors in the rows of a file, so that users can fix them all at once."""
+    """Collects errors in the rows of a file, so that users can fix them all at once.
 
-    def __init__(self) -> None:
+    Args:
+        collects: Whether to collect them; otherwise the first one is raised, which suits a stream.
+    """
+
+    def __init__(self, collects: bool = True) -> None:
+        self._collects = collects
         self._said: list[str] = []
         self._count = 0
 
@@ -18,7 +23,12 @@ class Faults:
         Args:
             fault: Message, or an exception with a message, which says where the error is, what was
                 expected and what came instead.
+
+        Raises:
+            InputError: If it does not collect errors.
         """
+        if not self._collects:
+            raise InputError(str(fault))
         self._count += 1
         if self._count <= _SHOWN:
             self._said.append(str(fault))

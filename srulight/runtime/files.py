@@ -1,6 +1,7 @@
 """Reads text files, the same way everywhere: as UTF-8 in any locale, and with limits on size."""
 
 import gzip
+import hashlib
 import io
 import os
 import stat
@@ -64,14 +65,15 @@ def opened(source: Path | str, remedy: str = "") -> Iterator[io.BufferedIOBase]:
         raise InputError(f"{path.name} is not in {path.parent.absolute()}{after}") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
-            f"{_name(source)} is damaged or not gzip-compressed ({error}); download or compress "
+            f"{name_of(source)} is damaged or not gzip-compressed ({error}); download or compress "
             "it again"
         ) from error
     except OSError as error:
-        raise InputError(f"{_name(source)} cannot be read: {error.strerror}") from error
+        raise InputError(f"{name_of(source)} cannot be read: {error.strerror}") from error
 
 
-def _name(source: Path | str) -> str:
+def name_of(source: Path | str) -> str:
+    """Returns the name of a source in messages: its path, or "standard input" for "-"."""
     return "standard input" if source == STANDARD_INPUT else str(source)
 
 
@@ -86,11 +88,11 @@ def _head(file: io.BufferedReader, source: Path | str) -> bytes:
     """Returns the first bytes; raises InputError if they cannot belong to a text."""
     mode = os.fstat(file.fileno()).st_mode
     if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not file.isatty():
-        raise InputError(f"{_name(source)} is a device; expected a text file")
+        raise InputError(f"{name_of(source)} is a device; expected a text file")
     head = file.peek(16)[:16]
     for start, kind in _OTHERS.items():
         if head.startswith(start):
-            raise InputError(f"{_name(source)}: expected UTF-8 text, got {kind}")
+            raise InputError(f"{name_of(source)}: expected UTF-8 text, got {kind}")
     return head
 
 
@@ -115,7 +117,7 @@ def raw_lines(source: Path | str, remedy: str = "") -> Iterator[tuple[int, bytes
             line = line.removesuffix(b"\n").removesuffix(b"\r")
             if len(line) > LONGEST_LINE:
                 raise InputError(
-                    f"{_name(source)}:{number}: expected a line of at most {LONGEST_LINE >> 20} "
+                    f"{name_of(source)}:{number}: expected a line of at most {LONGEST_LINE >> 20} "
                     "MB, got a longer one"
                 )
             yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
@@ -164,7 +166,7 @@ def filled_lines(
             is_empty = False
             yield number, line
     if is_empty:
-        raise InputError(f"{_name(source)} is empty")
+        raise InputError(f"{name_of(source)} is empty")
 
 
 def read_text(source: Path | str, remedy: str = "") -> str:
@@ -182,12 +184,32 @@ def read_text(source: Path | str, remedy: str = "") -> str:
         data = file.read(LARGEST_TEXT + 1)
     if len(data) > LARGEST_TEXT:
         raise InputError(
-            f"{_name(source)}: expected at most {LARGEST_TEXT >> 30} GB of text, got more"
+            f"{name_of(source)}: expected at most {LARGEST_TEXT >> 30} GB of text, got more"
         )
     text = _decoded(data.removeprefix(_BYTE_ORDER_MARK), "utf-8", source, 1)
     if not text.strip():
-        raise InputError(f"{_name(source)} is empty")
+        raise InputError(f"{name_of(source)} is empty")
     return text
+
+
+def file_checksum(path: Path, remedy: str = "") -> str:
+    """Computes the SHA-256 checksum of a file.
+
+    Args:
+        path: Path of the file.
+        remedy: What to do if the file is missing, as the last clause of the error message.
+
+    Raises:
+        InputError: If the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        after = f"; {remedy}" if remedy else ""
+        raise InputError(f"{path.name} is not in {path.parent.absolute()}{after}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def well_formed(text: str) -> str:
@@ -227,7 +249,7 @@ def _decoded(data: bytes, encoding: str, source: Path | str, first: int) -> str:
     except UnicodeDecodeError as error:
         line = first + data.count(b"\n", 0, error.start)
         raise InputError(
-            f"{_name(source)}:{line}: byte {data[error.start]:#04x} is not {encoding.upper()}; "
+            f"{name_of(source)}:{line}: byte {data[error.start]:#04x} is not {encoding.upper()}; "
             "save the file as UTF-8, or set the encoding of the corpus if it has that option "
             "(often latin-1)"
         ) from error

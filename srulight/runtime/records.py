@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from srulight.runtime.arrow import PARQUET, arrow_rows, is_dataset
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
-from srulight.runtime.files import LONGEST_LINE, filled_lines, lines, well_formed
+from srulight.runtime.files import LONGEST_LINE, filled_lines, lines, name_of, well_formed
 
-TABLES = (".tsv", ".csv", ".jsonl")
+TABLES = (".tsv", ".csv", ".jsonl", PARQUET)
 """File extensions of tables."""
 
 _DEEPEST = 100  # maximum nesting of lists and objects
@@ -63,43 +64,55 @@ def _bounded(value: Any, depth: int) -> Any:  # noqa: ANN401
     return value
 
 
+def is_table(path: Path | str) -> bool:
+    """Returns whether a path names a table that ``table_rows`` reads."""
+    return Path(path).suffix in TABLES or is_dataset(path)
+
+
 def table_rows(
-    path: Path | str, remedy: str, faults: Faults
+    path: Path | str, remedy: str, faults: Faults, ending: str | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Reads a table row by row.
+    """Reads a table row by row; of a pipe, each row as soon as its line is complete.
 
     Args:
-        path: Path of the table. A ``.tsv`` or ``.csv`` file names its columns in the first row. Any
-            other file has one JSON object per line.
+        path: Path of the table. A ``.tsv`` or ``.csv`` file names its columns in the first row. A
+            ``.parquet`` file, and a folder that Hugging Face's ``datasets`` has saved, require
+            pyarrow. Any other file has one JSON object per line.
         remedy: What to do if the file is missing, as the last clause of the error message.
         faults: Collects the errors in rows; rows with errors are skipped.
+        ending: Extension that tells how to read the file; that of the path if None.
 
     Yields:
-        The line number of each row, and its values by the names of their columns.
+        The line number of each row, or its own number in a file without lines, and its values by
+        the names of their columns.
 
     Raises:
         InputError: If the file is missing, empty, not UTF-8 or not such a table, or if a column
             appears twice.
     """
-    ending = Path(path).suffix
+    where = name_of(path)
+    ending = ending or Path(path).suffix
+    if ending == PARQUET or is_dataset(path):
+        yield from arrow_rows(path, remedy)
+        return
     if ending not in (".tsv", ".csv"):
         yield from _objects(path, remedy, faults)
         return
     rows = _tab_separated(path, remedy) if ending == ".tsv" else _comma_separated(path, remedy)
     first, header = next(rows, (0, []))
     if not header:
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{where} is empty")
     # A single name that contains a separator is in fact the names of several columns.
     if len(header) == 1 and (found := next((s for s in "\t;|," if s in header[0]), None)):
         raise InputError(
-            f"{path}:{first}: expected columns separated by tabs (.tsv) or commas (.csv), got "
+            f"{where}:{first}: expected columns separated by tabs (.tsv) or commas (.csv), got "
             f"{found!r}; change the separator, or rename the file"
         )
     if twice := next((name for name in header if header.count(name) > 1), None):
-        raise InputError(f"{path}:{first}: the column {twice!r} appears twice")
+        raise InputError(f"{where}:{first}: the column {twice!r} appears twice")
     for number, row in rows:
         if len(row) != len(header):
-            faults.add(f"{path}:{number}: expected {len(header)} columns, got {len(row)}")
+            faults.add(f"{where}:{number}: expected {len(header)} columns, got {len(row)}")
             continue
         yield number, dict(zip(header, row, strict=True))
 
@@ -128,14 +141,14 @@ def text_cell(row: dict[str, Any], column: str, place: str, remedy: str) -> str:
 def _objects(path: Path | str, remedy: str, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in filled_lines(path, remedy):
         try:
-            row = parse_json(line, f"{path}:{number}")
+            row = parse_json(line, f"{name_of(path)}:{number}")
         except InputError as error:
             faults.add(error)
             continue
         if isinstance(row, dict):
             yield number, row
         else:
-            faults.add(f"{path}:{number}: expected a JSON object, got {line[:60]!r}")
+            faults.add(f"{name_of(path)}:{number}: expected a JSON object, got {line[:60]!r}")
 
 
 def _tab_separated(path: Path | str, remedy: str) -> Iterator[tuple[int, list[str]]]:
@@ -155,4 +168,4 @@ def _comma_separated(path: Path | str, remedy: str) -> Iterator[tuple[int, list[
         reason = str(error)
         if "new-line character" in reason:
             reason = "expected rows that end with \\n or \\r\\n, got a lone \\r outside quotes"
-        raise InputError(f"{path}:{reader.line_num}: {reason}") from error
+        raise InputError(f"{name_of(path)}:{reader.line_num}: {reason}") from error

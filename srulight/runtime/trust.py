@@ -146,8 +146,10 @@ class Vetting:
         kind: Any,  # noqa: ANN401
         where: str,
     ) -> dict[str, Any]:
-        self._require_names(value, where)
         bases = builds(kind)
+        if dict[str, float] in options(kind) and _is_weights(value):
+            return value
+        self._require_names(value, where)
         if not bases:
             if _PARTS & value.keys():
                 raise InputError(f"{self.source}: {where} must not name a class, but does")
@@ -209,6 +211,17 @@ def refuse_functions(values: Any, kind: Any, where: str) -> None:  # noqa: ANN40
 
 def _is_open(kind: Any) -> bool:  # noqa: ANN401
     return any(is_loose(option) for option in options(kind))
+
+
+def _is_weights(value: dict[Any, Any]) -> bool:
+    """Returns whether a mapping has numbers alone; any text may be a name, such as that of a class.
+
+    The parser reserves names that begin with an underscore, and leaves all others alone.
+    """
+    return all(
+        isinstance(name, str) and not name.startswith("_") and isinstance(number, int | float)
+        for name, number in value.items()
+    )
 
 
 def _means(word: str, path: str) -> bool:

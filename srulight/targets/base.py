@@ -46,6 +46,11 @@ class LossSettings:
         if self.smoothing == 1:
             raise InputError("smoothing must be below 1, got 1")
         if isinstance(self.weights, dict):
+            for name in self.weights:
+                if not isinstance(name, str):  # a YAML file may contain a number
+                    raise InputError(
+                        f"weights must have texts as names, got {name!r}; write it in quotes"
+                    )
             check_range(0, **{f"weights.{name}": weight for name, weight in self.weights.items()})
 
     def given(self, names: Sequence[str], option: str = "model.loss.weights") -> list[float]:
@@ -83,10 +88,12 @@ class Target(nn.Module, ABC):
         scores: Names of the values that ``summarize`` returns, and whether the best value is the
             "max" or the "min"; the first one selects the best checkpoint by default.
         output_size: Number of outputs that the network needs per sequence or step, K.
+        number_format: How a table shows the numbers among the ``cells``, as ``format`` takes it.
     """
 
     kind: ClassVar[Kind]
     scores: ClassVar[dict[str, Literal["min", "max"]]]
+    number_format: ClassVar[str] = ".4f"
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()

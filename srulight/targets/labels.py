@@ -88,7 +88,8 @@ class Labels(Target):
         )
         if self.settings.focal:
             wrong = (logits.sigmoid() - applies).abs()  # 1 - probability of the true value
-            losses = losses * wrong**self.settings.focal
+            # The power of an exact zero has no finite gradient if the exponent is below 1.
+            losses = losses * wrong.clamp_min(1e-7) ** self.settings.focal
         return losses.where(known, 0).sum(), known.sum()
 
     def new_metrics(self) -> dict[str, Metric]:

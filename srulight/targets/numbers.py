@@ -40,6 +40,7 @@ class Numbers(Target):
 
     kind = "numbers"
     scores = {"mae": "min", "rmse": "min", "r2": "max", "loss": "min"}  # noqa: RUF012
+    number_format = ".6g"
 
     def __init__(
         self,

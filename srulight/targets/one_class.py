@@ -7,18 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
 
 from srulight.data.base import IGNORED
 from srulight.targets.base import LossSettings, Target
 from srulight.targets.report import Report
 
 _BINS = 15  # Bins of the expected calibration error, as in Guo et al. (2017), arXiv 1706.04599.
+_MOST = 1000  # Classes of the largest confusion matrix, of 8 MB.
 
 
 class ClassAnswer(NamedTuple):
@@ -82,47 +77,40 @@ class OneClass(Target):
         )  # fmt: skip
         known = classes != IGNORED
         own = logits.softmax(-1).gather(-1, classes.clamp_min(0).unsqueeze(-1)).squeeze(-1)
-        return (losses * (1 - own).clamp_min(0) ** focal * known).sum(), known.sum()
+        # The power of an exact zero has no finite gradient if the exponent is below 1.
+        return (losses * (1 - own).clamp_min(1e-7) ** focal * known).sum(), known.sum()
 
     def new_metrics(self) -> dict[str, Metric]:
-        # The data module has checked the classes; torchmetrics would check every batch.
-        size = self.output_size
-
-        def f1(average: str) -> Metric:
-            return MulticlassF1Score(size, 1, average, ignore_index=IGNORED, validate_args=False)  # type: ignore[arg-type]
-
+        pairs = self.output_size <= _MOST
         return {
-            "accuracy": MulticlassAccuracy(
-                size, average="micro", ignore_index=IGNORED, validate_args=False
-            ),
-            "macro_f1": f1("macro"),
-            "weighted_f1": f1("weighted"),
-            "calibration_error": MulticlassCalibrationError(
-                size, _BINS, ignore_index=IGNORED, validate_args=False
-            ),
-            "confusion": MulticlassConfusionMatrix(size, ignore_index=IGNORED, validate_args=False),
+            "classes": ClassCounts(self.output_size, pairs),
+            "calibration_error": CalibrationError(),
         }
 
     def update(self, metrics: Mapping[str, Metric], outputs: Tensor, targets: Tensor) -> None:
         logits, classes = _flat(outputs, targets)
-        probabilities = logits.float().softmax(-1)
-        for name in ("accuracy", "macro_f1", "weighted_f1", "calibration_error", "confusion"):
-            metrics[name].update(probabilities, classes)
+        confidence, predicted = logits.float().softmax(-1).max(-1)
+        metrics["classes"].update(predicted, classes)
+        metrics["calibration_error"].update(confidence, predicted == classes, classes != IGNORED)
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], Report]:
-        confusion = values["confusion"].cpu()
-        hits, actual, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
-        rows = []
-        for name, hit, support, found in zip(
-            self.names, hits.tolist(), actual.tolist(), predicted.tolist(), strict=True
-        ):
-            precision = hit / found if found else float("nan")
-            recall = hit / support if support else float("nan")
-            f1 = 2 * hit / (support + found) if support + found else float("nan")
-            rows.append([name, precision, recall, f1, support])
+        table = values["classes"]
+        hits, actual, found = table[:3].double()
+        f1 = 2 * hits / (actual + found)  # NaN if the class occurs in neither
+        scalars = {
+            "accuracy": hits.sum() / actual.sum(),
+            "macro_f1": f1.nanmean(),
+            "weighted_f1": (f1.nan_to_num() * actual).sum() / actual.sum(),
+        }
+        measures = torch.stack((hits / found, hits / actual, f1), -1).tolist()
+        rows = [
+            [name, *measured, support]
+            for name, measured, support in zip(self.names, measures, table[1].tolist(), strict=True)
+        ]
         header = ["class", "precision", "recall", "f1", "support"]
-        scalars = {name: value for name, value in values.items() if name != "confusion"}
-        return scalars, Report(header, rows, confusion.tolist(), self.names)
+        others = {name: value for name, value in values.items() if name != "classes"}
+        confusion = table[3:].cpu() if len(table) > 3 else None
+        return {**others, **scalars}, Report(header, rows, confusion)
 
     def answers(self, outputs: Tensor) -> list[ClassAnswer]:
         probabilities = outputs.float().softmax(-1)
@@ -141,3 +129,78 @@ class OneClass(Target):
 
 def _flat(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return outputs.flatten(0, -2), targets.flatten()
+
+
+class ClassCounts(Metric):
+    """Counts how often each class is predicted, and how often it is true.
+
+    The metrics of torchmetrics (1.9) count all pairs of classes in each batch, and need memory for
+    every pair and example if algorithms must be deterministic.
+
+    Args:
+        size: Number of classes, C.
+        pairs: Whether to count each pair of a true and a predicted class as well.
+    """
+
+    counts: Tensor
+
+    def __init__(self, size: int, pairs: bool) -> None:
+        super().__init__()
+        self._pairs = pairs
+        rows = 3 + size if pairs else 3
+        zeros = torch.zeros(rows, size, dtype=torch.int64)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, classes: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            predicted: Predicted classes, (N,) int64.
+            classes: True classes, (N,) int64; -100 where they are unknown.
+        """
+        known = (classes != IGNORED).long()
+        true = classes.clamp_min(0)
+        hits, actual, found = self.counts[:3]
+        hits.index_add_(0, true, known * (predicted == classes))
+        actual.index_add_(0, true, known)
+        found.index_add_(0, predicted, known)
+        if self._pairs:
+            size = self.counts.shape[1]
+            self.counts[3:].view(-1).index_add_(0, true * size + predicted, known)
+
+    def compute(self) -> Tensor:
+        """Returns a table, (3, C) or, with pairs, (3 + C, C) int64.
+
+        The rows are the number of correct predictions of each class, of examples, and of
+        predictions; and then the confusion matrix, with a row for each true class.
+        """
+        return self.counts
+
+
+class CalibrationError(Metric):
+    """The expected calibration error in equal bins, without keeping all confidences."""
+
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        zeros = torch.zeros(_BINS, 3, dtype=torch.float64)
+        self.add_state("sums", zeros, dist_reduce_fx="sum")
+
+    def update(self, confidence: Tensor, correct: Tensor, known: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            confidence: Probability of each predicted class, (N,) float32.
+            correct: Whether it is the true class, (N,) bool.
+            known: Whether the true class is known, (N,) bool.
+        """
+        bins = (confidence * _BINS).long().clamp(0, _BINS - 1)
+        parts = torch.stack((known, confidence.where(known, 0), correct & known), -1).double()
+        # Not in place: in a model of half precision, the initial zero has half precision, too.
+        self.sums = self.sums.double().index_add(0, bins, parts)
+
+    def compute(self) -> Tensor:
+        """Returns the mean difference of confidence and accuracy, 0 to 1, float64."""
+        count, confidence, correct = self.sums.T
+        return (confidence - correct).abs().sum() / count.sum()

@@ -58,8 +58,8 @@ class Task(LightningModule, ABC):
             None. A checkpoint contains the state of every process.
         monitor: Name of the metric that selects the best checkpoint, and "max" or "min"; see also
             ``monitored``.
-        report: Details of the last test, which the command line prints and saves; None if there was
-            no test yet, or the task has none.
+        report: Details of the last validation or test, which ``validate`` and ``test`` print and
+            save; None if there was none yet, or the task has no report.
         knows: Structure that ``metadata`` must have, as ``structure.require`` takes it. The
             metadata of a checkpoint are checked against it.
         optimizer_factory: Builds the optimizer from the parameters; Adam with a learning rate of

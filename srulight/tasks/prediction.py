@@ -11,7 +11,7 @@ from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.faults import Faults
 from srulight.runtime.files import lines, well_formed
 from srulight.runtime.progress import progress
-from srulight.runtime.records import TABLES, table_rows, text_cell
+from srulight.runtime.records import is_table, table_rows, text_cell
 
 if TYPE_CHECKING:
     from srulight.tasks.base import Task
@@ -66,7 +66,7 @@ class LinePredictor(Predictor):
     """
 
     inputs = """text file in UTF-8 with one input per line, - for standard input, or a table (.tsv,
-.csv, .jsonl) with the column that training read"""
+.csv, .jsonl, .parquet, or a folder that datasets has saved) with the column that training read"""
 
     def __init__(self, batch_size: int = 64) -> None:
         check_range(1, batch_size=batch_size)
@@ -123,17 +123,42 @@ def read_lines(task: "Task", inputs: list[str]) -> list[str]:
         InputError: If the file cannot be read, or the column is missing.
     """
     path = one_input(inputs, "text file or table")
-    if Path(path).suffix not in TABLES:
+    if not is_table(path):
         return [line for _, line in lines(path)]
-    column = task.check_trained().get("column") or "text"
+    return read_table(path, text_column(task))[1]
+
+
+def text_column(task: "Task") -> str:
+    """Returns the name of the column that training read, or "text" if it read no table."""
+    return task.check_trained().get("column") or "text"
+
+
+def read_table(path: str, column: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Reads a table, and the texts in one of its columns.
+
+    Args:
+        path: Path of the table.
+        column: Name of the column with the texts.
+
+    Returns:
+        The rows, as values by the names of their columns, and the text of each.
+
+    Raises:
+        InputError: If the table cannot be read, or the column is missing.
+    """
     remedy = "rename the column, or pass a .txt file with one text per line"
     faults = Faults()
-    texts = [
-        text_cell(row, column, f"{path}:{number}", remedy)
-        for number, row in table_rows(path, "", faults)
-    ]
+    rows, texts = [], []
+    for number, row in table_rows(path, "", faults):
+        try:
+            texts.append(text_cell(row, column, f"{path}:{number}", remedy))
+            rows.append(row)
+        except InputError as error:
+            if not rows and column not in row:  # then it is missing in all rows
+                raise
+            faults.add(error)
     faults.refuse()
-    return texts
+    return rows, texts
 
 
 def pieces(items: Sequence[_T], size: int, doing: str) -> Iterator[Sequence[_T]]:

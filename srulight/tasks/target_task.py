@@ -72,10 +72,11 @@ class TargetTask(Task):
 
     def monitored(self, data: LightningDataModule) -> tuple[str, str]:
         scores = KINDS[data.target_kind].scores  # type: ignore[attr-defined]
-        name = (self.chosen_monitor or f"val/{next(iter(scores))}").removeprefix("val/")
+        chosen = self.chosen_monitor
+        name = next(iter(scores)) if chosen is None else chosen.removeprefix("val/")
         if name not in scores:
+            known = ", ".join(f"val/{score}" for score in scores)
             raise InputError(
-                f"model.monitor must be one of {', '.join(f'val/{score}' for score in scores)} for "
-                f"this kind of target, got {self.chosen_monitor!r}"
+                f"model.monitor must be one of {known} for this kind of target, got {chosen!r}"
             )
         return f"val/{name}", scores[name]

@@ -79,9 +79,10 @@ def test_measures_are_printed_as_a_person_writes_them(capsys: pytest.CaptureFixt
     capsys.readouterr()
     for command, stage in (("test", "test"), ("validate", "val")):
         main([command, "--ckpt_path=best", "--trainer.enable_progress_bar=false"])
-        accuracy, loss = capsys.readouterr().out.splitlines()
+        accuracy, *others = capsys.readouterr().out.partition("\n\n")[0].splitlines()
         assert re.fullmatch(rf"{stage}/accuracy [01]\.\d{{4}}", accuracy)
-        assert re.fullmatch(rf"{stage}/loss \d\.\d{{4}}", loss)
+        assert len(others) == 4
+        assert all(re.fullmatch(rf"{stage}/\w+ \d\.\d{{4}}", line) for line in others)
 
 
 def test_a_checkpoint_that_is_used_is_named_with_what_it_is(
@@ -136,3 +137,14 @@ def test_a_line_has_the_metric_first_and_fits() -> None:
     assert said == head.replace("val/cer 0.1, ", "") + ", train/samples_per_second 10,512"
     assert len(said) <= 110
     assert line("epoch 0 (1.0 s)", {"a": 1.0}, "val/wer") == "epoch 0 (1.0 s): a 1"
+
+
+def test_a_line_leaves_out_other_metrics_before_the_losses() -> None:
+    names = ("accuracy", "calibration_error", "loss", "macro_f1", "weighted_f1")
+    values = {f"val/{name}": 0.8123 for name in names} | {"train/loss": 1.5}
+    assert line("epoch 18 (0.6 s)", values, "val/macro_f1") == (
+        "epoch 18 (0.6 s): val/macro_f1 0.8123, val/accuracy 0.8123, val/loss 0.8123, "
+        "train/loss 1.5"
+    )
+    # The metric that selects the best checkpoint is there even if nothing fits.
+    assert line("x" * 110, values, "val/macro_f1") == f"{'x' * 110}: val/macro_f1 0.8123"

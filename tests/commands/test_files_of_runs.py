@@ -53,7 +53,7 @@ def test_the_curves_of_a_run_are_those_of_its_log(figures: list[Any]) -> None:
     with open("runs/version_0/metrics.csv") as file:
         rows = list(csv.DictReader(file))
     drawn = {axes.get_title(): axes.lines for axes in figure.axes}
-    assert list(drawn) == ["accuracy", "loss"]
+    assert list(drawn) == ["accuracy", "calibration_error", "loss", "macro_f1", "weighted_f1"]
     assert [line.get_label() for line in drawn["loss"]] == ["train", "val"]
     for metric, lines in drawn.items():
         for line in lines:

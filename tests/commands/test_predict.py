@@ -1,5 +1,8 @@
 """The inputs that predict reads: lines and tables."""
 
+import csv
+import io
+import json
 import os
 from pathlib import Path
 
@@ -28,16 +31,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "version_0" / "checkpoints" / "best.ckpt"
 
 
-def predicted(checkpoint: Path, source: Path, *options: str) -> list[str]:
-    """Returns the lines that predict writes, without labels and probabilities."""
-    output = source.with_name("out.tsv")
+def predicted(checkpoint: Path, source: Path, output: str, *options: str) -> str:
+    """Returns the text that predict writes."""
+    path = source.with_name(output)
     main([
-        "predict", f"--ckpt_path={checkpoint}", f"--input={source}", f"--output={output}", *options,
+        "predict", f"--ckpt_path={checkpoint}", f"--input={source}", f"--output={path}", *options,
     ])  # fmt: skip
-    with output.open(encoding="utf-8", newline="") as file:
-        found = file.read().split("\n")
-    assert found.pop() == ""
-    return [line.split("\t", 2)[2] for line in found]
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """Reads a CSV file."""
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 @pytest.mark.parametrize(
@@ -53,24 +59,98 @@ def test_of_a_table_the_column_is_read_that_training_read(
     name: str, text: str, checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(text.encode())
-    assert predicted(checkpoint, tmp_path / name) == ['a fine , "new" plot', "dull cafe\u0301"]
+    first, second = table(predicted(checkpoint, tmp_path / name, "out.csv"))
+    assert first["review"].replace("\n", " ") == 'a fine , "new" plot'
+    assert second["review"] == "dull cafe\u0301"
+    for row, answer in zip(
+        (first, second), load(checkpoint).predict([first["review"], second["review"]]), strict=True
+    ):
+        assert row["prediction"] == answer.label
+        assert row["probability"] == f"{answer.probability:.4f}"
+
+
+def test_a_table_keeps_its_columns_and_its_format(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('id,review,note\n007,dull,"a, b"\n8,"fine\nplot",\n')
+    rows = table(predicted(checkpoint, tmp_path / "in.csv", "out.txt", "--probabilities=true"))
+    own = [{name: row[name] for name in ("id", "review", "note")} for row in rows]
+    assert own == [
+        {"id": "007", "review": "dull", "note": "a, b"},
+        {"id": "8", "review": "fine\nplot", "note": ""},
+    ]
+    assert list(rows[0])[3:] == [
+        "prediction", "probability", "probability:bad", "probability:good",
+    ]  # fmt: skip
+    for row in rows:
+        shares = {name: float(row[f"probability:{name}"]) for name in ("bad", "good")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1.1e-4)
+        assert row["prediction"] == max(shares, key=lambda name: shares[name])
+        assert float(row["probability"]) == max(shares.values())
+
+    first, _ = rows
+    (tmp_path / "in.jsonl").write_text('{"review": "dull", "id": 7, "tags": ["a"]}\n')
+    row = json.loads(predicted(checkpoint, tmp_path / "in.jsonl", "-.txt"))
+    assert row == {
+        "review": "dull", "id": 7, "tags": ["a"], "prediction": first["prediction"],
+        "probability": float(first["probability"]),
+    }  # fmt: skip
+    (row,) = table(predicted(checkpoint, tmp_path / "in.jsonl", "out.csv"))
+    assert row["tags"] == '["a"]'
+    text = predicted(checkpoint, tmp_path / "in.csv", "out.csv", "--format=tsv")
+    assert [line.split("\t")[:3] for line in text.splitlines()] == [
+        ["id", "review", "note"], ["007", "dull", "a, b"], ["8", "fine plot", ""],
+    ]  # fmt: skip
+
+
+def test_parquet_comes_back_as_parquet(checkpoint: Path, tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    reviews = ["dull", "fine"]
+    given = {"review": reviews, "price": [1.5, None], "tags": [["a"], []]}
+    parquet.write_table(arrow.table(given), tmp_path / "in.parquet")
+    options = ["predict", f"--ckpt_path={checkpoint}", f"--input={tmp_path}/in.parquet"]
+    main([*options, f"--output={tmp_path}/out.parquet"])
+    found = parquet.read_table(tmp_path / "out.parquet").to_pydict()
+    assert {name: found[name] for name in given} == given
+    answers = load(checkpoint).predict(reviews)
+    assert found["prediction"] == [answer.label for answer in answers]
+    assert found["probability"] == [round(answer.probability, 4) for answer in answers]
+    with pytest.raises(SystemExit, match="--format=parquet needs a file to write"):
+        main([*options, "--format=parquet"])
+
+
+def test_a_column_that_predict_would_overwrite_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("review,prediction\ndull,x\n")
+    why = "in.csv: expected no column 'prediction', which predict adds, got one; rename it"
+    with pytest.raises(SystemExit, match=why):
+        predicted(checkpoint, tmp_path / "in.csv", "out.csv")
 
 
 def test_half_a_character_is_the_sign_for_it(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"review": "half \\ud83d one"}\n')
-    assert predicted(checkpoint, tmp_path / "in.jsonl") == ["half \ufffd one"]
+    (row,) = table(predicted(checkpoint, tmp_path / "in.jsonl", "out.csv"))
+    assert row["review"] == "half \ufffd one"
 
 
 def test_a_table_without_the_column_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text,label\nso,x\n")
     with pytest.raises(SystemExit, match=r"in.csv:2: expected a column 'review', got .* label"):
-        predicted(checkpoint, tmp_path / "in.csv")
+        predicted(checkpoint, tmp_path / "in.csv", "out.csv")
 
 
 def test_a_line_in_is_a_line_out_as_it_was(checkpoint: Path, tmp_path: Path) -> None:
     lines = ["  dull\rplot \t", "", "a\u2028b\x85c", "end"]
     (tmp_path / "in.txt").write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
-    assert predicted(checkpoint, tmp_path / "in.txt") == lines
+    source = tmp_path / "in.txt"
+    # A file without columns gives lines, even if the name of the output could be that of a table.
+    found = predicted(checkpoint, source, "out.tsv").split("\n")
+    assert found.pop() == ""
+    assert [line.split("\t", 2)[2] for line in found] == lines
+    *_, last = predicted(checkpoint, source, "out.tsv", "--probabilities=true").split("\n")[:-1]
+    label, probability, bad, good, text = last.split("\t")
+    assert {"bad": bad, "good": good}[label] == probability == max(bad, good)
+    assert text == "end"
+    rows = map(json.loads, predicted(checkpoint, source, "out", "--format=jsonl").split("\n")[:-1])
+    assert [row["review"] for row in rows] == lines
 
 
 def test_what_has_no_end_is_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -107,7 +187,8 @@ def test_help_is_that_of_the_task_of_the_checkpoint(
     with pytest.raises(SystemExit, match="0"):
         main(["predict", f"--ckpt_path={checkpoint}", "--help"])
     text = capsys.readouterr().out
-    assert "Writes one line per input" in text
+    assert "Writes the prediction for each line of a text file" in text
+    assert "--probabilities" in text
     assert "--batch_size" in text
     assert "--beam_size" not in text
 

@@ -19,6 +19,7 @@ from srulight.plugins import load_plugins
 from srulight.runtime.errors import InputError
 from srulight.runtime.fields import arguments_of, builds, known, path_of
 from srulight.runtime.trust import Vetting
+from srulight.targets import LossSettings
 from srulight.tasks.base import Task
 
 load_plugins()
@@ -150,6 +151,16 @@ def test_no_field_runs_or_imports_what_a_file_names(cls: type, field: str, marke
         assert "\n" not in str(refused.value)
     assert not marker.exists()
     assert set(sys.modules) == imported
+
+
+def test_weights_may_have_any_names_and_hold_numbers_alone(marker: Path) -> None:
+    weights = {"5 stars": 2.0, "a.b": 1, "": 0.5}
+    given = {"weights": weights}
+    assert Vetting("x.ckpt").arguments(given, LossSettings, "loss") == given
+    for attack in [*attacks(marker), {"_a": 1.0}, {1: 1.0}, {"a b": "os.system"}]:
+        if isinstance(attack, dict):
+            with pytest.raises(InputError, match=r"x.ckpt: loss\.weights"):
+                Vetting("x.ckpt").arguments({"weights": attack}, LossSettings, "loss")
 
 
 @pytest.mark.parametrize("cls", [*TASKS, *DATA], ids=lambda cls: cls.__name__)

@@ -3,6 +3,7 @@
 This file is also what the two processes run.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from torch.utils.data import DataLoader
 
 from srulight import SRU
 from srulight.data.base import IGNORED
-from srulight.targets.one_class import OneClass
+from srulight.targets import Kind, LossSettings
+from srulight.targets.build import KINDS as TARGETS
 from srulight.tasks.language_modeling.batch import StreamBatch
 from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.tasks.question_answering.annotation import Annotator
@@ -53,10 +55,12 @@ from srulight.text.tokenizers import BLANK, PAD_UNKNOWN, Characters, Words
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
+KINDS: tuple[Kind, ...] = ("labels", "numbers")
 # Number of sequences, and of steps per segment; None for whole sequences with one target each.
 SEQUENCES = [(1, None), (5, None), (1, 4), (5, 4)]
 CASES = [
     *(f"{count} sentences" for count in SENTENCES),
+    *(f"sentences with {kind}" for kind in KINDS),
     *(f"{count} sequences, segment_length {length}" for count, length in SEQUENCES),
     "text",
     "speech",
@@ -66,15 +70,27 @@ CASES = [
 
 
 class Given(SentenceCorpus):
-    """The same sentences of 1 to 4 words for training and validation, in the given number."""
+    """The same sentences of 1 to 4 words for training and validation, in the given number.
 
-    def __init__(self, count: int) -> None:
+    Of several labels or numbers, some are missing.
+    """
+
+    def __init__(self, count: int, kind: Kind = "class") -> None:
         self.count = count
+        self.kind = kind
 
     def fetch(self, root: Path) -> None: ...
 
     def read(self, root: Path) -> Splits:
-        examples = [Example("a b c d"[: 1 + 2 * (i % 4)], i % 3) for i in range(self.count)]
+        targets: list[Any] = [i % 3 for i in range(self.count)]
+        if self.kind != "class":
+            targets = [
+                (i % 2, math.nan if i % 5 == 0 else i // 3 % 2, i % 3 > 0)
+                for i in range(self.count)
+            ]
+        examples = [
+            Example("a b c d"[: 1 + 2 * (i % 4)], target) for i, target in enumerate(targets)
+        ]
         return Splits(examples, examples, [], ["x", "y", "z"], True)
 
 
@@ -105,13 +121,14 @@ def fit(task: LightningModule, processes: int, **data: Any) -> Report:  # noqa: 
     return gradients.steps, dict(trainer.callback_metrics)
 
 
-def classify(sentences: int, processes: int) -> Report:
+def classify(sentences: int, processes: int, kind: Kind = "class") -> Report:
     """Trains on batches of 6 sentences, those of all processes together."""
     size = 6 // processes
-    data = TextClassificationData(Given(sentences), batch_size=size, eval_batch_size=size)
+    data = TextClassificationData(Given(sentences, kind), batch_size=size, eval_batch_size=size)
+    loss = LossSettings("balanced", focal=1.0)
     task = TextClassification(
         embedding_size=4, dropout=0.0, encoder=partial(SRU, hidden_size=4),
-        optimizer=partial(SGD, lr=0.5),
+        optimizer=partial(SGD, lr=0.5), loss=loss,
     )  # fmt: skip
     return fit(task, processes, datamodule=data)
 
@@ -255,6 +272,7 @@ def answer(rank: int, processes: int) -> Report:
 
 def report(processes: int) -> dict[str, Report]:
     found = {f"{count} sentences": classify(count, processes) for count in SENTENCES}
+    found |= {f"sentences with {kind}": classify(7, processes, kind) for kind in KINDS}
     for count, length in SEQUENCES:
         name = f"{count} sequences, segment_length {length}"
         found[name] = predict(count, length, processes)
@@ -305,8 +323,9 @@ def test_figures_of_two_processes_are_those_of_one(
     own = {"text": {"train/perplexity", "val/perplexity"}, "speech": {"val/wer", "val/cer"}}
     own["translation"] = {"val/perplexity", "val/bleu", "val/chrf"}
     own["questions"] = {"val/exact_match", "val/f1"}
-    of_classes = {f"val/{name}" for name in OneClass.scores}
-    assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, of_classes)
+    kind = case.removeprefix("sentences with ") if case.startswith("sentences with") else "class"
+    scores = {f"val/{score}" for score in TARGETS[kind].scores}
+    assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, scores)
     for process in two:
         _, figures = process[case]
         torch.testing.assert_close(figures, expected, atol=0, rtol=1e-6)

@@ -122,6 +122,13 @@ def _read(corpus: SequenceCorpus, root: Path, recipe: Recipe) -> Sequences:
             "intervals need the time of each step, got a corpus without times; remove "
             "--data.intervals=true, or use a corpus with times"
         )
+    inputs = {*sequences.numbers, *sequences.categories}
+    told = [name for name in sequences.target_columns if name in inputs]
+    if told and 0 in recipe.horizons:
+        raise InputError(
+            f"features must not be targets at --data.horizon=0, got {told[0]!r} in both; set "
+            "--data.horizon to the number of steps ahead, or remove it from one of the two"
+        )
     for name, part in sequences.parts.items():
         longest = int(part.lengths.max())
         if max(recipe.horizons) >= longest:

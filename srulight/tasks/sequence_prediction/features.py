@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from srulight.runtime.errors import InputError
 from srulight.runtime.structure import require
 
 KNOWS: dict[str, Any] = {
@@ -56,7 +57,7 @@ class Features:
     """
 
     def __init__(self, metadata: dict[str, Any]) -> None:
-        require(metadata, KNOWS, "features in the metadata")
+        _check(metadata)
         self.metadata = metadata
         self.names: list[str] = metadata["numbers"]
         self._mean = np.array(metadata["mean"], dtype=np.float64)
@@ -110,7 +111,7 @@ class Features:
         for i, known_codes in enumerate(self._codes):
             codes[:, i] = [known_codes.get(value, 0) for value in categories[:, i]]
         time = carry.time if times is None or not steps else float(times[-1])
-        carry = Carry(filled[-1], time)
+        carry = Carry(filled[-1].copy(), time)  # a view would keep all steps in memory
         return np.concatenate(parts, axis=1).astype(np.float32), codes, carry
 
     def _interval(
@@ -123,6 +124,33 @@ class Features:
         mean, std = self._intervals
         first = times[0] - mean if carry.time is None else carry.time
         return np.clip((np.diff(times, prepend=first) - mean) / std, -_LARGEST, _LARGEST)
+
+
+def _check(metadata: dict[str, Any]) -> None:
+    """Raises InputError if the metadata have another structure than ``KNOWS`` describes."""
+    where = "features in the metadata"
+    require(metadata, KNOWS, where)
+    size = len(metadata["numbers"])
+    for name in ("mean", "std"):
+        if len(metadata[name]) != size or not np.isfinite(metadata[name]).all():
+            raise InputError(
+                f"{where}.{name} must be one finite number per name ({size}), got "
+                f"{metadata[name]!r:.60}"
+            )
+    if not all(0 <= i < size for i in metadata["masked"]):
+        raise InputError(
+            f"{where}.masked must be indices below {size}, got {metadata['masked']!r:.60}"
+        )
+    intervals = metadata["intervals"]
+    if intervals is not None:
+        require(intervals, [float], f"{where}.intervals")
+        if len(intervals) != 2 or not np.isfinite(intervals).all():
+            raise InputError(
+                f"{where}.intervals must be a mean and a standard deviation, got {intervals!r:.60}"
+            )
+    scales = [*metadata["std"], *([] if intervals is None else intervals[1:])]
+    if not all(scale > 0 for scale in scales):
+        raise InputError(f"{where} must have standard deviations above 0, got {min(scales)}")
 
 
 class Columns(NamedTuple):

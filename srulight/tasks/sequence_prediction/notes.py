@@ -28,6 +28,7 @@ def describe_sequences(
     Yields:
         Lines to log.
     """
+    yield from sequences.notes
     kind, names = metadata["target"]["kind"], metadata["target"]["names"]
     examples = f"{metadata['per']}s"
     columns = {name: describe_columns(part.numbers) for name, part in sequences.parts.items()}

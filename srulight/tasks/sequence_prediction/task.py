@@ -1,7 +1,7 @@
 """The model of sequence prediction."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning import LightningDataModule
@@ -11,18 +11,22 @@ from torch import Tensor, nn
 from srulight.encoders import SRU, EncoderFactory, Recurrent
 from srulight.encoders.base import build_encoder
 from srulight.layers.dropout import Dropout
+from srulight.layers.padding import pad
 from srulight.layers.pooling import Pooling, pool
 from srulight.runtime.errors import InputError, check_range
 from srulight.targets import LossSettings
 from srulight.targets.build import KNOWS
 from srulight.tasks.base import Stage
 from srulight.tasks.compiling import compile_function
+from srulight.tasks.prediction import by_length
 from srulight.tasks.sequence_prediction.batch import StepsBatch
+from srulight.tasks.sequence_prediction.corpora.base import Per
 from srulight.tasks.sequence_prediction.features import KNOWS as FEATURES
-from srulight.tasks.sequence_prediction.features import Features
+from srulight.tasks.sequence_prediction.features import Carry, Features
+from srulight.tasks.sequence_prediction.inputs import InputReader, Steps
+from srulight.tasks.sequence_prediction.predict import SequencePredictor
+from srulight.tasks.sequence_prediction.streaming import PIECE, Memory, SequenceStream
 from srulight.tasks.target_task import TargetTask
-
-_PIECE = 4096  # Number of steps that a model reads at a time where it can carry its state.
 
 
 class SequencePrediction(TargetTask):
@@ -56,6 +60,7 @@ class SequencePrediction(TargetTask):
             the layers around them.
     """
 
+    predictor = SequencePredictor
     knows = {  # noqa: RUF012
         "features": FEATURES, "target": KNOWS, "per": str, "horizons": [int],
         "sequence_column": (str, type(None)), "time_column": (str, type(None)),
@@ -94,6 +99,11 @@ class SequencePrediction(TargetTask):
         )
         size = self.features.size + len(self.embeddings) * self.embedding_size
         self.encoder = build_encoder(self.encoder_factory, size)
+        if metadata["per"] not in get_args(Per):
+            raise InputError(
+                f"per in the metadata must be {' or '.join(get_args(Per))}, got "
+                f"{metadata['per']!r:.60}"
+            )
         self.per_step = metadata["per"] == "step"
         self.head = nn.Linear(self.encoder.output_size, self.build_target(metadata).output_size)
 
@@ -170,6 +180,111 @@ class SequencePrediction(TargetTask):
             )
 
     @torch.no_grad()
-    def predict(self, inputs: Sequence[Any], batch_size: int = 64) -> list[Any]:
+    def predict(self, inputs: Any, batch_size: int = 64) -> list[Any]:  # noqa: ANN401
+        """Predicts from sequences.
+
+        Args:
+            inputs: One sequence, or a list of them. A sequence is an array or tensor of its numeric
+                features in the order of the training data, (T, F), NaN where missing; or a mapping
+                from the names of the columns to T values each, such as a dictionary or a data
+                frame. The mapping contains the categorical features, too, and the times if the
+                model reads them.
+            batch_size: Number of sequences per batch.
+
+        Returns:
+            For each sequence the answer, a named tuple, or a list of answers, one per step. If the
+            model predicts h steps ahead, the answer at a step is the target h steps later.
+
+        Raises:
+            InputError: If a sequence cannot be used, or ``batch_size`` is below 1.
+        """
+        columns = InputReader(self.begin_predicting(batch_size))
+        return self.predict_steps(columns.sequences(inputs), batch_size)
+
+    @torch.no_grad()
+    def predict_steps(self, sequences: Sequence[Steps], batch_size: int) -> list[Any]:
+        """Predicts from sequences that ``InputReader`` has read, as ``predict`` does.
+
+        Args:
+            sequences: Sequences with at least one step each.
+            batch_size: As for ``predict``.
+        """
         self.begin_predicting(batch_size)
-        raise NotImplementedError
+        answer = self._answer_online if self.is_online else self._answer
+        return by_length(sequences, len, batch_size, answer)
+
+    def _answer(self, sequences: list[Steps]) -> list[Any]:
+        """Predicts from a batch of whole sequences."""
+        inputs, codes, _ = self._features(sequences, None)
+        lengths = torch.tensor([len(steps) for steps in sequences], device=self.device)
+        outputs = self(inputs, codes, lengths)
+        if not self.per_step:
+            return self.target.answers(outputs)
+        rows = zip(outputs, lengths.tolist(), strict=True)
+        return [self.target.answers(row[:length]) for row, length in rows]
+
+    def _answer_online(self, sequences: list[Steps]) -> list[Any]:
+        """Predicts from a batch of sequences piece by piece, so that long ones fit into memory."""
+        found: list[list[Any]] = [[] for _ in sequences]
+        memory = None
+        size = max(1, PIECE // len(sequences))
+        for start in range(0, max(map(len, sequences)), size):
+            pieces = [steps.piece(start, size) for steps in sequences]
+            outputs, memory = self.read_on(pieces, memory)
+            for answers, row, piece in zip(found, outputs, pieces, strict=True):
+                if self.per_step:
+                    answers += self.target.answers(row[: len(piece)])
+                elif len(piece):
+                    answers[:] = self.target.answers(row[len(piece) - 1 : len(piece)])
+        return found if self.per_step else [answer for (answer,) in found]
+
+    def read_on(self, pieces: Sequence[Steps], before: Memory | None) -> tuple[Tensor, Memory]:
+        """Reads the next steps of sequences; the encoder must be online.
+
+        Args:
+            pieces: The next steps of B sequences. After fewer steps than others, a sequence ends.
+            before: What the previous call returned; None at the start of the sequences.
+
+        Returns:
+            Outputs, (B, T, K), after each step, of the step or of the sequence so far; and what the
+            next call needs.
+        """
+        inputs, codes, carries = self._features(pieces, before)
+        state = None if before is None else before.state
+        if self.per_step or self.pooling in ("auto", "last"):
+            outputs, state = self._next(inputs, codes, state)
+            return outputs, Memory(carries, state, None, 0)
+        assert isinstance(self.encoder, Recurrent)
+        encoded, state = self.encoder.forward_with_state(self._embed(inputs, codes), state)
+        pooled, count = (None, 0) if before is None else (before.pooled, before.steps)
+        if self.pooling == "max":
+            so_far = encoded.cummax(1).values
+            so_far = so_far if pooled is None else so_far.maximum(pooled.unsqueeze(1))
+            pooled = so_far[:, -1].clone()  # a view would keep all steps in memory
+        else:
+            sums = encoded.double().cumsum(1)
+            sums = sums if pooled is None else sums + pooled.unsqueeze(1)
+            counts = torch.arange(count + 1, count + sums.size(1) + 1, device=sums.device)
+            pooled, so_far = sums[:, -1].clone(), (sums / counts.unsqueeze(1)).to(encoded)
+        return self.head(so_far), Memory(carries, state, pooled, count + encoded.size(1))
+
+    def _features(
+        self, pieces: Sequence[Steps], before: Memory | None
+    ) -> tuple[Tensor, Tensor, list[Carry]]:
+        """Returns numeric features, (B, T, F), codes, (B, T, C), and what the next steps need."""
+        carries = [None] * len(pieces) if before is None else before.carries
+        encoded = [
+            self.features.encode(piece.numbers, piece.categories, piece.times, carry)
+            for piece, carry in zip(pieces, carries, strict=True)
+        ]
+        inputs, _ = pad([torch.from_numpy(one) for one, _, _ in encoded], self.head.weight)
+        codes, _ = pad([torch.from_numpy(one) for _, one, _ in encoded], self.head.weight)
+        return inputs, codes, [carry for _, _, carry in encoded]
+
+    def stream(self) -> SequenceStream:
+        """Returns an object that predicts a sequence while it arrives.
+
+        Raises:
+            InputError: If the encoder needs whole sequences.
+        """
+        return SequenceStream(self)

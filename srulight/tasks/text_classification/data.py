@@ -14,9 +14,10 @@ from srulight.data.sequences import SequenceDataset
 from srulight.runtime.errors import InputError, check_range
 from srulight.targets import Kind
 from srulight.targets.statistics import describe_target, standardize
+from srulight.targets.summary import check_targets
 from srulight.tasks.text_classification.corpora.base import Example, SentenceCorpus
 from srulight.tasks.text_classification.corpora.grammar import Grammar
-from srulight.tasks.text_classification.sentence_counts import check_classes, statistics
+from srulight.tasks.text_classification.sentence_counts import statistics
 from srulight.text.tokenizers import PAD_UNKNOWN, UNKNOWN_ID, Tokenizer, Words, from_settings
 from srulight.text.word_vectors import vocabulary_with_vectors
 
@@ -109,24 +110,29 @@ class TextClassificationData(TaskData):
             return
         splits = self.corpus.read(self.root)
         given = self._metadata
+        if given and self.target_kind != given["target"]["kind"]:
+            raise InputError(
+                f"the targets must be of the kind {given['target']['kind']!r}, as in the "
+                f"checkpoint, got {self.target_kind!r}; use the corpus of the checkpoint, or train "
+                "a new model"
+            )
         if given and splits.labels != given["target"]["names"]:
             raise InputError(
                 "the labels must be those of the checkpoint "
                 f"({', '.join(given['target']['names'])}), got "
                 f"{', '.join(splits.labels)}; use data with the same labels, or train a new model"
             )
-        if stage == "fit":
-            check_classes(splits)
         examples = {"train": splits.train, "val": splits.val, "test": splits.test}
-        tokenizer, encoded = self._encode(examples, splits.is_tokenized)
-        targets: dict[str, Tensor] = {}
-        for name, split in examples.items():
-            targets[name] = _targets(split, self.target_kind, len(splits.labels))
+        kind, names = self.target_kind, splits.labels
+        targets = {name: _targets(split, kind, len(names)) for name, split in examples.items()}
         if stage == "fit":
-            for line in statistics(splits, encoded, tokenizer.unit):
+            check_targets(kind, names, targets["train"], self.examples)
+        tokenizer, encoded = self._encode(examples, splits.is_tokenized)
+        if stage == "fit":
+            for line in statistics(splits, encoded, targets, kind, tokenizer.unit):
                 rank_zero_info(line)
         target = given.get("target") or describe_target(
-            self.target_kind, splits.labels, splits.targets, targets["train"]
+            kind, names, splits.targets, targets["train"]
         )
         for name in examples:
             self.datasets[name] = SequenceDataset(encoded[name], standardize(targets[name], target))

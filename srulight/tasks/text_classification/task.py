@@ -19,6 +19,7 @@ from srulight.targets import LossSettings
 from srulight.targets.build import KNOWS
 from srulight.tasks.compiling import compile_function
 from srulight.tasks.prediction import by_length
+from srulight.tasks.target_prediction import TargetPredictor
 from srulight.tasks.target_task import TargetTask
 from srulight.text.tokenizers import PAD_UNKNOWN, SETTINGS, UNKNOWN_ID, from_settings
 from srulight.text.word_vectors import pretrained_vectors
@@ -58,6 +59,7 @@ class TextClassification(TargetTask):
             the layers around them.
     """
 
+    predictor = TargetPredictor
     knows = {  # noqa: RUF012
         "tokenizer": SETTINGS, "target": KNOWS, "max_length": int,
     }  # fmt: skip

@@ -5,6 +5,7 @@ import time
 from lightning import Callback, LightningModule, Trainer
 
 _WIDTH = 110
+_LOSSES = ("val/loss", "train/loss")  # The line leaves out other metrics first.
 
 
 class EpochLine(Callback):
@@ -50,7 +51,7 @@ class EpochLine(Callback):
 
 
 def line(head: str, values: dict[str, float], monitor: str) -> str:
-    """Formats as many metrics as fit into a line, the most important first.
+    """Formats as many metrics as fit into a line, the one of the best checkpoint first.
 
     Args:
         head: Start of the line.
@@ -68,12 +69,14 @@ def line(head: str, values: dict[str, float], monitor: str) -> str:
             not name.startswith("lr"),
         )
 
-    text = head + ": "
-    for name in sorted(values, key=lambda name: (rank(name), name)):
+    names = sorted(values, key=lambda name: (rank(name), name))
+    items: dict[str, str] = {}
+    text = ""
+    for name in sorted(names, key=lambda name: name not in (monitor, *_LOSSES)):
         value = values[name]
-        item = f"{name} {value:,.0f}" if abs(value) >= 1000 else f"{name} {value:.4g}"
-        longer = text + item if text.endswith(": ") else f"{text}, {item}"
-        if len(longer) > _WIDTH:
+        items[name] = f"{name} {value:,.0f}" if abs(value) >= 1000 else f"{name} {value:.4g}"
+        longer = f"{head}: {', '.join(items[name] for name in names if name in items)}"
+        if text and len(longer) > _WIDTH:
             break
         text = longer
     return text

@@ -1,6 +1,7 @@
 """Plots the metrics of a run."""
 
 import csv
+import math
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
@@ -8,6 +9,8 @@ from lightning_utilities.core.imports import module_available
 
 from srulight.runtime.atomic_io import written
 from srulight.training.logger import Log
+
+_WIDEST = 4  # Plots side by side.
 
 
 class PlotCurves(Callback):
@@ -43,8 +46,11 @@ def draw(log: Path, picture: Path) -> None:
     )
     if not names:
         return
-    figure = Figure(figsize=(4 * len(names), 3), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    lines = math.ceil(len(names) / _WIDEST)
+    columns = math.ceil(len(names) / lines)
+    figure = Figure(figsize=(4 * columns, 3 * lines), layout="constrained")
+    for place, name in enumerate(names, 1):
+        axes = figure.add_subplot(lines, columns, place)
         for stage in ("train", "val"):
             points = [
                 (int(row["step"]), float(row[key]))

@@ -11,10 +11,16 @@ _HERTZ = 4
 
 
 class ProgressBar(RichProgressBar):
-    """Rich's progress bar, updated a few times per second instead of once per batch."""
+    """Rich's progress bar, updated a few times per second instead of once per batch.
 
-    def __init__(self) -> None:
+    Args:
+        monitor: Validation metric to show, such as "val/accuracy"; None shows all, which may not
+            fit into a line.
+    """
+
+    def __init__(self, monitor: str | None = None) -> None:
         super().__init__(refresh_rate=_HERTZ)
+        self._monitor = monitor
         self._next = 0.0
         self._loss = 0.0
 
@@ -36,6 +42,9 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Returns the metrics to show: the loss of the batch, as that of the epoch comes later."""
-        items = super().get_metrics(trainer, pl_module)
-        items.pop("v_num", None)
+        items = {
+            name: value
+            for name, value in super().get_metrics(trainer, pl_module).items()
+            if name != "v_num" and (self._monitor in (None, name) or not name.startswith("val/"))
+        }
         return {**items, "train/loss": self._loss} if trainer.training else items

@@ -77,7 +77,7 @@ def test_metadata_is_plain_and_complete() -> None:
             "detokenize": False, "specials": ["<pad>", "<unk>"], "lines": False,
             "vocabulary": ["<pad>", "<unk>", "a", "b"],
         },
-        "labels": ["no", "yes"],
+        "target": {"kind": "class", "names": ["no", "yes"], "columns": [], "counts": [0, 1]},
         "max_length": 7,
         "column": None,
     }  # fmt: skip

@@ -13,7 +13,9 @@ from srulight import CNN, SRU, load
 from srulight.data.base import IGNORED
 from srulight.data.sequences import SequenceBatch
 from srulight.encoders import EncoderFactory
+from srulight.layers.pooling import pool
 from srulight.runtime.errors import InputError
+from srulight.targets.statistics import describe_target
 from srulight.tasks.text_classification.corpora.grammar import Grammar
 from srulight.tasks.text_classification.data import TextClassificationData
 from srulight.tasks.text_classification.task import TextClassification
@@ -24,7 +26,7 @@ METADATA = {
     "tokenizer": Words(lowercase=True)
     .with_vocabulary(["good", "bad", "film"], PAD_UNKNOWN)
     .settings,
-    "labels": ["negative", "positive"],
+    "target": describe_target("class", ["negative", "positive"], [], torch.tensor([0, 1, 1])),
     "max_length": 4,
 }
 
@@ -85,7 +87,8 @@ def test_figures_do_not_depend_on_how_the_sentences_are_batched(tmp_path: Path) 
         runner = trainer(tmp_path)
         runner.test(task, data, verbose=False)
         found.append({name: value.item() for name, value in runner.callback_metrics.items()})
-    assert found[0].keys() == {"test/loss", "test/accuracy"}
+    names = ("loss", "accuracy", "macro_f1", "weighted_f1", "calibration_error")
+    assert found[0].keys() == {f"test/{name}" for name in names}
     assert found[1] == pytest.approx(found[0], rel=1e-6)
     assert found[2] == pytest.approx(found[0], rel=1e-6)
 
@@ -107,7 +110,8 @@ def test_pooling_by_hand() -> None:
     pooled = {}
     for pooling in ("last", "mean", "max"):
         task = make(pooling=pooling, encoder=partial(Given, channels=2, widths=(1,)))
-        pooled[pooling] = task._pool(task.encoder(torch.empty(0)), torch.tensor([2])).tolist()
+        encoded = task.encoder(torch.empty(0))
+        pooled[pooling] = pool(encoded, torch.tensor([2]), task.pooling, 0).tolist()
     assert pooled == {"last": [[3.0, -7.0]], "mean": [[2.0, -6.0]], "max": [[3.0, -5.0]]}
 
 

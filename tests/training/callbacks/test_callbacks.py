@@ -41,7 +41,7 @@ def test_a_log_becomes_a_picture(tmp_path: Path, figures: list[Any]) -> None:
         "9,,0.9,0.25,0.1\n9,1.0,,,\n19,,0.5,0.75,0.1\n19,0.6,,,\n"
     )
     draw(log, tmp_path / "curves.png")
-    (figure,) = figures
+    figure = figures[0]
     drawn = {
         axes.get_title(): {
             line.get_label(): list(zip(*line.get_data(), strict=True)) for line in axes.lines
@@ -57,6 +57,14 @@ def test_a_log_becomes_a_picture(tmp_path: Path, figures: list[Any]) -> None:
     pixels = pytest.importorskip("matplotlib.image").imread(tmp_path / "curves.png")[..., :3]
     assert pixels.shape == (360, 960, 3)
     assert (pixels.max(-1) - pixels.min(-1) > 0.3).sum() > 200
+
+    log.write_text("step,val/a,val/b,val/c,val/d,val/e\n9,1,1,1,1,1\n")
+    draw(log, tmp_path / "curves.png")
+    # At most four plots side by side, in rows of about the same length.
+    places = [axes.get_subplotspec() for axes in figures[1].axes]
+    rows = [(place.rowspan.start, place.colspan.start) for place in places if place]
+    assert rows == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert tuple(figures[1].get_size_inches()) == (12, 6)
 
     log.write_text("step,train/loss\n9,1.0\n")
     draw(log, tmp_path / "none.png")
@@ -107,5 +115,9 @@ def test_the_bar_shows_the_loss_of_the_batch_and_no_number_of_the_run(
     bar = ProgressBar()
     bar.on_train_batch_end(trainer, None, {"loss": torch.tensor(0.25)}, None, 4)  # type: ignore[arg-type]
     assert bar.get_metrics(trainer, None) == {"train/loss": 0.5, "val/loss": 2.0}  # type: ignore[arg-type]
+    trainer.progress_bar_metrics |= {"val/f1": 1.0, "mine": 4.0}
+    shown = ProgressBar("val/f1").get_metrics(trainer, None)  # type: ignore[arg-type]
+    assert shown == {"train/loss": 0.0, "val/f1": 1.0, "mine": 4.0}
+    trainer.progress_bar_metrics = {"train/loss": 9.0, "val/loss": 2.0}
     trainer.training = False
     assert bar.get_metrics(trainer, None) == {"train/loss": 9.0, "val/loss": 2.0}  # type: ignore[arg-type]

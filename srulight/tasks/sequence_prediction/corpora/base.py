@@ -60,6 +60,7 @@ class Sequences:
             is not a table with such a column.
         time_column: Name of the column with the times; None if there are no times.
         target_columns: Names of the target columns of a table; empty if the corpus is not a table.
+        notes: Lines about the corpus, to log before training.
     """
 
     train: Part
@@ -71,6 +72,7 @@ class Sequences:
     sequence_column: str | None = None
     time_column: str | None = None
     target_columns: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
     def parts(self) -> dict[str, Part]:

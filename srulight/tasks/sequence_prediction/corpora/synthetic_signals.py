@@ -4,24 +4,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srulight.runtime.errors import LARGEST_SEED, check_range
 from srulight.targets import Kind
 from srulight.tasks.sequence_prediction.corpora.base import Part, Per, SequenceCorpus, Sequences
 
-_CHANNELS = 3
-_NOISE = 0.3  # standard deviation; a pulse is at least 1 high
+_LETTERS = "abc"
+_CHANNELS = len(_LETTERS)
+_NOISE = 0.1  # standard deviation; a pulse is at least 1 high
 
 
 class SyntheticSignals(SequenceCorpus):
     """Generated signals of three channels, which need neither files nor a network.
 
     Each channel is noise with rare pulses, positive or negative, and the target depends on the last
-    pulses alone. Between pulses, a model without memory can only guess.
+    pulses alone. Between pulses, a model without memory can only guess. No two channels have a
+    pulse at the same step, and each of the first three steps has a pulse in another channel.
 
     - ``class``: the channel that had the last pulse (a, b or c);
     - ``labels``: whether the last pulse of each channel was positive;
     - ``numbers``: the height of the last pulse of each channel.
+
+    Labels and numbers are missing before the first pulse of their channel.
 
     Args:
         kind: Kind of the targets.
@@ -30,8 +35,8 @@ class SyntheticSignals(SequenceCorpus):
         val_size: Number of validation sequences.
         test_size: Number of test sequences.
         steps: Number of steps of the longest sequences; the shortest have half as many.
-        interval: Mean number of steps between two pulses of a channel.
-        missing: Share of the numbers that are missing, 0 to below 1.
+        interval: Mean number of steps between two pulses of a channel, at least 3.
+        missing: Probability that a number between pulses is missing, 0 to below 1.
         seed: Seed that determines the signals.
     """
 
@@ -49,7 +54,7 @@ class SyntheticSignals(SequenceCorpus):
     ) -> None:
         check_range(1, train_size=train_size, val_size=val_size, test_size=test_size)
         check_range(2, steps=steps)
-        check_range(1, interval=interval)
+        check_range(_CHANNELS, interval=interval)
         check_range(0, 0.99, missing=missing)
         check_range(0, LARGEST_SEED, seed=seed)
         self.kind = kind
@@ -68,20 +73,18 @@ class SyntheticSignals(SequenceCorpus):
             self._part(size, np.random.default_rng([self.seed, i]))
             for i, size in enumerate(self.sizes)
         )
-        names = [f"signal_{letter}" for letter in "abc"]
-        return Sequences(train, val, test, numbers=names, categories=[], targets=[*"abc"])
+        names = [f"signal_{letter}" for letter in _LETTERS]
+        return Sequences(train, val, test, numbers=names, categories=[], targets=[*_LETTERS])
 
     def _part(self, size: int, rng: np.random.Generator) -> Part:
         lengths = rng.integers(self.steps // 2, self.steps + 1, size)
         numbers, targets = [], []
         for length in lengths.tolist():
-            heights = rng.uniform(1, 2, (length, _CHANNELS)) * rng.choice([-1, 1], (length, 3))
-            pulses = rng.random((length, _CHANNELS)) < 1 / self.interval
-            pulses[0] = True  # every channel has a last pulse from the first step on
-            found = self._targets(np.where(pulses, heights, 0))
+            pulses = self._pulses(length, rng)
+            found = self._targets(pulses)
             targets.append(found if self.per == "step" else found[-1:])
-            signals = np.where(pulses, heights, 0) + rng.normal(0, _NOISE, heights.shape)
-            signals[rng.random(heights.shape) < self.missing] = np.nan
+            signals = pulses + rng.normal(0, _NOISE, pulses.shape)
+            signals[(rng.random(pulses.shape) < self.missing) & (pulses == 0)] = np.nan
             numbers.append(signals.astype(np.float32))
         rows = int(lengths.sum())
         return Part(
@@ -94,13 +97,22 @@ class SyntheticSignals(SequenceCorpus):
             place=lambda row: f"step {row} of the generated signals",
         )
 
-    def _targets(self, pulses: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Returns the target of each step from the heights of the pulses, 0 where there is none."""
+    def _pulses(self, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Returns the heights of the pulses of a sequence, (T, 3), 0 where there is none."""
+        heights = rng.uniform(1, 2, length) * rng.choice([-1, 1], length)
+        channels = rng.integers(_CHANNELS, size=length)
+        first = rng.permutation(_CHANNELS)[:length]
+        channels[: len(first)] = first
+        there = rng.random(length) < _CHANNELS / self.interval
+        there[:_CHANNELS] = True
+        return np.where(there, heights, 0)[:, None] * (channels[:, None] == np.arange(_CHANNELS))
+
+    def _targets(self, pulses: NDArray[np.float64]) -> NDArray[Any]:
+        """Returns the target of each step from the heights of the pulses."""
         steps = np.arange(len(pulses))[:, None]
-        last = np.maximum.accumulate(np.where(pulses != 0, steps, 0), axis=0)
-        heights = np.take_along_axis(pulses, last, axis=0)
-        if self.kind == "numbers":
-            return heights.astype(np.float32)
-        if self.kind == "labels":
-            return (heights > 0).astype(np.float32)
-        return last.argmax(axis=1)
+        last = np.maximum.accumulate(np.where(pulses != 0, steps, -1), axis=0)
+        if self.kind == "class":
+            return last.argmax(axis=1)
+        heights = np.take_along_axis(pulses, np.maximum(last, 0), axis=0)
+        targets = heights if self.kind == "numbers" else heights > 0
+        return np.where(last < 0, np.nan, targets).astype(np.float32)

@@ -137,7 +137,7 @@ def test_a_table_that_cannot_be_used_says_where(text: str, message: str, tmp_pat
 
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"a.txt: expected a name ending in .tsv, .csv, .jsonl or .json"
+        InputError, match=r"a.txt: expected a name ending in .tsv, .csv, .jsonl, .parquet or .json"
     ):
         Manifest("a.txt").read(tmp_path)
 
