@@ -109,7 +109,7 @@ def test_metadata_are_not_trusted() -> None:
 def test_columns_are_measured_in_pieces(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "_PIECE", 3 * 7)  # 7 rows at a time
     rng = np.random.default_rng(0)
-    values = rng.normal([5, 1e6, -3], [2, 1, 1e-3], (100, 3)).astype(dtype)
+    values: NDArray[Any] = rng.normal([5, 1e6, -3], [2, 1, 1e-3], (100, 3)).astype(dtype)
     values[rng.random((100, 3)) < 0.3] = NAN
     found = describe_columns(values)
     wide = values.astype(np.float64)
