@@ -57,7 +57,7 @@ QUESTIONS = [
     "--model.tuned_words=5",
     *[option for option in COMMON if "encoder.dropout" not in option],
 ]  # fmt: skip
-# 9 batches an epoch, of 4 groups.
+# 10 batches an epoch, of 4 groups.
 SEQUENCES = [
     f"--config={CONFIGS / 'sequences.yaml'}", "--data.corpus=SyntheticSignals",
     "--data.corpus.kind=labels", "--data.corpus.train_size=15", "--data.corpus.val_size=9",
