@@ -21,7 +21,7 @@ def python(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: str = "",
-    timeout: float = 300,
+    timeout: float = 600,
 ) -> CompletedProcess[str]:
     """Runs ``python *args`` as ``subprocess.run`` does, without the seconds that imports take.
 
