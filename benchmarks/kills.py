@@ -3,8 +3,9 @@
     python benchmarks/kills.py --kills 100            all tasks, about ten minutes
     python benchmarks/kills.py --kills 30 --tasks language_modeling --seed 7
 
-Each scenario is first trained without interruption. Then runs of it are killed, mostly by SIGKILL
-and sometimes by a signal that asks them to stop, and restarted with ``--ckpt_path=auto`` until they
+Kills are spread evenly over the scenarios; if there are fewer, some scenarios are left out. Each
+scenario is first trained without interruption. Then runs of it are killed, mostly by SIGKILL and
+sometimes by a signal that asks them to stop, and restarted with ``--ckpt_path=auto`` until they
 finish. After every kill, all files are read. The table has these columns:
 
     runs     runs that were killed
@@ -455,8 +456,10 @@ def main() -> None:
         bar = progress.add_task("kills", total=args.kills)
         for i, scenario in enumerate(chosen):
             progress.update(bar, description=f"{scenario.task}, {scenario.name}", refresh=True)
+            goal = (i + 1) * args.kills // len(chosen) - i * args.kills // len(chosen)
+            if goal == 0:
+                continue
             trial = Trial(scenario, folder / str(i), generator)
-            goal = args.kills // len(chosen) + (i < args.kills % len(chosen))
             while (rest := goal - scenario.counts["kills"]) > 0:
                 before = scenario.counts["kills"]
                 trial.batter(min(rest, 1 + int(4 * trial.share())))

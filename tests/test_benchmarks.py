@@ -3,11 +3,12 @@
 import itertools
 import math
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import classification
 import gpu
 import overhead
 import parity
@@ -17,9 +18,10 @@ import tables
 import torch
 from contenders import Run
 
+from tests.documents import ROOT
+from tests.python import python
 from tests.test_compat import OPTIONS
 
-ROOT = Path(__file__).parents[1]
 SIZES = "5,2,64"
 
 MILLISECONDS = {
@@ -242,22 +244,36 @@ def test_every_part_measures(tmp_path: Path) -> None:
     assert min(numbers([r for r in rows if "pass" in r], "T, B, d", "pass")) > 0
 
 
+def forked(
+    command: list[str], check: bool, capture_output: bool, text: bool
+) -> CompletedProcess[str]:
+    """Stands for ``subprocess.run``."""
+    assert command[0] == sys.executable
+    assert check
+    assert capture_output
+    assert text
+    done = python(*command[1:])
+    done.check_returncode()
+    return done
+
+
 @pytest.mark.slow
-def test_encoders_are_compared_by_what_the_runs_say(tmp_path: Path) -> None:
+def test_encoders_are_compared_by_what_the_runs_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("subprocess.run", forked)
     small = ["--data.corpus=Grammar", "--data.corpus.train_size=64", "--data.corpus.val_size=16"]
     small += ["--data.corpus.test_size=16", "--model.embedding_size=8"]
     command = ["--encoders", "lstm", "SRU,num_layers=1", "--epochs", "2", "--rounds", "2", *small]
     command += ["--metrics", "accuracy", "macro_f1"]
-    done = subprocess.run(
-        [sys.executable, "benchmarks/classification.py", *command],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    said = re.findall(r"^(\S+) seed (\d): test \[([\d.]+), ([\d.]+)\]$", done.stderr, re.MULTILINE)
+    monkeypatch.setattr(sys, "argv", ["classification", *command])
+    classification.main()
+    out, err = capsys.readouterr()
+    said = re.findall(r"^(\S+) seed (\d): test \[([\d.]+), ([\d.]+)\]$", err, re.MULTILINE)
     assert [(name, seed) for name, seed, *_ in said] == [
         ("lstm", "1"), ("SRU,num_layers=1", "1"), ("lstm", "2"), ("SRU,num_layers=1", "2"),
     ]  # fmt: skip
-    rows = rows_of(done.stdout)
+    rows = rows_of(out)
     assert [row["encoder"] for row in rows] == ["lstm", "SRU,num_layers=1"]
     for row in rows:
         for place, metric in ((2, "accuracy"), (3, "macro_f1")):
@@ -282,8 +298,7 @@ def test_writers_have_about_as_many_parameters_and_speeds() -> None:
 
 def run(name: str, *args: str) -> str:
     """Runs a program; gives what it prints."""
-    command = [sys.executable, f"benchmarks/{name}", *args]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = python(f"benchmarks/{name}", *args, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

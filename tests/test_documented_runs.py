@@ -181,7 +181,8 @@ def test_a_document_can_be_followed(
             fed = b""
             for program, *args in before:
                 fed = recorded() if program == "arecord" else f"{' '.join(args)}\n".encode()
-            epochs += words[2] == "fit"
+            if words[2] == "fit":
+                epochs = epochs + 1 if any("--ckpt_path" in word for word in words) else 1
             with pytest.MonkeyPatch.context() as patched:
                 for name, value in environment.items():
                     patched.setenv(name, value)

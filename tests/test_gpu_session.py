@@ -1,7 +1,6 @@
 """A rehearsal, without a GPU, of the session that measures on a GPU."""
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +14,10 @@ import pytest
 import recurrences
 import tables
 import wheels
-from gpu_parts import Outcome, Session
+from gpu_parts import Finished, Outcome, Session
 
-ROOT = Path(__file__).parents[1]
+from tests.documents import ROOT
+from tests.python import python
 
 
 @pytest.fixture
@@ -28,11 +28,29 @@ def session(tmp_path: Path) -> Iterator[gpu_session.Runner]:
         yield runner
 
 
+class Forking(gpu_session.Runner):
+    """Forks Python where it would be started, which is most of a rehearsal."""
+
+    def command(
+        self, *command: str, quiet: bool = False, environment: dict[str, str] | None = None
+    ) -> Finished:
+        program, *args = command
+        if program != sys.executable:
+            return super().command(*command, quiet=quiet, environment=environment)
+        done = python(*args, cwd=ROOT, env=self.environment | (environment or {}), timeout=600)
+        return Finished(done.returncode, done.stdout + done.stderr)
+
+
+def rehearse(out: Path, *options: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["session", "--rehearse", "--out", str(out), *options])
+        gpu_session.main()
+
+
 @pytest.mark.slow
-def test_all_parts_are_rehearsed(tmp_path: Path) -> None:
-    command = [sys.executable, "benchmarks/gpu_session.py", "--rehearse", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_all_parts_are_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_session, "Runner", Forking)
+    rehearse(tmp_path)
     session = json.loads((tmp_path / "session.json").read_text())
     assert list(session["parts"]) == list(gpu_session.PARTS)
     found = {name for part in session["parts"].values() for name in part["tables"]}
@@ -54,12 +72,12 @@ def test_a_part_is_stopped_at_its_limit_and_the_next_one_runs(
     session: gpu_session.Runner, tmp_path: Path
 ) -> None:
     def sleep(session: Session) -> Outcome:
-        code = "print('began', flush=True); import time; time.sleep(60)"
+        code = "print('began', flush=True); import time; time.sleep(600)"
         return Outcome(session.command(sys.executable, "-c", code).complaints("sleep"), {}, {})
 
     begin = time.monotonic()
     part = gpu_session.run_part(session, "sleep", gpu_session.Part(6, sleep))
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 300
     assert part["failures"] == ["sleep was stopped at its time limit"]
     assert "began" in (tmp_path / "session.log").read_text()
 
@@ -80,14 +98,34 @@ def test_a_part_is_stopped_at_its_limit_and_the_next_one_runs(
     assert part["failures"] == ["late was skipped because the session ran out of time"]
 
 
-@pytest.mark.slow
-def test_parts_run_again_replace_those_of_before(tmp_path: Path) -> None:
-    command = [sys.executable, "benchmarks/gpu_session.py", "--rehearse", "--out", str(tmp_path)]
+def test_parts_run_again_replace_those_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def part(name: str) -> gpu_session.Part:
+        def run(session: Session) -> Outcome:
+            ran.append(name)
+            return Outcome([], {"time": ran.count(name)}, {})
+
+        return gpu_session.Part(9, run)
+
+    for name in ("sanitizer", "machine"):
+        monkeypatch.setitem(gpu_session.PARTS, name, part(name))
     for only in (["sanitizer", "machine"], ["machine"]):
-        subprocess.run([*command, "--only", *only], cwd=ROOT, capture_output=True, check=True)
+        rehearse(tmp_path, "--only", *only)
     session = json.loads((tmp_path / "session.json").read_text())
-    assert set(session["parts"]) == {"sanitizer", "machine"}
+    found = {name: part["facts"]["time"] for name, part in session["parts"].items()}
+    assert found == {"machine": 2, "sanitizer": 1}
     assert session["command"].endswith("--only machine")
+
+
+def test_a_failure_is_told_and_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = gpu_session.Part(9, lambda _: Outcome(["it broke"], {}, {}))
+    monkeypatch.setitem(gpu_session.PARTS, "machine", part)
+    with pytest.raises(SystemExit, match="1"):
+        rehearse(tmp_path, "--only", "machine")
+    assert (tmp_path / "failures.md").read_text() == "- it broke\n"
 
 
 def test_goals_are_judged_by_their_worst_case() -> None:

@@ -111,7 +111,7 @@ def test_it_learns_measures_and_predicts(
     if "CNN" not in encoder and task != "translation":
         args.append("--model.encoder.hidden_size=8")
     if encoder == "ResidualCNN":
-        args.append("--model.optimizer.lr=0.001")
+        args += ["--model.optimizer.lr=0.001", "--model.encoder.channels=16"]
     with told(precision):
         main(["fit", *args, f"--trainer.default_root_dir={tmp_path / 'runs'}"])
     run = tmp_path / "runs" / "version_0"

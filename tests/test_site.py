@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from importlib import import_module
 from pathlib import Path
@@ -168,16 +168,18 @@ def with_equation(tex: str) -> str:
     return html
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, which builds without a warning."""
-    folder = tmp_path_factory.mktemp("site")
+def build(folder: Path) -> None:
+    """Builds the site, without a warning."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", f"--site-dir={folder}"]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    return folder
+
+
+@pytest.fixture(scope="session")
+def site(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    return once("site", build)
 
 
 @pytest.mark.slow
@@ -195,8 +197,11 @@ def test_every_public_name_is_in_the_inventory(site: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium. Without one, tests are skipped, or fail in continuous integration."""
+def view() -> Iterator[Any]:
+    """A page of a headless Chromium.
+
+    Without Chromium, tests are skipped, or fail in continuous integration.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         reason = "needs Chromium: apt-get install chromium"
@@ -207,7 +212,7 @@ def browser() -> Iterator[Any]:
     with api.sync_playwright() as playwright:
         # Root has no sandbox.
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
+        yield chromium.new_page(viewport={"width": 400, "height": 800})
         chromium.close()
 
 
@@ -237,18 +242,22 @@ def address(site: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_a_page_shows_what_it_should(page: Path, site: Path, address: str, browser: Any) -> None:  # noqa: ANN401
+def test_a_page_shows_what_it_should(page: Path, site: Path, address: str, view: Any) -> None:  # noqa: ANN401
     name = page.with_suffix("").as_posix()
     place = f"{name.removesuffix('index')}".rstrip("/")
-    view = browser.new_page(viewport={"width": 400, "height": 800})
     said: list[str] = []
     asked: list[str] = []
-    view.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    view.on("pageerror", lambda error: said.append(str(error)))
-    view.on("request", lambda request: asked.append(request.url))
+    listeners: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: said.append(f"{message.type}: {message.text}"),
+        "pageerror": lambda error: said.append(str(error)),
+        "request": lambda request: asked.append(request.url),
+    }
+    for event, listener in listeners.items():
+        view.on(event, listener)
     view.goto(f"{address}{place}/" if place else address, wait_until="load")
     seen = view.evaluate(LOOK)
-    view.close()
+    for event, listener in listeners.items():
+        view.remove_listener(event, listener)
     assert seen["heading"]
     assert seen["length"] > len(seen["heading"]) + 80
     assert not seen.get("math")

@@ -92,7 +92,8 @@ class Parser(LightningArgumentParser):
         """Omits defaults that are objects, which no file can contain and no file needs."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=rf"\s*{_NO_TEXT}")
-            text = super().dump(*args, **named)
+            # Parsing has validated it.
+            text = super().dump(*args, **{"skip_validation": True, **named})
         if _NO_TEXT not in text:
             return text
         return yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)

@@ -22,12 +22,12 @@ LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
 def test_what_grows_without_end_is_refused_at_once(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(yaml.YAMLError, match="expected at most 100,000 values, got more"):
         load_yaml(text)
     with pytest.raises(InputError, match=r"a.yaml: expected at most 100,000 values"):
         read_config(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_command_line_refuses_it_in_a_sentence(

@@ -5,18 +5,18 @@ operators then run on CPU tensors. The tests marked ``cuda`` cover the rest on a
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+from tests.documents import ROOT
+from tests.python import python
 
 
 @pytest.mark.slow
 def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, HERE / "emulator/build.py", tmp_path], check=True)
+    made = python(ROOT / "tests/ops/emulator/build.py", tmp_path)
+    assert made.returncode == 0, made.stderr
     # A GPU cannot report wrong lengths to the host; it stops.
     unlike = "not cuda and not refuses_more_real_steps"
     files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer")]
@@ -26,13 +26,7 @@ def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
         ["-c", status],
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", unlike, *files],
     ):
-        run = subprocess.run(
-            [sys.executable, *command],
-            env={**os.environ, "SRULIGHT_PREBUILT": str(tmp_path)},
-            cwd=HERE.parents[1],
-            capture_output=True,
-            text=True,
-        )
+        run = python(*command, env={**os.environ, "SRULIGHT_PREBUILT": str(tmp_path)}, cwd=ROOT)
         assert run.returncode == 0, run.stdout + run.stderr
         said.append(run.stdout.splitlines()[-1])
     assert said[0].startswith(f"loaded from {tmp_path}")  # and not the kernels of the CPU

@@ -1,13 +1,13 @@
 """The kernels are built once and shared, and a failing build stops nothing."""
 
 import os
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from srulight.ops import build, extension
+from tests.python import python
 
 USE = """
 import torch
@@ -19,21 +19,18 @@ print(extension.status['cpu'].split()[0], round(h.sum().item(), 4), round(u.grad
 """
 
 
-def use(cache: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", USE],
-        env={**os.environ, "SRULIGHT_CACHE": str(cache), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def use(cache: Path, **environment: str) -> tuple[str, str]:
+    fast = {"SRULIGHT_CXXFLAGS": "-O0", "SRULIGHT_CACHE": str(cache)}
+    done = python("-c", USE, env={**os.environ, **fast, **environment})
+    return done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str]]]:
     """Returns a cache that three processes filled at once, and what each printed."""
     cache = tmp_path_factory.mktemp("cache")
-    return cache, [run.communicate() for run in [use(cache) for _ in range(3)]]
+    with ThreadPoolExecutor() as pool:
+        return cache, list(pool.map(use, [cache] * 3))
 
 
 @pytest.mark.slow
@@ -45,10 +42,10 @@ def test_processes_that_start_at_once_share_one_build(
     assert outputs[0][0].startswith("loaded")
     assert sum("building" in err for _, err in outputs) == 1
     (library,) = cache.glob("kernels/*/*.so")
-    again = use(cache).communicate()
+    again = use(cache)
     assert "building" not in again[1]
     os.truncate(library, 3000)  # running the rest would be a bus error
-    after = use(cache).communicate()
+    after = use(cache)
     assert after[0] == outputs[0][0]
     assert "building" in after[1]
 
@@ -69,7 +66,7 @@ def test_without_a_build_the_reference_runs(
     environment: dict[str, str],
     sentence: str,
 ) -> None:
-    out, err = use(tmp_path, **environment).communicate()
+    out, err = use(tmp_path, **environment)
     expected = built[1][0][0].split()
     assert expected[0] == "loaded"
     assert out.split()[0] != "loaded"

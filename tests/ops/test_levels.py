@@ -1,25 +1,19 @@
 """The kernels for every instruction set of this processor compute the right results."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from srulight.ops import build
+from tests.documents import ROOT
+from tests.python import python
 
 LOADED = "from srulight.ops import extension as e; e.load('cpu'); print(e.status['cpu'])"
 
 
 def run(level: str, *arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "SRULIGHT_CPU": level},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    ).stdout
+    return python(*arguments, env={**os.environ, "SRULIGHT_CPU": level}, cwd=ROOT).stdout
 
 
 def processor_has(level: str) -> bool:

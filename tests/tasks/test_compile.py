@@ -1,8 +1,6 @@
 """A compiled run is the run that is not compiled, and leaves the same checkpoints."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from srulight.cli import main
 from srulight.ops import extension
 from srulight.tasks.language_modeling.task import LanguageModeling
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
+from tests.python import python
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSIFIER = [
@@ -168,11 +167,10 @@ def test_says_that_there_is_no_compiler(tmp_path: Path, monkeypatch: pytest.Monk
 def test_two_processes_compile_what_one_need_not(tmp_path: Path) -> None:
     exact = [*MODEL, *SMALL, "--model.dropout=0", "--model.encoder.dropout=0"]
     expected = fit(tmp_path / "one", *exact)
-    command = [
-        sys.executable, str(CONFIGS.parent / "train.py"), "fit", *exact, "--trainer.strategy=ddp",
+    done = python(
+        CONFIGS.parent / "train.py", "fit", *exact, "--trainer.strategy=ddp",
         "--trainer.devices=2", "--data.batch_size=2", "--model.compile=true",
         f"--trainer.default_root_dir={tmp_path / 'two'}",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert_close(weights(tmp_path / "two"), expected)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from tests.documents import ROOT
+from tests.python import python
+
 SAVE = [
     "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=3",
     "--trainer.callbacks.save_top_k=-1", "--trainer.callbacks.filename={step}",
@@ -21,11 +23,8 @@ TWO = ["--trainer.strategy=ddp", "--trainer.devices=2", "--data.batch_size=2"]
 
 
 def run(command: str, *args: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), command, *args,
-         "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    done = python(ROOT / "train.py", command, *args, *quiet)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -93,7 +92,7 @@ def node(rank: int, port: int, cache: Path, *args: str) -> subprocess.Popen[str]
          str(ROOT / "train.py"), *args, "--trainer.num_nodes=2", "--trainer.devices=1",
          "--trainer.strategy=ddp", "--data.batch_size=4"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"SRULIGHT_CACHE": str(cache)},
+        env=os.environ | {"SRULIGHT_CACHE": str(cache), "SRULIGHT_CXXFLAGS": "-O0"},
     )  # fmt: skip
 
 
@@ -106,7 +105,7 @@ def test_two_nodes_train_as_one_process_and_build_the_kernels_once(tmp_path: Pat
     args = [*CLASSIFIER, f"--trainer.default_root_dir={two}"]
     nodes = [node(rank, port, tmp_path / "cache", *args) for rank in (0, 1)]
     try:
-        said = [started.communicate(timeout=200)[0] for started in nodes]
+        said = [started.communicate(timeout=500)[0] for started in nodes]
     finally:
         for started in nodes:
             started.terminate()  # and it ends the process that it started

@@ -5,7 +5,6 @@ This file is also what the two processes run.
 
 import math
 import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -52,6 +51,7 @@ from srulight.tasks.translation.batch import SPECIALS, TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
 from srulight.text.tokenizers import BLANK, PAD_UNKNOWN, Characters, Words
+from tests.python import python
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
 SENTENCES = (1, 5, 13)
@@ -293,11 +293,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Report]]:
     folder = tmp_path_factory.mktemp("two")
     # Lightning leaves the seed of another test in the environment, which would change the weights.
     environment = {k: v for k, v in os.environ.items() if k != "PL_GLOBAL_SEED"}
-    # By default, processes wait for each other for half an hour before they fail.
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder)],
-        capture_output=True, text=True, timeout=300, env=environment,
-    )  # fmt: skip
+    # Processes would wait half an hour for each other before they fail.
+    done = python(__file__, folder, env=environment)
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 

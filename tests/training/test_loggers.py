@@ -1,14 +1,12 @@
 """The commands of docs/how_to/loggers.md log metrics with the packages they name."""
 
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.documents import ROOT, STEPS
+from tests.python import python
 
 PAGE = ROOT / "docs" / "how_to" / "loggers.md"
 COMMANDS = {
@@ -44,10 +42,7 @@ def test_a_logger_gets_the_metrics(package: str, tmp_path: Path) -> None:
         for step in STEPS[PAGE]
         if step.text.startswith("python train.py fit") and COMMANDS[package] in step.text
     )
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *command.split()[2:], *SMALL],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+    done = python(ROOT / "train.py", *command.split()[2:], *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert logs_accuracy(package, tmp_path)
     assert (tmp_path / "runs/quickstart/version_0/metrics.csv").is_file()

@@ -1,8 +1,6 @@
 """Learning-rate schedules against values worked out by hand, and schedules in configurations."""
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from srulight.cli import main
 from srulight.training.schedules import Cosine, Decay, Noam, Warmup
+from tests.python import python
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 Build = Callable[[SGD], LRScheduler]
@@ -155,7 +154,7 @@ def test_a_schedule_is_known_by_its_name_and_stepped_after_every_batch(tmp_path:
 def test_schedules_are_imported_for_every_configuration() -> None:
     code = "import sys; from srulight.plugins import load_plugins; load_plugins(); "
     code += "sys.exit('srulight.training.schedules' not in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert python("-c", code).returncode == 0
 
 
 def test_a_plateau_watches_its_metric_after_every_epoch(tmp_path: Path) -> None:

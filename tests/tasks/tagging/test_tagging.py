@@ -3,14 +3,15 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[3]
+from tests.documents import ROOT
+from tests.python import python
+
 PAGE = (ROOT / "docs" / "how_to" / "add_a_task.md").read_text(encoding="utf-8")
 EXPORT = "from srulight.tasks.tagging import Tagging as Tagging\n"
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -36,10 +37,8 @@ def write(folder: Path) -> None:
 def run(*args: str, path: Path, cwd: Path) -> str:
     """Runs the command line with a folder first on Python's path."""
     environment = {"SRULIGHT_EXTENSION": "off", **os.environ, "PYTHONPATH": f"{path}:{ROOT}"}
-    done = subprocess.run(
-        [sys.executable, "-m", "srulight", *args], cwd=cwd, env=environment, capture_output=True,
-        text=True, input="the old duck saw the watch\n",
-    )  # fmt: skip
+    words = "the old duck saw the watch\n"
+    done = python("-m", "srulight", *args, cwd=cwd, env=environment, stdin=words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -81,11 +80,11 @@ def test_imports_are_held_to_the_rule_of_all_tasks(tree: Path) -> None:
     # Outside the tree, whose pytest settings would put its own srulight first.
     shutil.copy(ROOT / "tests" / "test_imports.py", tree)
 
-    def check() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.",
-             "test_imports.py::test_imports_point_down"],
-            cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, capture_output=True, text=True,
+    def check() -> CompletedProcess[str]:
+        return python(
+            "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.",
+            "test_imports.py::test_imports_point_down",
+            cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)},
         )  # fmt: skip
 
     good = check()
@@ -133,8 +132,5 @@ def test_it_works_as_an_installed_package(site: Path, tmp_path: Path) -> None:
     assert said == "DET ADJ NOUN VERB DET NOUN\tthe old duck saw the watch\n"
     code = "import srulight, sys; print(srulight.load(sys.argv[1]).predict('the fish'))"
     best = next((tmp_path / "runs").rglob("best.ckpt"))
-    loaded = subprocess.run(
-        [sys.executable, "-c", code, str(best)], env={**os.environ, "PYTHONPATH": f"{site}:{ROOT}"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+    loaded = python("-c", code, best, env={**os.environ, "PYTHONPATH": f"{site}:{ROOT}"})
     assert loaded.stdout == "[Tags(tags='DET NOUN')]\n", loaded.stderr

@@ -77,7 +77,7 @@ def test_whatever_is_wrong_predicting_says_it_in_a_sentence(
     mutations = [(place, other) for place in places(good) for other in OTHERS]
     messages = []
     # The step is no multiple of the number of other values, so that all of them come up.
-    for place, other in mutations[:: len(mutations) // 200 // 11 * 11 + 2]:
+    for place, other in mutations[:: len(mutations) // 100 // len(OTHERS) * len(OTHERS) + 2]:
         torch.save(changed(good, place, other), tmp_path / "x.ckpt")
         try:
             srulight.load(tmp_path / "x.ckpt").predict(["the plot was dull"])

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 
 from srulight.runtime.fields import path_of, with_short_paths
 from srulight.tasks import TextClassification
+from tests.python import python
 
 CONFIG = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
 CLASSES = """
@@ -35,9 +34,8 @@ def place(folder: Path, module: str) -> None:
 
 def run(folder: Path, code: str) -> str:
     """Runs code that imports the package, in a separate process, because imports are cached."""
-    paths = os.pathsep.join([str(folder.parent), *sys.path])
-    env = os.environ | {"PYTHONPATH": paths, "SRULIGHT_PLUGINS": folder.name}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    env = os.environ | {"PYTHONPATH": str(folder.parent), "SRULIGHT_PLUGINS": folder.name}
+    done = python("-c", code, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

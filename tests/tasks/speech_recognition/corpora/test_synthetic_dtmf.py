@@ -1,9 +1,8 @@
 """Generated recordings of telephone keys."""
 
 import signal
-import subprocess
-import sys
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from srulight.runtime.errors import InputError
 from srulight.tasks.speech_recognition.corpora import synthetic_dtmf as dial
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
+from tests.python import python
 
 # Row and column of each key on a telephone, in Hz.
 TONES = {
@@ -138,10 +138,8 @@ synthetic_dtmf._sound = die
 synthetic_dtmf.SyntheticDTMF(4, 1, 0).read(Path())
 """
 MAKE = """
-import sys
 from pathlib import Path
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
-sys.stdin.read()
 splits = SyntheticDTMF(40, 1, 0).read(Path())
 assert all(u.audio[0].stat().st_size > 1000 for u in splits.train)
 """
@@ -149,7 +147,7 @@ assert all(u.audio[0].stat().st_size > 1000 for u in splits.train)
 
 @pytest.mark.slow
 def test_a_kill_leaves_nothing_that_is_taken_for_whole(cache: Path, tmp_path: Path) -> None:
-    assert subprocess.run([sys.executable, "-c", KILLED]).returncode == -signal.SIGKILL
+    assert python("-c", KILLED).returncode == -signal.SIGKILL
     assert len(list(cache.glob("*.part"))) == 1
     assert not [path for path in cache.iterdir() if path.suffix not in (".part", ".lock")]
     assert len(sound(SyntheticDTMF(4, 1, 0).read(tmp_path).val[0].audio[0])) > 0
@@ -158,15 +156,9 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(cache: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_two_processes_at_once_do_no_harm() -> None:
-    command = [sys.executable, "-c", MAKE]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE) as one,
-        subprocess.Popen(command, stdin=subprocess.PIPE) as other,
-    ):
-        for process in (one, other):
-            assert process.stdin is not None
-            process.stdin.close()  # start both processes
-    assert one.returncode == other.returncode == 0
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda code: python("-c", code), [MAKE, MAKE]))
+    assert [one.returncode for one in done] == [0, 0], done
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(
