@@ -79,7 +79,7 @@ def test_a_mistake_is_one_sentence(args: list[str], message: str) -> None:
 
 def test_data_of_another_task_are_refused() -> None:
     main(["fit", *QUICK])
-    with pytest.raises(SystemExit, match="TextClassification needs 'labels' in the metadata"):
+    with pytest.raises(SystemExit, match="TextClassification needs 'target' in the metadata"):
         main(["fit", *QUICK, "--data=LanguageModelingData"])
     with pytest.raises(SystemExit, match="use the data and the checkpoint of a language model"):
         main(["test", "--ckpt_path=best", "--data=LanguageModelingData"])

@@ -36,6 +36,10 @@ class Numbers(Target):
         settings: Settings of the loss.
         mean: Mean of each number in the training data.
         std: Standard deviation of each number in the training data, above 0.
+
+    Attributes:
+        mean: The means, (K,) float64.
+        std: The standard deviations, (K,) float64.
     """
 
     kind = "numbers"
@@ -52,8 +56,8 @@ class Numbers(Target):
         super().__init__(names)
         self.settings = settings
         # float64, because a model of half precision would round the units of the data.
-        self._mean = torch.tensor(mean, dtype=torch.float64)
-        self._std = torch.tensor(std, dtype=torch.float64)
+        self.mean = torch.tensor(mean, dtype=torch.float64)
+        self.std = torch.tensor(std, dtype=torch.float64)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = outputs.float() if outputs.dtype.itemsize < 4 else outputs
@@ -71,7 +75,7 @@ class Numbers(Target):
 
     def summarize(self, stage: str, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], Report]:
         count, absolute, squared, r2 = values["numbers"].cpu().T
-        mae, rmse = absolute * self._std, squared.sqrt() * self._std
+        mae, rmse = absolute * self.std, squared.sqrt() * self.std
         header = ["number", "mae", "rmse", "r2", "support"]
         rows: list[list[str | float]] = [
             [name, float(mae[i]), float(rmse[i]), float(r2[i]), int(count[i])]
@@ -84,7 +88,7 @@ class Numbers(Target):
         )
 
     def answers(self, outputs: Tensor) -> list[NumbersAnswer]:
-        values = outputs.double().cpu() * self._std + self._mean
+        values = outputs.double().cpu() * self.std + self.mean
         return [NumbersAnswer(row) for row in values.tolist()]
 
     def columns(self, probabilities: bool) -> list[str]:

@@ -71,7 +71,8 @@ class TargetTask(Task):
         return values
 
     def monitored(self, data: LightningDataModule) -> tuple[str, str]:
-        scores = KINDS[data.target_kind].scores  # type: ignore[attr-defined]
+        # The data module of another task is refused later, for the metadata that it lacks.
+        scores = KINDS[getattr(data, "target_kind", "class")].scores
         chosen = self.chosen_monitor
         name = next(iter(scores)) if chosen is None else chosen.removeprefix("val/")
         if name not in scores:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error, r2_score
 
 from srulight.targets import LossSettings, Numbers
+from srulight.targets.statistics import standardize
 
 NAMES = ["x", "y"]
 MEAN, STD = [10.0, -1.0], [2.0, 0.5]
@@ -16,6 +17,12 @@ MEAN, STD = [10.0, -1.0], [2.0, 0.5]
 
 def target(loss: Any = "squared") -> Numbers:  # noqa: ANN401
     return Numbers(NAMES, LossSettings(numbers=loss), MEAN, STD)
+
+
+def standard(numbers: Numbers, targets: Tensor) -> Tensor:
+    """Returns targets as the data module gives them."""
+    about = {"kind": "numbers", "mean": numbers.mean.tolist(), "std": numbers.std.tolist()}
+    return standardize(targets, about)
 
 
 def batch(size: int = 30) -> tuple[Tensor, Tensor]:
@@ -29,7 +36,7 @@ def batch(size: int = 30) -> tuple[Tensor, Tensor]:
 def summarized(numbers: Numbers, *batches: tuple[Tensor, Tensor]) -> Any:  # noqa: ANN401
     metrics = numbers.new_metrics()
     for outputs, targets in batches:
-        numbers.update(metrics, outputs, targets)
+        numbers.update(metrics, outputs, standard(numbers, targets))
     values = {name: metric.compute() for name, metric in metrics.items()}
     return numbers.summarize("test", values | {"loss": torch.tensor(0.5)})
 
@@ -46,7 +53,8 @@ def summarized(numbers: Numbers, *batches: tuple[Tensor, Tensor]) -> Any:  # noq
 def test_the_loss_by_hand(loss: str, expected: float) -> None:
     outputs = torch.tensor([[0.5, 0.5], [7.0, 7.0]])
     targets = torch.tensor([[14.0, -1.0], [math.nan, math.nan]])
-    total, count = target(loss).loss(outputs, targets)
+    numbers = target(loss)
+    total, count = numbers.loss(outputs, standard(numbers, targets))
     assert count == 2
     assert total.item() == pytest.approx(expected)
 

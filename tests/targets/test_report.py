@@ -233,7 +233,7 @@ def test_where_only_one_value_occurs_what_is_undefined_is_not_a_number() -> None
     assert values["roc_auc"].isnan()
     assert labels.thresholds.tolist() == [0.5, 0.5]
     numbers = Numbers(["a"], LossSettings(), [2.0], [1.0])
-    values, report = evaluated(numbers, [(torch.zeros(4, 1), torch.full((4, 1), 3.0))])
+    values, report = evaluated(numbers, [(torch.zeros(4, 1), torch.full((4, 1), 1.0))])
     assert values["mae"] == 1.0
     assert values["r2"].isnan()
     assert report.text().splitlines()[1].split() == ["a", "1.0000", "1.0000", "-", "4"]
