@@ -140,7 +140,7 @@ def measure(name: str, root: Path, steps: int) -> None:
     })  # fmt: skip
 
 
-def alone(function: Callable[..., None], *args: object) -> None:
+def alone(function: Callable[..., object], *args: object) -> None:
     """Calls a function in a process of its own, forked because starting Python takes longer."""
     process = multiprocessing.get_context("fork").Process(target=function, args=args)
     process.start()
