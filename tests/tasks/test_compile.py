@@ -149,6 +149,8 @@ def test_what_only_predicts_is_not_compiled(task: list[str], tmp_path: Path) -> 
     inputs: list[Any] = ["the plot was dull .", "dull"]
     if task is QUESTIONS:
         inputs = [("the plot was dull .", "what?")] * 2
+    if task in (TASKS["sequences"], TASKS["segments"]):
+        inputs = [torch.randn(5, 3), torch.randn(2, 3)]
     if task is SPEECH:
         inputs = [str(said.audio[0]) for said in SyntheticDTMF(80, 16, 16).read(tmp_path).test[:2]]
     assert len(trained.predict(inputs)) == 2

@@ -190,7 +190,7 @@ def _compute(
         pieces = zip(*_encoded(part, metadata, name), strict=True)
         inputs, codes = (torch.from_numpy(np.concatenate(one)) for one in pieces)
         targets = torch.cat(list(_standardized(part, corpus, metadata)))
-        lengths = torch.from_numpy(part.lengths)
+        lengths = torch.tensor(part.lengths)
         parts[name] = StepsDataset(inputs, codes, targets, lengths, corpus.per == "step")
     return parts
 
@@ -260,7 +260,8 @@ def _shifted(part: Part, corpus: SequenceCorpus, horizons: Sequence[int]) -> Ten
     Targets of several horizons lie side by side: those of the first horizon come first.
     """
     is_class = corpus.kind == "class"
-    targets = np.ascontiguousarray(part.targets, dtype=np.int64 if is_class else np.float32)
+    # A copy, because torch warns of arrays that cannot be written to, such as mapped files.
+    targets = np.array(part.targets, dtype=np.int64 if is_class else np.float32)
     if tuple(horizons) == (0,):  # always so with one target per sequence
         return torch.from_numpy(targets)
     shifted = np.full(
