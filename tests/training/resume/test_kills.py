@@ -17,7 +17,7 @@ def test_killed_runs_of_every_task_end_exactly() -> None:
     kills = {row.split(",")[0]: 0 for row in rows}
     for row in rows:
         kills[row.split(",")[0]] += int(row[50:].split()[names.index("kills")])
-    assert len(kills) == 5
+    assert len(kills) == 6
     assert min(kills.values()) > 0
     assert counts["exact"] == counts["runs"] > 0
     assert counts["lost"] == counts["corrupt"] == 0
