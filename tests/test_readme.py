@@ -25,7 +25,7 @@ def test_paths_it_names_exist(document: Path) -> None:
 def test_configurations_it_names_exist() -> None:
     table = re.findall(r"^\| \[.*\]\(docs/guides/.*?\) \((.*?)\) \|", TEXT, re.MULTILINE)
     named = re.findall(r"`(\w+)`", " ".join(table))
-    assert len(table) == 5
+    assert len(table) == 6
     assert len(named) > 10
     for name in named:
         assert (ROOT / "configs" / f"{name}.yaml").is_file(), name
