@@ -2,9 +2,14 @@
 
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
+
+from srulight.runtime.errors import InputError
+
+_T = TypeVar("_T")
 
 MISSING = (
     "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None",
@@ -18,6 +23,27 @@ _MISSING_WORDS = frozenset(word.lower() for word in MISSING)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_cell(convert: Callable[[Any], _T], value: Any, column: str, place: str) -> _T:  # noqa: ANN401
+    """Converts a cell, and says where it is if that fails.
+
+    Args:
+        convert: One of the functions below.
+        value: The cell.
+        column: Name of its column.
+        place: Place of its row.
+
+    Raises:
+        InputError: If the cell cannot be converted.
+    """
+    try:
+        return convert(value)
+    except ValueError as error:
+        raise InputError(
+            f"{place}: expected {error} in column {column!r}, got {value!r:.60}; correct it, or "
+            "leave the cell empty"
+        ) from error
 
 
 def is_missing(value: Any) -> bool:  # noqa: ANN401

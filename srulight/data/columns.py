@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from srulight.data.cells import LARGEST, MISSING, as_number, as_text, as_time, is_missing, is_number
 from srulight.data.delimited import OddTableError, check_text
 from srulight.runtime.arrow import PARQUET, arrow_batches, class_names, is_dataset, named
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, listed
 from srulight.runtime.faults import Faults
 from srulight.runtime.records import table_rows
 
@@ -265,17 +265,6 @@ class TableFile:
                 )
                 found.append(convert(None))
         return found
-
-
-def listed(names: Sequence[str], most: int = 20) -> str:
-    """Returns names separated by commas, at most the first few.
-
-    Args:
-        names: The names.
-        most: Largest number of names to show.
-    """
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _arrow_type(column: Column, first: Any, pyarrow: Any) -> Any:  # noqa: ANN401

@@ -79,6 +79,13 @@ class Recurrent(Encoder):
         """
 
 
+def directions(encoder: Encoder) -> int:
+    """Returns in how many directions an encoder reads: 1 or 2 if it is recurrent, otherwise 0."""
+    if not isinstance(encoder, Recurrent):
+        return 0
+    return 2 if encoder.bidirectional else 1
+
+
 class PeepholeLayer(nn.Module, ABC):
     """A layer whose gates may depend on its previous state, which makes it nonlinear."""
 

@@ -1,6 +1,7 @@
 """Errors that users can fix."""
 
 import math
+from collections.abc import Sequence
 
 LARGEST_SEED = (1 << 63) - 1
 """The largest seed that torch accepts."""
@@ -12,6 +13,18 @@ class InputError(ValueError):
     The message makes sense alone: it says where the problem is (file and line, or option), what was
     expected, what came instead, and what to do. The command line prints it without a traceback.
     """
+
+
+def listed(items: Sequence[str], most: int = 20, separator: str = ", ") -> str:
+    """Returns a list for a message, at most the first few items and the number of the others.
+
+    Args:
+        items: The items.
+        most: Largest number of items to show.
+        separator: What stands between them.
+    """
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more
 
 
 def check_range(least: float, most: float = math.inf, /, **numbers: float | None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -82,12 +83,17 @@ class Target(nn.Module, ABC):
 
     Args:
         names: Names of the classes, labels or numbers, in the order of the outputs.
+        settings: Settings of the loss.
+        balanced: Weights of the classes, or of the positive examples of the labels, that the
+            setting "balanced" stands for; None if the target has no weights.
 
     Attributes:
         kind: The kind of target.
         scores: Names of the values that ``summarize`` returns, and whether the best value is the
             "max" or the "min"; the first one selects the best checkpoint by default.
         output_size: Number of outputs that the network needs per sequence or step, K.
+        weights: Weight of each class, or of the positive examples of each label, (K,); None if all
+            weights are 1.
         number_format: How a table shows the numbers among the ``cells``, as ``format`` takes it.
     """
 
@@ -95,10 +101,24 @@ class Target(nn.Module, ABC):
     scores: ClassVar[dict[str, Literal["min", "max"]]]
     number_format: ClassVar[str] = ".4f"
 
-    def __init__(self, names: Sequence[str]) -> None:
+    weights: Tensor | None
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        settings: LossSettings,
+        balanced: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.names = list(names)
         self.output_size = len(self.names)
+        self.settings = settings
+        weights = None
+        if balanced is not None and settings.weights != "none":
+            chosen = balanced if settings.weights == "balanced" else settings.given(names)
+            weights = torch.tensor(chosen)
+        # The configuration determines the weights, so checkpoints need not contain them.
+        self.register_buffer("weights", weights, persistent=False)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

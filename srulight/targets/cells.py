@@ -1,46 +1,32 @@
 """Reads targets from the cells of tables."""
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from srulight.runtime.errors import InputError
-
-_MISSING = ("", "nan", "na", "null")
-_LARGEST = 3.4e38  # float32
-_FLAGS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
+from srulight.data.cells import as_number, read_cell
 
 
 def is_missing(value: Any) -> bool:  # noqa: ANN401
-    """Returns whether a cell is null, NaN or blank."""
+    """Returns whether the cell of a class is null, NaN or blank; "NA" may be its name."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
 def number(value: Any, column: str, place: str) -> float:  # noqa: ANN401
-    """Returns the number in a cell, and NaN if the cell is missing, or says "nan", "NA" or "null".
+    """Returns the number in a cell, and NaN if it is missing.
 
     Args:
-        value: The cell.
+        value: The cell, as ``as_number`` takes it.
         column: Name of its column, for the error message.
         place: Place of its row, for the error message.
 
     Raises:
         InputError: If the cell is neither missing nor a finite number.
     """
-    if _is_missing_number(value):
-        return math.nan
-    try:
-        found = float(value) if isinstance(value, str | int | float | Decimal) else math.inf
-    except (ValueError, OverflowError):
-        found = math.inf
-    if not abs(found) < _LARGEST:
-        raise InputError(
-            f"{place}: expected a finite number in column {column!r}, got {value!r:.60}; correct "
-            "it, or leave the cell empty"
-        )
-    return found
+    return read_cell(as_number, value, column, place)
 
 
 def flag(value: Any, column: str, place: str) -> float:  # noqa: ANN401
@@ -54,18 +40,27 @@ def flag(value: Any, column: str, place: str) -> float:  # noqa: ANN401
     Raises:
         InputError: If the cell has another value.
     """
-    if _is_missing_number(value):
-        return math.nan
-    found = _FLAGS.get(str(value).strip().lower())
-    if found is None:
-        raise InputError(
-            f"{place}: expected 0 or 1 in column {column!r}, got {value!r:.60}; correct it, or "
-            "leave the cell empty"
-        )
+    return read_cell(_as_flag, value, column, place)
+
+
+def _as_flag(value: Any) -> float:  # noqa: ANN401
+    try:
+        found = as_number(value)
+    except ValueError:
+        found = math.inf
+    if found not in (0, 1) and not math.isnan(found):
+        raise ValueError("0 or 1")
     return found
 
 
-def _is_missing_number(value: Any) -> bool:  # noqa: ANN401
-    if isinstance(value, str):
-        return value.strip().lower() in _MISSING
-    return is_missing(value)
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Sorts names of classes: numerically if all are integers, otherwise alphabetically.
+
+    Args:
+        names: The names, each once.
+    """
+    found = list(names)
+    try:
+        return sorted(found, key=lambda name: (int(name), name))
+    except ValueError:
+        return sorted(found)

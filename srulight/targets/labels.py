@@ -58,21 +58,11 @@ class Labels(Target):
         positives: Sequence[int],
         totals: Sequence[int],
     ) -> None:
-        super().__init__(names)
-        self.settings = settings
-        weights = None
-        if settings.weights == "balanced":
-            weights = [
-                (total - count) / count if 0 < count < total else 1.0
-                for count, total in zip(positives, totals, strict=True)
-            ]
-        elif settings.weights != "none":
-            weights = settings.given(names)
-        self.weights: Tensor | None
-        # The configuration determines the weights, so checkpoints need not contain them.
-        self.register_buffer(
-            "weights", None if weights is None else torch.tensor(weights), persistent=False
-        )
+        balanced = [
+            (total - count) / count if 0 < count < total else 1.0
+            for count, total in zip(positives, totals, strict=True)
+        ]
+        super().__init__(names, settings, balanced)
         self.register_buffer("thresholds", torch.full((len(names),), 0.5))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

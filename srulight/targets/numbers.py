@@ -53,8 +53,7 @@ class Numbers(Target):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__(names)
-        self.settings = settings
+        super().__init__(names, settings)
         # float64, because a model of half precision would round the units of the data.
         self.mean = torch.tensor(mean, dtype=torch.float64)
         self.std = torch.tensor(std, dtype=torch.float64)

@@ -46,19 +46,8 @@ class OneClass(Target):
     }  # fmt: skip
 
     def __init__(self, names: Sequence[str], settings: LossSettings, counts: Sequence[int]) -> None:
-        super().__init__(names)
-        self.settings = settings
-        weights = None
-        if settings.weights == "balanced":
-            known = sum(count > 0 for count in counts)
-            weights = [sum(counts) / (known * count) if count else 1.0 for count in counts]
-        elif settings.weights != "none":
-            weights = settings.given(names)
-        self.weights: Tensor | None
-        # The configuration determines the weights, so checkpoints need not contain them.
-        self.register_buffer(
-            "weights", None if weights is None else torch.tensor(weights), persistent=False
-        )
+        mean = sum(counts) / max(1, sum(count > 0 for count in counts))
+        super().__init__(names, settings, [mean / count if count else 1.0 for count in counts])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits, classes = _flat(outputs, targets)

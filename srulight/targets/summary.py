@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, listed
 from srulight.targets.base import Kind
 
 _SHOWN = 6
@@ -41,7 +41,7 @@ def check_targets(kind: Kind, names: Sequence[str], targets: Tensor, examples: s
         )
     raise InputError(
         f"expected training {examples} with different {_NOUNS[kind]}, got the same "
-        f"{_listed(names)} for all; add {examples} with other {_NOUNS[kind]}"
+        f"{listed(names, _SHOWN)} for all; add {examples} with other {_NOUNS[kind]}"
     )
 
 
@@ -66,14 +66,14 @@ def describe_targets(kind: Kind, names: Sequence[str], targets: Tensor) -> str:
                 low, high, mean = (float(f(values)) for f in (torch.min, torch.max, torch.mean))
                 sd = float(values.std(correction=0))
                 said.append(f"{name} mean {mean:.4g}, sd {sd:.4g}, min {low:.4g}, max {high:.4g}")
-        return f"numbers: {_listed(said, '; ')}{after}"
+        return f"numbers: {listed(said, _SHOWN, '; ')}{after}"
     if kind == "class":
         shares = torch.bincount(targets[known], minlength=len(names)) / known.sum()
     else:
         shares = (targets == 1).sum(0) / known.sum(0).clamp_min(1)
     order = sorted(range(len(names)), key=lambda i: -shares[i])
     said = [f"{names[i]} {shares[i]:.1%}" for i in order if kind != "class" or shares[i]]
-    return f"{_NOUNS[kind]}: {_listed(said)}{after}"
+    return f"{_NOUNS[kind]}: {listed(said, _SHOWN)}{after}"
 
 
 def suspicions(kind: Kind, names: Sequence[str], targets: Tensor, examples: str) -> Iterator[str]:
@@ -94,7 +94,7 @@ def suspicions(kind: Kind, names: Sequence[str], targets: Tensor, examples: str)
         if rare:
             yield (
                 f"{len(rare):,} of {len(names):,} classes have at most one of the training "
-                f"{examples}: {_listed(rare)}; add {examples}, or merge classes"
+                f"{examples}: {listed(rare, _SHOWN)}; add {examples}, or merge classes"
             )
         return
     known = (~targets.isnan()).any(0).tolist()
@@ -106,7 +106,7 @@ def suspicions(kind: Kind, names: Sequence[str], targets: Tensor, examples: str)
     if same:
         yield (
             f"{len(same):,} of {len(names):,} {_NOUNS[kind]} never change in the training "
-            f"{examples}: {_listed(same)}; leave them out, or add {examples}"
+            f"{examples}: {listed(same, _SHOWN)}; leave them out, or add {examples}"
         )
 
 
@@ -120,8 +120,3 @@ def _constant(kind: Kind, names: Sequence[str], targets: Tensor) -> list[bool]:
         return [len(targets[targets >= 0].unique()) < 2]
     columns = [column[~column.isnan()] for column in targets.T]
     return [len(values) == 0 or bool((values == values[0]).all()) for values in columns]
-
-
-def _listed(items: Sequence[str], separator: str = ", ") -> str:
-    more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
-    return separator.join(items[:_SHOWN]) + more

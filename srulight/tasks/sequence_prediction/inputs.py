@@ -3,16 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srulight.data.cells import as_number, as_text, as_time
+from srulight.data.cells import as_number, as_text, as_time, read_cell
 from srulight.runtime.errors import InputError
-
-_T = TypeVar("_T")
 
 
 class Columns(Protocol):
@@ -190,12 +188,12 @@ class InputReader:
             InputError: If a column is missing, or a cell contains no finite number.
         """
         self._require(row, place)
-        numbers = [_cell(as_number, row[name], name, place) for name in self.numbers]
+        numbers = [read_cell(as_number, row[name], name, place) for name in self.numbers]
         words = np.empty((1, len(self.categories)), dtype=object)
-        words[0] = [_cell(as_text, row[name], name, place) for name in self.categories]
+        words[0] = [read_cell(as_text, row[name], name, place) for name in self.categories]
         times = None
         if self.needs_times or self.time in row:
-            times = np.array([_cell(as_time, row[self.time], self.time, place)])
+            times = np.array([read_cell(as_time, row[self.time], self.time, place)])
         return Steps(np.array([numbers]), words, times, lambda _: place)
 
     def _checked(self, steps: Steps, where: str) -> Steps:
@@ -238,7 +236,7 @@ class InputReader:
         numbers = [columns[name] for name in self.numbers]
         words = np.empty((count, len(self.categories)), dtype=object)
         for i, name in enumerate(self.categories):
-            words[:, i] = [_cell(as_text, value, name, where) for value in columns[name]]
+            words[:, i] = [read_cell(as_text, value, name, where) for value in columns[name]]
         return Steps(
             np.stack(numbers, axis=1) if numbers else np.empty((count, 0)),
             words,
@@ -256,7 +254,7 @@ class InputReader:
         if array.dtype.kind == "M":
             array = array.astype("datetime64[us]")
         dates = array.astype(object)
-        times = [_cell(as_time, value, name, where) for value in dates.ravel()]
+        times = [read_cell(as_time, value, name, where) for value in dates.ravel()]
         return np.array(times, dtype=np.float64).reshape(dates.shape)
 
     def _require(self, columns: Columns, where: str) -> None:
@@ -268,16 +266,6 @@ class InputReader:
                 f"{', '.join(map(str, names)) or 'none'}; the model reads "
                 f"{', '.join(self._needed)}"
             )
-
-
-def _cell(convert: Callable[[Any], _T], value: Any, column: str, place: str) -> _T:  # noqa: ANN401
-    try:
-        return convert(value)
-    except ValueError as error:
-        raise InputError(
-            f"{place}: expected {error} in column {column!r}, got {value!r:.60}; correct it, or "
-            "leave it empty"
-        ) from error
 
 
 def floats(values: Any, where: str) -> NDArray[Any]:  # noqa: ANN401

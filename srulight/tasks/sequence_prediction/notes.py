@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from srulight.data.summary import describe_lengths, leakage
+from srulight.runtime.errors import listed
 from srulight.targets.summary import describe_targets, suspicions
 from srulight.tasks.sequence_prediction.corpora.base import Part, Sequences
 from srulight.tasks.sequence_prediction.features import describe_columns, rows_per_piece
@@ -53,10 +54,9 @@ def describe_sequences(
         if same
     ]
     if constant:
-        more = f" and {len(constant) - _SHOWN:,} more" if len(constant) > _SHOWN else ""
         yield (
             f"{len(constant):,} of {len(sequences.numbers):,} numeric features never change in the "
-            f"training data: {', '.join(constant[:_SHOWN])}{more}; leave them out"
+            f"training data: {listed(constant, _SHOWN)}; leave them out"
         )
     if repeated := leakage({k: _hashes(p) for k, p in sequences.parts.items()}, "sequences"):
         yield repeated

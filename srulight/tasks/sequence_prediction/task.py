@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from srulight.encoders import SRU, EncoderFactory, Recurrent
-from srulight.encoders.base import build_encoder
+from srulight.encoders.base import build_encoder, directions
 from srulight.layers.dropout import Dropout
 from srulight.layers.padding import pad
 from srulight.layers.pooling import Pooling, pool
@@ -118,7 +118,7 @@ class SequencePrediction(TargetTask):
     @property
     def is_online(self) -> bool:
         """Whether the encoder predicts from the steps so far, with a state that it carries."""
-        return isinstance(self.encoder, Recurrent) and not self.encoder.bidirectional
+        return directions(self.encoder) == 1
 
     def compile_network(self) -> None:
         self.forward = compile_function(self.forward)  # type: ignore[method-assign]
@@ -138,10 +138,7 @@ class SequencePrediction(TargetTask):
         """
         encoded = self.encoder(self._embed(inputs, codes), lengths)
         if not self.per_step:
-            directions = 0
-            if isinstance(self.encoder, Recurrent):
-                directions = 2 if self.encoder.bidirectional else 1
-            encoded = pool(encoded, lengths, self.pooling, directions)
+            encoded = pool(encoded, lengths, self.pooling, directions(self.encoder))
         return self.head(self.dropout(encoded))
 
     def _embed(self, inputs: Tensor, codes: Tensor) -> Tensor:

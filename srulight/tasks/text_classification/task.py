@@ -9,8 +9,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from srulight.data.sequences import SequenceBatch
-from srulight.encoders import SRU, EncoderFactory, Recurrent
-from srulight.encoders.base import build_encoder
+from srulight.encoders import SRU, EncoderFactory
+from srulight.encoders.base import build_encoder, directions
 from srulight.layers.dropout import Dropout
 from srulight.layers.padding import pad
 from srulight.layers.pooling import Pooling, pool
@@ -127,10 +127,7 @@ class TextClassification(TargetTask):
             dropped = torch.rand_like(tokens, dtype=torch.float) < self.word_dropout
             tokens = tokens.masked_fill(dropped & (tokens != 0), UNKNOWN_ID)
         encoded = self.encoder(self.dropout(self.embedding(tokens)), lengths)
-        directions = 0
-        if isinstance(self.encoder, Recurrent):
-            directions = 2 if self.encoder.bidirectional else 1
-        pooled = pool(encoded, lengths, self.pooling, directions)
+        pooled = pool(encoded, lengths, self.pooling, directions(self.encoder))
         return self.head(self.dropout(pooled))
 
     def outputs(self, batch: SequenceBatch, stage: str) -> Tensor:

@@ -16,6 +16,7 @@ from srulight.runtime.cache import cache_folder
 from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.targets import Kind
+from srulight.targets.cells import sorted_names
 from srulight.tasks.sequence_prediction.corpora.base import Part, Per
 
 _PIECE = 1 << 16  # Number of steps that are checked at a time, because they may be mapped.
@@ -185,7 +186,7 @@ def _encode_classes(
     found = {key: _values(part, per) for key, part in parts.items()}
     by_index = names is not None
     if names is None:
-        names = _sorted({*found["train"][0]} - {""})
+        names = sorted_names({*found["train"][0]} - {""})
         wanted = f"a class of the training data ({', '.join(names)})"
     else:
         wanted = f"one of the classes ({', '.join(names)})"
@@ -206,14 +207,6 @@ def _encode_classes(
         codes = np.array([indices.get(value, IGNORED) for value in values], dtype=np.int64)
         encoded[key] = replace(part, targets=codes[inverse])
     return encoded, list(names)
-
-
-def _sorted(names: set[str]) -> list[str]:
-    """Sorts names in numerical order if all are integers, otherwise in alphabetical order."""
-    try:
-        return sorted(names, key=int)
-    except ValueError:
-        return sorted(names)
 
 
 def _values(part: Part, per: Per) -> tuple[list[str], NDArray[np.int64]]:

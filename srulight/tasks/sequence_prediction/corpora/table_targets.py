@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from srulight.data.base import IGNORED
 from srulight.data.cells import as_number
-from srulight.data.columns import Column, listed
-from srulight.runtime.errors import InputError
+from srulight.data.columns import Column
+from srulight.runtime.errors import InputError, listed
 from srulight.runtime.faults import Faults
 from srulight.targets import Kind
+from srulight.targets.cells import sorted_names
 from srulight.tasks.sequence_prediction.corpora.base import Per
 from srulight.tasks.sequence_prediction.corpora.table_steps import Steps, one_per_sequence
 
@@ -64,7 +65,7 @@ class TargetColumns:
         if steps.texts is None:
             return self.columns
         column = self.columns[0]
-        names = _sorted({name for value in steps.texts.values for name in self._split(value)})
+        names = sorted_names({name for value in steps.texts.values for name in self._split(value)})
         if not names:
             raise InputError(
                 f"{where}: expected a target in column {column!r}, got none in all "
@@ -158,14 +159,6 @@ class TargetColumns:
             if texts.values[code].strip().lower() == "nan":
                 table[code] = math.nan
         return table[codes]
-
-
-def _sorted(names: set[str]) -> list[str]:
-    """Sorts names in numerical order if all are integers, otherwise in alphabetical order."""
-    try:
-        return sorted(names, key=lambda name: (int(name), name))
-    except ValueError:
-        return sorted(names)
 
 
 def _number(text: str) -> float | None:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srulight.data.columns import Column, TableFile, listed
+from srulight.data.columns import Column, TableFile
 from srulight.data.hold_out import hold_out
 from srulight.runtime.arrow import is_dataset
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, listed
 from srulight.runtime.faults import Faults
 from srulight.runtime.files import file_checksum
 from srulight.runtime.records import TABLES, is_table, table_rows

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from srulight.data.base import IGNORED
 from srulight.data.hold_out import hold_out
-from srulight.runtime.errors import InputError
+from srulight.runtime.errors import InputError, listed
 from srulight.runtime.faults import Faults
 from srulight.runtime.records import TABLES, is_table, table_rows, text_cell
 from srulight.targets import Kind
@@ -146,7 +146,7 @@ class Tables(SentenceCorpus):
                 if name not in indices:
                     faults.add(
                         f"{row.place}: expected a label of the training file "
-                        f"({_some(labels)}), got {name!r}"
+                        f"({listed(labels, 10)}), got {name!r}"
                     )
         faults.refuse()
         return [Example(row.text, self._target(row, indices)) for row in rows]
@@ -188,8 +188,3 @@ def _is_number(label: str) -> bool:
         return math.isfinite(float(label))
     except ValueError:
         return False
-
-
-def _some(labels: Sequence[str]) -> str:
-    shown = ", ".join(labels[:10])
-    return f"{shown} and {len(labels) - 10} more" if len(labels) > 10 else shown
