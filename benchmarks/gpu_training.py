@@ -29,6 +29,11 @@ NO_DROPOUT = {
 }
 """A configuration of each task without dropout, since devices draw different random numbers."""
 
+SMALL = [
+    f"--data.corpus.{split}_size={n}" for split, n in (("train", 200), ("val", 20), ("test", 20))
+]
+"""Data of a rehearsal. Generating all of it would take longer than the training."""
+
 WORKERS = 16
 """Number of parallel trainings on one GPU. They test results, not speed."""
 
@@ -45,6 +50,7 @@ def training(session: Session) -> Outcome:
     """Trains each task in each precision, in parallel, and compares the first losses."""
     jobs: dict[tuple[str, str], list[str]] = {}
     brief = ["--trainer.max_steps=5", "--trainer.limit_val_batches=1"]
+    brief += SMALL if session.rehearsal else []
     for config in NO_DROPOUT:  # with the kernels of the CPU, whichever kernels the others use
         jobs[config, "CPU"] = ["--trainer.accelerator=cpu", *brief]
     long = ["--trainer.accelerator=gpu", "--trainer.max_time=00:00:00:30"]
@@ -135,6 +141,7 @@ def resume(session: Session) -> Outcome:
     shutil.rmtree(folder, ignore_errors=True)
     accelerator = f"--trainer.accelerator={'cpu' if session.rehearsal else 'gpu'}"
     common = [accelerator, "--trainer.deterministic=true", "--trainer.limit_val_batches=1"]
+    common += SMALL if session.rehearsal else []
 
     def fit(name: str, last: int, *more: str) -> Finished:
         command = [*_fit("quickstart", folder / name), *common, f"--trainer.max_steps={last}"]

@@ -47,7 +47,7 @@ def rehearse(out: Path, *options: str) -> None:
         gpu_session.main()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_all_parts_are_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_session, "Runner", Forking)
     rehearse(tmp_path)

@@ -14,15 +14,6 @@ def test_has_the_parameters_of_the_paper() -> None:
     assert sum(p.numel() for p in encoder.parameters()) + 2 * 128 + 2 == 204_034
 
 
-def test_compiles_whole() -> None:
-    encoder = SRU(6, hidden_size=6, num_layers=3, dropout=0.5).eval()
-    compiled = torch.compile(encoder, fullgraph=True, dynamic=True, backend="aot_eager")
-    for batch, steps in ((3, 4), (2, 9)):
-        x = torch.randn(batch, steps, 6)
-        lengths = torch.randint(1, steps + 1, (batch,))
-        torch.testing.assert_close(compiled(x, lengths), encoder(x, lengths))
-
-
 def test_exports_with_any_batch_and_length() -> None:
     encoder = SRU(5, hidden_size=4, bidirectional=True).eval()
     program = torch.export.export(

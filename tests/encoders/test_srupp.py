@@ -237,33 +237,6 @@ def test_a_half_type_keeps_its_state_in_float32() -> None:
     torch.testing.assert_close(y, encoder(x)[:, 4:], atol=0.02, rtol=0.02)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("reach", [2, 20])
-def test_compiles_whole(bidirectional: bool, reach: int) -> None:
-    encoder = make(memory_size=reach, num_layers=3, dropout=0.5, bidirectional=bidirectional)
-    compiled = torch.compile(encoder, fullgraph=True, dynamic=True, backend="aot_eager")
-    for batch, steps in ((3, 4), (2, 9)):
-        x = torch.randn(batch, steps, 5, dtype=torch.float64)
-        lengths = torch.randint(1, steps + 1, (batch,))
-        torch.testing.assert_close(compiled(x, lengths), encoder(x, lengths))
-
-
-@pytest.mark.slow
-def test_resume_compiles_whole() -> None:
-    encoder = make(memory_size=3, attention_every=2)
-    compiled = torch.compile(
-        encoder.forward_with_state, fullgraph=True, dynamic=True, backend="aot_eager"
-    )
-    state = found = None
-    for steps in (2, 9, 1):
-        x = torch.randn(2, steps, 5, dtype=torch.float64)
-        y, new = encoder.forward_with_state(x, state)
-        z, found = compiled(x, found)
-        torch.testing.assert_close((z, found), (y, new))
-        state, found = new.detach(), found.detach()
-
-
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_exports_with_any_batch_and_length(bidirectional: bool) -> None:
     encoder = make(memory_size=3, num_heads=2, bidirectional=bidirectional)
