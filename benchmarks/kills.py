@@ -88,6 +88,16 @@ TASKS = {
     "sequence_prediction": f"""--config={CONFIGS / "sequences.yaml"} {COMMON}
         --data.corpus=SyntheticSignals --data.corpus.steps=40 --data.corpus.train_size=31
         --data.corpus.val_size=9 --data.corpus.test_size=1 --data.batch_size=4""",
+    "video_prediction": f"""--config={CONFIGS / "video.yaml"} {COMMON}
+        --data.corpus=SyntheticTools --data.corpus.frames=20 --data.corpus.train_size=31
+        --data.corpus.val_size=9 --data.corpus.test_size=1 --data.batch_size=4
+        --data.height=8 --data.width=8 --model.frames.width=4""",
+    "pose_estimation": f"""--config={CONFIGS / "pose.yaml"}
+        {COMMON.replace("encoder", "head.encoder")}
+        --data.corpus=SyntheticPoses --data.corpus.frames=12 --data.corpus.train_size=15
+        --data.corpus.val_size=5 --data.corpus.test_size=1 --data.batch_size=2 --data.height=16
+        --data.width=16 --data.augmentation.shift=0.1 --model.frames.width=8
+        --model.head.encoder.num_layers=2""",
 }
 DROPOUT = "--model.dropout=0.3 --model.encoder.dropout=0.3"
 WORKERS = "--data.num_workers=2"
@@ -101,6 +111,8 @@ TRANSLATOR_DROPOUT = "--model.translator.dropout=0.3 --model.translator.decoder.
 PAIR = "--trainer.devices=2 --trainer.strategy=ddp --trainer.max_epochs=3"
 TWO = f"{PAIR} {DROPOUT}"
 SEGMENTS = "--data.segment_length=16"
+FRAMES = "--data.segment_length=8"
+POSE_DROPOUT = "--model.head.encoder.dropout=0.3"
 LONG = "--data.corpus.train_size=12000 --trainer.limit_train_batches=12"
 
 KILL, TERM, INT, USR1 = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
@@ -135,7 +147,7 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """Lists all scenarios."""
-    first, second, third, fourth, fifth, sixth = TASKS
+    first, second, third, fourth, fifth, sixth, seventh, eighth = TASKS
     return [
         Scenario(first, "dropout", f"{DROPOUT} --model.word_dropout=0.1"),
         Scenario(first, "workers, accumulated", f"{WORKERS} {ADDED} {DROPOUT}"),
@@ -157,6 +169,10 @@ def scenarios() -> list[Scenario]:
         Scenario(sixth, "segments, often", f"{SEGMENTS} {OFTEN} {DROPOUT}"),
         Scenario(sixth, "segments, accumulated", f"{SEGMENTS} {WORKERS} {ADDED} {DROPOUT}"),
         Scenario(sixth, "segments, two processes", f"{SEGMENTS} {TWO}", processes=2),
+        Scenario(seventh, "workers, segments, often", f"{WORKERS} {FRAMES} {OFTEN} {DROPOUT}"),
+        Scenario(seventh, "two processes", TWO, processes=2),
+        Scenario(eighth, "workers, segments, often", f"{WORKERS} {FRAMES} {OFTEN} {POSE_DROPOUT}"),
+        Scenario(eighth, "two processes", f"{PAIR} {POSE_DROPOUT}", processes=2),
     ]
 
 

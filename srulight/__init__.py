@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from srulight.encoders import LSTM as LSTM
     from srulight.encoders import QRNN as QRNN
     from srulight.encoders import SRU as SRU
+    from srulight.encoders import ConvLSTM as ConvLSTM
+    from srulight.encoders import ConvSRU as ConvSRU
     from srulight.encoders import ResidualCNN as ResidualCNN
     from srulight.encoders import SRUpp as SRUpp
 
@@ -18,7 +20,8 @@ __version__ = "0.1.0"
 _HOME = {
     "load": "srulight.checkpoint",
     **dict.fromkeys(
-        ("CNN", "GRU", "LSTM", "QRNN", "ResidualCNN", "SRU", "SRUpp"), "srulight.encoders"
+        ("CNN", "ConvLSTM", "ConvSRU", "GRU", "LSTM", "QRNN", "ResidualCNN", "SRU", "SRUpp"),
+        "srulight.encoders",
     ),
 }
 

@@ -23,6 +23,8 @@ ONLY_PARSED = {
     "--data.root=operations": "the labels of operations are not at hand",
     "configs/cholec80": "Cholec80 is not at hand",
     "configs/jhmdb.yaml": "JHMDB is not at hand",
+    "configs/jhmdb_clips.yaml --root": "JHMDB is not at hand",
+    "configs/fly": "the video of flies is not at hand",
     "free-spoken-digit-dataset": "the Free Spoken Digit Dataset is not at hand",
     "configs/yesno.yaml --data.download": "downloads",
     "configs/multi30k.yaml": "its subwords take thousands of sentences",

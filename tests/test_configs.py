@@ -8,8 +8,10 @@ from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 
 from srulight.commands.defaults import accelerator
 from srulight.commands.training import TrainingCLI, build
-from srulight.encoders import CNN, LSTM, SRU, Encoder, SRUpp
+from srulight.encoders import CNN, LSTM, SRU, ConvLSTM, ConvSRU, Encoder, SRUpp
 from srulight.tasks.language_modeling.token_ids import specials_of
+from srulight.tasks.pose_estimation import PoseEstimation
+from srulight.tasks.pose_estimation.heads import HeadSizes
 from srulight.tasks.translation.batch import SPECIALS
 from srulight.tasks.translation.task import Translation
 from srulight.text.tokenizers import Words
@@ -31,6 +33,11 @@ def encoder(cli: TrainingCLI) -> Encoder:
     return factory(300)
 
 
+def pose_encoder(cli: TrainingCLI) -> object:
+    assert isinstance(cli.model, PoseEstimation)
+    return cli.model.head_factory(HeadSizes(8, 3, 16, 16, 4)).encoder
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_builds(path: Path) -> None:
     assert path.read_text().startswith("# ")
@@ -40,6 +47,8 @@ def test_builds(path: Path) -> None:
         if isinstance(cli.model, Translation):
             translator = cli.model.translator_factory(cli.model.embedding_size)
             assert any(isinstance(module, cls) for module in translator.modules())
+        elif isinstance(cli.model, PoseEstimation):
+            assert isinstance(pose_encoder(cli), ConvSRU)
         else:
             assert isinstance(encoder(cli), cls)
 
@@ -60,6 +69,19 @@ def test_encoder_by_short_name() -> None:
     made = encoder(cli)
     assert isinstance(made, LSTM)
     assert made.rnn.num_layers == 3
+
+
+def test_encoder_of_maps_by_short_name() -> None:
+    config = f"--config={FOLDER / 'pose.yaml'}"
+    size = "--model.head.encoder.hidden_size=7"
+    assert isinstance(pose_encoder(built(config, "--model.head.encoder=ConvLSTM", size)), ConvLSTM)
+    assert pose_encoder(built(config, "--model.head.encoder=null")) is None
+    regression = "--model.head=RegressionHead"
+    made = pose_encoder(built(config, regression, "--model.head.encoder=LSTM", size))
+    assert isinstance(made, LSTM)
+    assert made.output_size == 7
+    with pytest.raises(SystemExit):
+        built(config, "--model.head.encoder=LSTM")  # it does not encode maps
 
 
 def test_encoder_by_import_path() -> None:
@@ -96,6 +118,8 @@ def test_apples_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("translation", "train_size=10"),
         ("speech", "train_size=10"),
         ("sequences", "train_size=10"),
+        ("video", "train_size=10"),
+        ("pose", "train_size=10"),
     ],
 )
 def test_options_of_the_corpus_need_no_class(name: str, option: str) -> None:

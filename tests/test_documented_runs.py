@@ -22,6 +22,7 @@ from srulight.tasks.question_answering.corpora.synthetic_stories import Syntheti
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 from tests.documents import DOCUMENTS, ROOT, STEPS, is_run, pipeline
 from tests.test_compat import import_published
+from tests.video.videos import encode, moving_square
 
 NEWEST = {
     'srulight.load("best.ckpt")': "configs/speech.yaml",
@@ -69,6 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for t in (1, 2)
     ]
     Path("rooms/train.csv").write_text("\n".join([*table, "e,1,2,3,hall,occupied"]) + "\n")
+    write_videos()
     Path("signals.csv").write_text("signal_a,signal_b,signal_c\n0.1,,2\n1,2,3\n")
     Path("lines.txt").write_text("six\ntwo hundred\n")
     Path("words.arpa").write_text(WORDS)
@@ -96,6 +98,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("train", "val", "test", "text"):
         Path(f"FOLDER/{name}.txt").write_text("the plot was not dull but charming .\n" * 600)
     return tmp_path
+
+
+def write_videos() -> None:
+    """Writes the videos that the guides name, with their labels and key points."""
+    frames = moving_square(8)
+    rows = ["file,class,part"]
+    for name, part in (("golf/001", "train"), ("golf/002", "test"), ("pullup/001", "train")):
+        Path("clips", name).parent.mkdir(parents=True, exist_ok=True)
+        encode(Path("clips", f"{name}.mp4"), frames)
+        rows += [f"{name}.mp4,{name[:4]},{part}"] * 2
+    Path("clips/clips.csv").write_text("\n".join(rows) + "\n")
+    Path("mice").mkdir()
+    rows = ["file,labels,part"]
+    for day, part in (("monday", "train"), ("tuesday", "test")):
+        encode(Path("mice", f"{day}.mp4"), frames)
+        points = [f"{i},4,{i},20.5,12" for i in range(8)]
+        table = ["frame,nose_x,nose_y,tail_x,tail_y", *points]
+        Path("mice", f"{day}.csv").write_text("\n".join(table) + "\n")
+        rows.append(f"{day}.mp4,{day}.csv,{part}")
+    Path("mice/clips.csv").write_text("\n".join(rows) + "\n")
+    for name in ("operation", "monday"):
+        encode(Path(f"{name}.mp4"), frames)
 
 
 def assigned(words: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -15,7 +15,7 @@ ROOT = Path(srulight.__file__).parent
 LAYERS = (
     {"runtime"},
     {"ops", "layers"},
-    {"encoders", "text", "data", "targets"},
+    {"encoders", "text", "data", "targets", "video"},
     {"training", "tasks"},
     {"commands", "checkpoint", "plugins", "compat"},
     {"cli"},

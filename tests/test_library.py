@@ -8,7 +8,9 @@ from srulight.encoders import Encoder
 
 def test_what_the_package_offers_is_listed() -> None:
     listed = [name for name in dir(srulight) if not name.startswith("_")]
-    assert listed == ["CNN", "GRU", "LSTM", "QRNN", "ResidualCNN", "SRU", "SRUpp", "load"]
+    assert listed == [
+        "CNN", "ConvLSTM", "ConvSRU", "GRU", "LSTM", "QRNN", "ResidualCNN", "SRU", "SRUpp", "load",
+    ]  # fmt: skip
     assert all(getattr(srulight, name) is not None for name in listed)
 
 

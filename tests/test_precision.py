@@ -37,6 +37,20 @@ TASKS = {
         "--data.corpus.test_size=9", "--data.corpus.steps=40", "--data.batch_size=8",
         "--data.segment_length=16", *COMMON,
     ],
+    "videos": [
+        f"--config={CONFIGS / 'video.yaml'}", "--data.corpus=SyntheticTools",
+        "--data.corpus.train_size=24", "--data.corpus.val_size=6", "--data.corpus.test_size=6",
+        "--data.corpus.frames=16", "--data.batch_size=4", "--data.segment_length=8",
+        "--data.height=8", "--data.width=8", "--model.frames.width=4",
+        *[option for option in COMMON if "embedding_size" not in option],
+    ],
+    "poses": [
+        f"--config={CONFIGS / 'pose.yaml'}", "--data.corpus=SyntheticPoses",
+        "--data.corpus.train_size=24", "--data.corpus.val_size=3", "--data.corpus.test_size=3",
+        "--data.corpus.frames=12", "--data.height=16", "--data.width=16", "--data.batch_size=4",
+        "--data.segment_length=8", "--model.frames.width=8",
+        *[option for option in COMMON if "embedding_size" not in option and "drop" not in option],
+    ],
     "translation": [
         f"--config={CONFIGS / 'translation.yaml'}", "--data.corpus=SyntheticNumbers",
         "--data.corpus.train_size=60", "--data.corpus.val_size=9", "--data.corpus.test_size=9",
@@ -59,6 +73,8 @@ ENCODERS = {
     "sentences": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp", "CNN", "ResidualCNN"),
     "text": ("SRU", "LSTM", "GRU", "QRNN", "SRUpp"),
     "sequences": ("SRU", "LSTM", "QRNN", "SRUpp"),
+    "videos": ("SRU",),
+    "poses": ("ConvSRU", "ConvLSTM"),
     "speech": ("SRU", "LSTM", "ResidualCNN"),
     "translation": ("SRU", "LSTM", "Transformer"),
     "questions": ("SRU", "LSTM"),
@@ -75,8 +91,9 @@ RUNS = [
     )
     for task, encoders in ENCODERS.items()
     for encoder in encoders
-    for precision in (EVERY if encoder == "SRU" else ("bf16-mixed",))
+    for precision in (EVERY if encoder in ("SRU", "ConvSRU") else ("bf16-mixed",))
 ]
+LISTED = ("translation", "questions", "sequences", "videos")
 KEPT = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
 
 
@@ -99,6 +116,10 @@ def answer_number(task: str, answer: Any) -> float:  # noqa: ANN401
     """Returns a number from an answer."""
     if task == "sequences":
         return float(answer.values[0])
+    if task == "videos":
+        return float(answer.probabilities[0])
+    if task == "poses":
+        return float(answer.points[0, 0, 0])
     return float({"text": answer[0], "questions": answer[-1]}.get(task, answer[1]))
 
 
@@ -113,9 +134,11 @@ def test_it_learns_measures_and_predicts(
         for side in ("encoder", "decoder"):
             args += [f"--model.translator.{side}={encoder}"]
             args += [f"--model.translator.{side}.hidden_size=8"]
+    elif task == "poses":
+        args += [f"--model.head.encoder={encoder}", "--model.head.encoder.hidden_size=8"]
     else:
         args.append(f"--model.encoder={encoder}")
-    if "CNN" not in encoder and task != "translation":
+    if "CNN" not in encoder and task not in ("translation", "poses"):
         args.append("--model.encoder.hidden_size=8")
     if encoder == "ResidualCNN":
         args += ["--model.optimizer.lr=0.001", "--model.encoder.channels=16"]
@@ -132,14 +155,18 @@ def test_it_learns_measures_and_predicts(
     last = run / "checkpoints" / "last.ckpt"
     weights = torch.load(last, weights_only=True)["state_dict"]
     dtype = KEPT.get(precision, torch.float32)
-    names = ("encoder.", "translator.", "reader.")
+    names = ("encoder.", "translator.", "reader.", "head.")
     assert {w.dtype for name, w in weights.items() if name.startswith(names)} == {dtype}
     capsys.readouterr()
     with told(precision):
         main(["test", f"--ckpt_path={last}", "--trainer.enable_progress_bar=false"])
     assert "test/loss" in capsys.readouterr().out
     heard = SyntheticDTMF(60, 9, 9).read(tmp_path).test[0].audio[0] if task == "speech" else None
-    raw: Any = torch.randn(5, 3) if task == "sequences" else str(heard or "the plot was dull .")
+    raw: Any = str(heard or "the plot was dull .")
+    if task == "sequences":
+        raw = torch.randn(5, 3)
+    elif task in ("videos", "poses"):
+        raw = torch.randint(0, 256, (5, 20, 20), dtype=torch.uint8)
     (answer,) = load(last).predict([(raw, "what?") if task == "questions" else raw])
-    answer = answer[0] if task in ("translation", "questions", "sequences") else answer
+    answer = answer[0] if task in LISTED else answer
     assert math.isfinite(answer_number(task, answer))

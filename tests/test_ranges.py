@@ -11,9 +11,12 @@ import pytest
 
 from srulight import encoders, tasks
 from srulight.runtime.errors import InputError, check_range
+from srulight.tasks.pose_estimation.heads import HeadSizes
 
 NEEDED: dict[str, dict[str, object]] = {
     "FlatFiles": {"train": "a", "labels": ["no", "yes"], "test": "b"},
+    "HeatMapHead": {"sizes": HeadSizes(8, 3, 16, 16, 4)},
+    "RegressionHead": {"sizes": HeadSizes(8, 3, 16, 16, 4)},
     "TextFiles": {"val": "a"},
 }
 # A bonus may be a malus, and Python's generators of random numbers take any whole number.
@@ -21,6 +24,7 @@ ANY = {
     ("SpeechRecognition", "word_bonus"),
     ("BeamSearch", "word_bonus"),
     ("SRU", "highway_bias"),
+    ("ConvSRU", "highway_bias"),
     ("SRUpp", "highway_bias"),
     *(
         (name, "seed")

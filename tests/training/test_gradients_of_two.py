@@ -50,7 +50,9 @@ from srulight.tasks.text_classification.task import TextClassification
 from srulight.tasks.translation.batch import SPECIALS, TranslationBatch
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.task import Translation
+from srulight.tasks.video_prediction import SyntheticTools, VideoPrediction, VideoPredictionData
 from srulight.text.tokenizers import BLANK, PAD_UNKNOWN, Characters, Words
+from srulight.video.frame_encoders import ResNet
 from tests.python import python
 
 Report = tuple[list[Tensor], dict[str, Tensor]]
@@ -58,10 +60,13 @@ SENTENCES = (1, 5, 13)
 KINDS: tuple[Kind, ...] = ("labels", "numbers")
 # Number of sequences, and of steps per segment; None for whole sequences with one target each.
 SEQUENCES = [(1, None), (5, None), (1, 4), (5, 4)]
+# Number of clips, and of frames per segment; None for whole clips with one target each.
+CLIPS = [(5, None), (1, 4)]
 CASES = [
     *(f"{count} sentences" for count in SENTENCES),
     *(f"sentences with {kind}" for kind in KINDS),
     *(f"{count} sequences, segment_length {length}" for count, length in SEQUENCES),
+    *(f"{count} clips, segment_length {length}" for count, length in CLIPS),
     "text",
     "speech",
     "translation",
@@ -146,6 +151,24 @@ def predict(sequences: int, segment_length: int | None, processes: int) -> Repor
     task = SequencePrediction(
         dropout=0.0, encoder=partial(SRU, hidden_size=4), optimizer=partial(SGD, lr=0.5)
     )
+    return fit(task, processes, datamodule=data)
+
+
+def watch(clips: int, segment_length: int | None, processes: int) -> Report:
+    """Trains on batches of 4 clips, those of all processes together."""
+    size = 4 // processes
+    corpus = SyntheticTools(
+        per="frame" if segment_length else "clip", train_size=clips, val_size=clips, test_size=1,
+        frames=11, interval=3.0,
+    )  # fmt: skip
+    data = VideoPredictionData(
+        corpus, height=8, width=8, batch_size=size, eval_batch_size=size,
+        segment_length=segment_length,
+    )  # fmt: skip
+    task = VideoPrediction(
+        partial(ResNet, width=4, blocks=(1,)), dropout=0.0, encoder=partial(SRU, hidden_size=4),
+        optimizer=partial(SGD, lr=0.5),
+    )  # fmt: skip
     return fit(task, processes, datamodule=data)
 
 
@@ -276,6 +299,8 @@ def report(processes: int) -> dict[str, Report]:
     for count, length in SEQUENCES:
         name = f"{count} sequences, segment_length {length}"
         found[name] = predict(count, length, processes)
+    for count, length in CLIPS:
+        found[f"{count} clips, segment_length {length}"] = watch(count, length, processes)
     rank = torch.distributed.get_rank() if processes > 1 else 0
     others = {
         "text": read_on, "speech": write_down, "translation": translate, "questions": answer,
@@ -321,6 +346,7 @@ def test_figures_of_two_processes_are_those_of_one(
     own["translation"] = {"val/perplexity", "val/bleu", "val/chrf"}
     own["questions"] = {"val/exact_match", "val/f1"}
     kind = case.removeprefix("sentences with ") if case.startswith("sentences with") else "class"
+    kind = "labels" if "clips" in case else kind
     scores = {f"val/{score}" for score in TARGETS[kind].scores}
     assert expected.keys() == {"train/loss", "val/loss"} | own.get(case, scores)
     for process in two:

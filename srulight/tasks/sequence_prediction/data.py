@@ -6,12 +6,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.data.base import Split, TaskData
 from srulight.data.resumable_loader import ResumableLoader
+from srulight.data.segments import segment_loader
 from srulight.runtime.errors import InputError, check_range
 from srulight.targets import Kind
 from srulight.tasks.sequence_prediction.arrays import Arrays, Recipe, load_arrays
 from srulight.tasks.sequence_prediction.corpora.base import SequenceCorpus
 from srulight.tasks.sequence_prediction.corpora.synthetic_signals import SyntheticSignals
-from srulight.tasks.sequence_prediction.dataset import SegmentDataset, SegmentSampler
 
 
 class SequencePredictionData(TaskData):
@@ -136,15 +136,4 @@ class SequencePredictionData(TaskData):
     def sharded(self, dataset: Any, split: Split) -> ResumableLoader[Any]:  # noqa: ANN401
         if self.segment_length is None:
             return super().sharded(dataset, split)
-        rank, world_size = self.processes
-        sampler = SegmentSampler(
-            dataset.lengths,
-            self.batch_size if split == "train" else self.eval_batch_size,
-            self.segment_length,
-            shuffle=split == "train",
-            seed=self.seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        segments = SegmentDataset(dataset, self.segment_length)
-        return ResumableLoader(segments, sampler, self.num_workers, self.seed)
+        return segment_loader(self, dataset, split, self.segment_length)

@@ -1,6 +1,7 @@
 """The model of sequence prediction."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,6 +20,7 @@ from srulight.targets.build import KNOWS
 from srulight.tasks.base import Stage
 from srulight.tasks.compiling import compile_function
 from srulight.tasks.prediction import by_length
+from srulight.tasks.segment_task import SegmentTask
 from srulight.tasks.sequence_prediction.batch import StepsBatch
 from srulight.tasks.sequence_prediction.corpora.base import Per
 from srulight.tasks.sequence_prediction.features import KNOWS as FEATURES
@@ -29,7 +31,7 @@ from srulight.tasks.sequence_prediction.streaming import PIECE, Memory, Sequence
 from srulight.tasks.target_task import TargetTask
 
 
-class SequencePrediction(TargetTask):
+class SequencePrediction(SegmentTask, TargetTask):
     """Predicts one class, several labels or numbers for sequences of numbers, or for their steps.
 
     The model embeds the categorical features, encodes the steps, and predicts the target from each
@@ -90,7 +92,6 @@ class SequencePrediction(TargetTask):
         self.scheduler_factory = scheduler
         self.compiled = compile
         self.dropout = Dropout(dropout)
-        self._eval_state: Tensor | None = None
 
     def build_network(self, metadata: dict[str, Any]) -> None:
         self.features = Features(metadata["features"])
@@ -156,25 +157,7 @@ class SequencePrediction(TargetTask):
     def outputs(self, batch: StepsBatch, stage: Stage | Literal["train"]) -> Tensor:
         if not batch.is_segment:
             return self(batch.inputs, batch.codes, batch.lengths)
-        before = self.recurrent_state if stage == "train" else self._eval_state
-        if before is not None:
-            # A run that resumes with another batch size starts with empty states.
-            fits = not batch.is_first and before.size(1) == len(batch.inputs)
-            before = before.to(self.device) if fits else None
-        outputs, state = self._next(batch.inputs, batch.codes, before)
-        if stage == "train":
-            self.recurrent_state = state
-        else:
-            self._eval_state = state
-        return outputs
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        if self.recurrent_state is not None and self.recurrent_state.dim() != 3:
-            raise InputError(
-                "recurrent_state in the checkpoint must have the shape (L, B, S), got "
-                f"{tuple(self.recurrent_state.shape)}"
-            )
+        return self.carry(batch, stage, partial(self._next, batch.inputs, batch.codes))
 
     @torch.no_grad()
     def predict(self, inputs: Any, batch_size: int = 64) -> list[Any]:  # noqa: ANN401

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from srulight.data.base import IGNORED
-from srulight.tasks.sequence_prediction.dataset import (
-    SegmentDataset,
-    SegmentSampler,
-    StepsDataset,
-)
+from srulight.data.segments import SegmentDataset, SegmentSampler
+from srulight.tasks.sequence_prediction.dataset import StepsDataset
 
 LENGTHS = torch.tensor([3, 5, 1])
 

@@ -1,7 +1,6 @@
 """The model of sequences trains with every encoder, and predicts whatever else is in the batch."""
 
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -340,26 +339,3 @@ def test_metadata_of_another_structure_are_refused(
     torch.save(contents, tmp_path / "x.ckpt")
     with pytest.raises(InputError, match=says):
         load(tmp_path / "x.ckpt")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("segment_length", [None, 16])
-def test_a_compiled_run_gives_the_same_metrics(tmp_path: Path, segment_length: int | None) -> None:
-    found = []
-    for compiled in (False, True):
-        torch.manual_seed(0)
-        data = SequencePredictionData(
-            SyntheticSignals(train_size=32, val_size=8, test_size=8, steps=40),
-            segment_length=segment_length,
-        )
-        task = SequencePrediction(
-            dropout=0.0, encoder=partial(ONLINE["SRU"], dropout=0.0), compile=compiled
-        )
-        trainer = Trainer(
-            accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, max_epochs=2,
-        )  # fmt: skip
-        trainer.fit(task, data)
-        found.append({k: float(v) for k, v in trainer.callback_metrics.items()})
-        assert len(task.predict(np.zeros((5, 3)))[0]) == 5
-    assert found[1] == pytest.approx(found[0], rel=1e-3, abs=1e-3)

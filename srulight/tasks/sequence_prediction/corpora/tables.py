@@ -23,7 +23,7 @@ from srulight.tasks.sequence_prediction.corpora.table_steps import (
     Steps,
     read_steps,
 )
-from srulight.tasks.sequence_prediction.corpora.table_targets import TargetColumns
+from srulight.tasks.sequence_prediction.corpora.table_targets import TableTargets
 
 _REMEDY = "set --data.root to its folder, or correct the file name in --data.corpus"
 _AS_CATEGORY = (
@@ -85,8 +85,8 @@ class SequenceTables(SequenceCorpus):
         self.categories = categories
         self.kind = kind
         self.per = per
-        self._targets = TargetColumns(targets, kind, per)
-        inputs, columns = [*(features or []), *categories], self._targets.columns
+        self._targets = TableTargets(targets, kind, per)
+        inputs, columns = [*(features or []), *categories], self._targets.table.columns
         for name, own in {"features and categories": inputs, "targets": columns}.items():
             if twice := next((one for one in own if own.count(one) > 1), None):
                 raise InputError(f"{name} must be different columns, got {twice!r} twice")
@@ -103,7 +103,7 @@ class SequenceTables(SequenceCorpus):
             sums += [_names(paths), [[path.suffix, _checksums(path)] for path in paths]]
         return [
             sums, self.sequence, self.time, self.features, self.categories,
-            self._targets.columns, self._targets.has_names,
+            self._targets.table.columns, self._targets.table.has_names,
         ]  # fmt: skip
 
     def read(self, root: Path) -> Sequences:
@@ -129,13 +129,13 @@ class SequenceTables(SequenceCorpus):
             targets=names,
             sequence_column=self.sequence,
             time_column=self.time,
-            target_columns=self._targets.columns,
+            target_columns=self._targets.table.columns,
             notes=notes,
         )
 
     def _choose_features(self, tables: Sequence[TableFile]) -> tuple[list[str], list[str]]:
         """Returns the columns that begin with a number and have no other role, and a note."""
-        others = {self.sequence, self.time, *self.categories, *self._targets.columns}
+        others = {self.sequence, self.time, *self.categories, *self._targets.table.columns}
         first = tables[0]
         for table in tables:
             if more := [n for n in table.numeric if n not in {*first.first, *others}]:
@@ -169,7 +169,7 @@ class SequenceTables(SequenceCorpus):
             columns[self.sequence] = Column(
                 "text", f"{correct}sequence (null if each file is a sequence)"
             )
-        wanted = self._targets.wanted
+        wanted = self._targets.table.wanted
         return Layout(self.sequence, self.time, numbers, self.categories, wanted, columns)
 
     def _part(self, steps: Steps, names: Sequence[str]) -> Part:
