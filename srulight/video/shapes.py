@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Shape = Literal["disk", "square", "triangle", "cross"]
 """Shapes that ``coverage`` draws."""
 
-_Array = NDArray[np.float64]
+_Array: TypeAlias = NDArray[np.float64]
 
 
 def coverage(

@@ -200,7 +200,7 @@ class FrameTable(NamedTuple):
                 f"{clip.video.name}, got {self.frames[row]:,}; correct the row"
             )
         first = clip.row.first
-        rows = np.arange(*np.searchsorted(self.frames, (first, first + clip.length)))
+        rows = np.flatnonzero((self.frames >= first) & (self.frames < first + clip.length))
         return rows, self.frames[rows] - first
 
 

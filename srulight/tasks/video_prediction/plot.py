@@ -88,7 +88,7 @@ def _curves(target: Target, values: Any, step: int) -> Any:  # noqa: ANN401
 
     count = len(target.names)
     figure = Figure(figsize=(10, 1 + 1.1 * count), layout="constrained")
-    all_axes = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
+    all_axes: Any = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
     for axes, name, column in zip(all_axes, target.names, values.T, strict=True):
         axes.plot(np.arange(len(column)) * step, column, linewidth=1)
         axes.set_ylabel(name, rotation=0, ha="right", va="center")
