@@ -66,6 +66,25 @@ class ClipTable(NamedTuple):
     rows: list[ClipRow]
     columns: Columns
 
+    def text(self, column: str, row: ClipRow) -> str:
+        """Returns the text in a cell of a column of texts."""
+        texts = self.columns.texts[column]
+        return texts.values[texts.codes[row.row]].strip()
+
+    def named_table(self, column: str, row: ClipRow) -> Path:
+        """Returns the path of the table that a cell names, relative to the folder of this one.
+
+        Raises:
+            InputError: If the cell does not name a file.
+        """
+        file = self.text(column, row)
+        if not file or "\0" in file:
+            raise InputError(
+                f"{row.place}: expected a table in column {column!r}, got {file!r}; fill it in, or "
+                "delete the row"
+            )
+        return self.path.parent / file
+
 
 class OpenClip(NamedTuple):
     """A clip of a table.

@@ -1,30 +1,24 @@
 """Your own videos with key points: a table with a row per clip, and tables of key points."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from srulight.data.columns import Column, TableFile
-from srulight.data.hold_out import hold_out
-from srulight.runtime.errors import InputError, listed
+from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.tasks.pose_estimation.corpora.deep_lab_cut import paired
 from srulight.tasks.pose_estimation.corpora.point_tables import check_inside, point_names
+from srulight.video.clip_parts import PARTS, PartTables, hold_out_clips
 from srulight.video.corpus import Clip, VideoCorpus, Videos, no_targets
 from srulight.video.tables import (
     ClipColumns,
-    ClipRow,
     ClipTable,
     FrameTable,
     OpenClip,
-    open_clips,
-    read_clips,
     read_frames,
 )
-
-_PARTS = ("train", "val", "test")
 
 
 class KeyPointTables(VideoCorpus):
@@ -72,7 +66,7 @@ class KeyPointTables(VideoCorpus):
         val: str | None = None,
         test: str | None = None,
         part: str | None = None,
-        part_values: tuple[str, str, str] = _PARTS,
+        part_values: tuple[str, str, str] = PARTS,
         points: list[str] | None = None,
         pairs: list[list[str]] | None = None,
         file: str = "file",
@@ -82,9 +76,7 @@ class KeyPointTables(VideoCorpus):
         frame: str = "frame",
         array: str | None = None,
     ) -> None:
-        self.files = {"train": train, "val": val, "test": test}
-        self.part = part
-        self.part_values = part_values
+        self.tables = PartTables(train, val, test, part, part_values)
         self.points = points
         self.pairs = pairs or []
         self.file = file
@@ -93,39 +85,20 @@ class KeyPointTables(VideoCorpus):
         self.labels = labels
         self.frame = frame
         self.array = array
-        if part is not None and (val is not None or test is not None):
-            raise InputError(
-                "val and test must be unset if a column names the part of each clip "
-                f"(part={part!r}), got {val!r} and {test!r}; unset part, or put all clips into one "
-                "table"
-            )
-        if len({*part_values}) < len(part_values):
-            raise InputError(f"part_values must be three different values, got {part_values}")
         if points is not None and (not points or len({*points}) < len(points)):
             raise InputError(f"points must be different names, got {points}")
 
     def read(self, root: Path) -> Videos:
         others = {self.labels: Column("text", "correct --data.corpus.labels")}
-        if self.part is not None:
-            others[self.part] = Column("text", "correct --data.corpus.part")
         columns = ClipColumns(self.file, self.first_frame, self.last_frame, others)
-        rows: dict[str, list[tuple[ClipTable, ClipRow]]] = {}
-        for name, file in self.files.items():
-            if file is not None:
-                table = read_clips(root / file, columns)
-                rows[name] = [(table, row) for row in table.rows]
-        if self.part is not None:
-            rows = self._divided(rows["train"])
-        every = [row for part in rows.values() for _, row in part]
-        opened = iter(open_clips(every, self.array))
+        clips = self.tables.read(root, columns, self.array)
         reader = _Reader(self.labels, self.frame, self.points)
         parts = {
-            name: [reader.clip(table, next(opened)) for table, _ in part]
-            for name, part in rows.items()
+            name: [reader.clip(table, clip) for table, clip in part] for name, part in clips.items()
         }
         reader.faults.refuse()
         if not parts.get("val"):
-            parts["train"], parts["val"] = _held_out(parts["train"])
+            parts["train"], parts["val"] = hold_out_clips(parts["train"], True)
         names = reader.names or []
         return Videos(
             parts["train"],
@@ -134,31 +107,6 @@ class KeyPointTables(VideoCorpus):
             names,
             pairs=paired(self.pairs, names),
         )
-
-    def _divided(
-        self, rows: Sequence[tuple[ClipTable, ClipRow]]
-    ) -> dict[str, list[tuple[ClipTable, ClipRow]]]:
-        """Returns the rows of each part, as the column of the parts says."""
-        assert self.part is not None
-        parts = dict(zip(self.part_values, _PARTS, strict=True))
-        faults = Faults()
-        found: dict[str, list[tuple[ClipTable, ClipRow]]] = {"train": []}
-        for table, row in rows:
-            value = _text(table, self.part, row)
-            if value in parts:
-                found.setdefault(parts[value], []).append((table, row))
-            else:
-                faults.add(
-                    f"{row.place}: expected {listed([*parts])} in column {self.part!r}, got "
-                    f"{value!r}; correct it, or set --data.corpus.part_values"
-                )
-        faults.refuse()
-        if not found["train"]:
-            raise InputError(
-                f"{self.files['train']}: expected training clips ({self.part_values[0]!r} in "
-                f"column {self.part!r}), got none; set --data.corpus.part_values"
-            )
-        return found
 
 
 class _Reader:
@@ -208,13 +156,7 @@ class _Reader:
 
     def _table(self, table: ClipTable, clip: OpenClip) -> FrameTable | None:
         """Returns the table of a clip; None if it has errors that have been reported."""
-        file = _text(table, self._labels, clip.row)
-        if not file or "\0" in file:
-            raise InputError(
-                f"{clip.row.place}: expected a table in column {self._labels!r}, got {file!r}; "
-                "fill it in, or delete the row"
-            )
-        path = table.path.parent / file
+        path = table.named_table(self._labels, clip.row)
         if path not in self._read:
             self._read[path] = None
             remedy = f"correct it in {clip.row.place}"
@@ -224,21 +166,3 @@ class _Reader:
             columns = dict.fromkeys((f"{n}_{axis}" for n in self.names for axis in "xy"), absent)
             self._read[path] = read_frames(path, self._frame, columns, remedy)
         return self._read[path]
-
-
-def _text(table: ClipTable, column: str, row: ClipRow) -> str:
-    texts = table.columns.texts[column]
-    return texts.values[texts.codes[row.row]].strip()
-
-
-def _held_out(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Holds out a tenth of the clips, or the last tenth of the frames of the only one."""
-    if len(clips) != 1 or clips[0].length < 2:
-        return hold_out(clips)
-    (clip,) = clips
-    count = max(1, clip.length // 10)
-    rest = clip.length - count
-    return (
-        [replace(clip, length=rest, targets=clip.targets[:rest])],
-        [replace(clip, first=clip.first + rest, length=count, targets=clip.targets[rest:])],
-    )

@@ -1,7 +1,6 @@
 """Your own videos: a table with a row per clip."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srulight.data.columns import Column
-from srulight.data.hold_out import hold_out
-from srulight.runtime.errors import InputError, listed
+from srulight.runtime.errors import InputError
 from srulight.runtime.faults import Faults
 from srulight.targets import Kind
 from srulight.targets.columns import TargetColumns, TargetRows
+from srulight.video.clip_parts import PARTS, PartTables, hold_out_clips
 from srulight.video.corpus import Clip, Per, VideoCorpus, Videos, no_targets
 from srulight.video.tables import (
     ClipColumns,
-    ClipRow,
     ClipTable,
     FrameTable,
     OpenClip,
-    open_clips,
-    read_clips,
     read_frames,
 )
-
-_PARTS = ("train", "val", "test")
 
 
 class VideoTables(VideoCorpus):
@@ -77,7 +71,7 @@ class VideoTables(VideoCorpus):
         val: str | None = None,
         test: str | None = None,
         part: str | None = None,
-        part_values: tuple[str, str, str] = _PARTS,
+        part_values: tuple[str, str, str] = PARTS,
         targets: list[str] | str = "class",
         kind: Kind = "class",
         per: Per = "clip",
@@ -88,9 +82,7 @@ class VideoTables(VideoCorpus):
         frame: str = "frame",
         array: str | None = None,
     ) -> None:
-        self.files = {"train": train, "val": val, "test": test}
-        self.part = part
-        self.part_values = part_values
+        self.tables = PartTables(train, val, test, part, part_values)
         self.kind = kind
         self.per = per
         self.file = file
@@ -100,33 +92,13 @@ class VideoTables(VideoCorpus):
         self.frame = frame
         self.array = array
         self._targets = TargetColumns(targets, kind)
-        if part is not None and (val is not None or test is not None):
-            raise InputError(
-                "val and test must be unset if a column names the part of each clip "
-                f"(part={part!r}), got {val!r} and {test!r}; unset part, or put all clips into one "
-                "table"
-            )
-        if len({*part_values}) < len(part_values):
-            raise InputError(f"part_values must be three different values, got {part_values}")
 
     def read(self, root: Path) -> Videos:
-        tables = {
-            name: read_clips(root / file, self._columns())
-            for name, file in self.files.items()
-            if file is not None
-        }
-        rows = {name: [(table, row) for row in table.rows] for name, table in tables.items()}
-        if self.part is not None:
-            rows = self._divided(tables["train"])
-        every = [row for part in rows.values() for _, row in part]
-        opened = dict(zip(map(id, every), open_clips(every, self.array), strict=True))
-        clips = {
-            name: [(table, opened[id(row)]) for table, row in part] for name, part in rows.items()
-        }
+        clips = self.tables.read(root, self._columns(), self.array)
         read = self._per_clip if self.per == "clip" else self._per_frame
-        parts, names = read(clips, str(tables["train"].path))
+        parts, names = read(clips, str(root / self.tables.train))
         if not parts.get("val"):
-            parts["train"], parts["val"] = self._held_out(parts["train"])
+            parts["train"], parts["val"] = hold_out_clips(parts["train"], self.per == "frame")
         return Videos(
             parts["train"],
             parts["val"],
@@ -136,40 +108,10 @@ class VideoTables(VideoCorpus):
         )
 
     def _columns(self) -> ClipColumns:
-        others = {}
-        if self.part is not None:
-            others[self.part] = Column("text", "correct --data.corpus.part")
-        if self.per == "clip":
-            others |= self._targets.wanted
-        else:
-            others[self.labels] = Column(
-                "text", "correct --data.corpus.labels, or set --data.corpus.per=clip"
-            )
+        remedy = "correct --data.corpus.labels, or set --data.corpus.per=clip"
+        per_frame = {self.labels: Column("text", remedy)}
+        others = self._targets.wanted if self.per == "clip" else per_frame
         return ClipColumns(self.file, self.first_frame, self.last_frame, others)
-
-    def _divided(self, table: ClipTable) -> dict[str, list[tuple[ClipTable, ClipRow]]]:
-        """Returns the rows of each part, as the column of the parts says."""
-        assert self.part is not None
-        parts = dict(zip(self.part_values, _PARTS, strict=True))
-        texts = table.columns.texts[self.part]
-        faults = Faults()
-        rows: dict[str, list[tuple[ClipTable, ClipRow]]] = {"train": []}
-        for row in table.rows:
-            value = texts.values[texts.codes[row.row]].strip()
-            if value in parts:
-                rows.setdefault(parts[value], []).append((table, row))
-            else:
-                faults.add(
-                    f"{row.place}: expected {listed([*parts])} in column {self.part!r}, got "
-                    f"{value!r}; correct it, or set --data.corpus.part_values"
-                )
-        faults.refuse()
-        if not rows["train"]:
-            raise InputError(
-                f"{table.path}: expected training clips ({self.part_values[0]!r} in column "
-                f"{self.part!r}), got none; set --data.corpus.part_values"
-            )
-        return rows
 
     def _per_clip(
         self, clips: Mapping[str, list[tuple[ClipTable, OpenClip]]], where: str
@@ -223,14 +165,7 @@ class VideoTables(VideoCorpus):
         self, table: ClipTable, clip: OpenClip, read: dict[Path, FrameTable | InputError]
     ) -> FrameTable:
         """Returns the table of the frames of a clip, which several clips may share."""
-        texts = table.columns.texts[self.labels]
-        file = texts.values[texts.codes[clip.row.row]].strip()
-        if not file:
-            raise InputError(
-                f"{clip.row.place}: expected a table in column {self.labels!r}, got none; fill it "
-                "in, or delete the row"
-            )
-        path = table.path.parent / file
+        path = table.named_table(self.labels, clip.row)
         if path not in read:
             remedy = f"correct it in {clip.row.place}"
             try:
@@ -246,18 +181,6 @@ class VideoTables(VideoCorpus):
         if not self._targets.has_names:
             return self._targets.columns
         return self._targets.names([(one.texts, one.place) for one in targets], where)
-
-    def _held_out(self, clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
-        """Holds out a tenth of the clips, or the last tenth of the frames of the only one."""
-        if len(clips) != 1 or self.per == "clip" or clips[0].length < 2:
-            return hold_out(clips)
-        (clip,) = clips
-        count = max(1, clip.length // 10)
-        rest = clip.length - count
-        return (
-            [replace(clip, length=rest, targets=clip.targets[:rest])],
-            [replace(clip, first=clip.first + rest, length=count, targets=clip.targets[rest:])],
-        )
 
 
 def _clip(clip: OpenClip, targets: NDArray[Any]) -> Clip:

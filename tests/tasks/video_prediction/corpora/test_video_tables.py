@@ -168,7 +168,13 @@ def test_missing_table_of_frames_is_told_by_its_row(root: Path) -> None:
         VideoTables(per="frame").read(root)
     assert "x.csv is not in" in str(caught.value)
     assert "correct it in" in str(caught.value)
-    assert "clips.csv:3: expected a table in column 'labels', got none" in str(caught.value)
+    assert "clips.csv:3: expected a table in column 'labels', got ''" in str(caught.value)
+
+
+def test_the_name_of_a_table_of_frames_is_checked(root: Path) -> None:
+    write(root / "clips.jsonl", r'{"file": "a.npy", "labels": "a\u0000.csv"}')
+    with pytest.raises(InputError, match=r"jsonl:1: expected a table in column 'labels', got 'a"):
+        VideoTables("clips.jsonl", per="frame").read(root)
 
 
 @pytest.mark.parametrize(
