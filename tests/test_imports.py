@@ -18,6 +18,7 @@ LAYERS = (
     {"encoders", "text", "data", "targets", "video"},
     {"training", "tasks"},
     {"commands", "checkpoint", "plugins", "compat"},
+    {"experiments"},
     {"cli"},
     {"__main__"},
 )

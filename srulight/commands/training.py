@@ -12,10 +12,11 @@ import json
 import logging
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info
@@ -59,11 +60,18 @@ class TrainingCLI(CommandLine):
 
     Args:
         resumed: Checkpoint that ``--ckpt_path`` names; None if there is none.
+        callbacks: Callbacks of ``fit`` besides those of the configuration.
         **kwargs: Arguments of LightningCLI.
     """
 
-    def __init__(self, resumed: Resumed | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        resumed: Resumed | None = None,
+        callbacks: Sequence[Callback] = (),
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         self.resumed = resumed
+        self.more_callbacks = callbacks
         self.stored = None if resumed is None else resumed.stored
         self.changes: dict[str, tuple[Any, Any]] = {}
         self.log: Log | None = None
@@ -121,6 +129,7 @@ class TrainingCLI(CommandLine):
             kwargs |= training_defaults(
                 config, self.model, resumed, self.changes, self.log, monitored
             )
+            kwargs["callbacks"] += self.more_callbacks
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -234,12 +243,15 @@ _DESCRIPTIONS = {
 }
 
 
-def build(args: list[str], run: bool = True) -> TrainingCLI:
+def build(
+    args: list[str], run: bool = True, callbacks: Sequence[Callback] = ()
+) -> TrainingCLI:
     """Parses a command line, builds the objects that it describes, and runs its command.
 
     Args:
         args: Command-line arguments. They start with the command if ``run`` is true.
         run: Whether to run the command. False only builds the objects, for tests and notebooks.
+        callbacks: Callbacks of ``fit`` besides those of the configuration.
 
     Returns:
         The command line, with its ``model``, ``datamodule`` and ``trainer``.
@@ -252,6 +264,7 @@ def build(args: list[str], run: bool = True) -> TrainingCLI:
     rest, resumed = _with_checkpoint(files_first(with_packaged_configs(rest)))
     return TrainingCLI(
         resumed=resumed,
+        callbacks=callbacks,
         model_class=Task,
         datamodule_class=TaskData,
         subclass_mode_model=True,

@@ -165,6 +165,19 @@ class TaskData(LightningDataModule, ABC):
             )
         return self.sharded(self.datasets[split], split)
 
+    def sample(self, split: Split, size: int) -> Any:  # noqa: ANN401
+        """Makes a batch of typical examples, to measure the speed of a network.
+
+        Args:
+            split: "train", "val" or "test".
+            size: Number of examples, at least 1. They are those whose lengths are nearest to the
+                median, or all if there are fewer.
+        """
+        dataset: Any = self.datasets[split] if split in self.datasets else self.loader(split).dataset
+        order = dataset.lengths.argsort(stable=True).tolist()
+        first = max(0, (len(order) - size) // 2)
+        return dataset.__getitems__(order[first : first + size])[0]
+
     def prepare(self) -> None:
         """Writes cached files. Only one process per machine calls it. Does nothing by default."""
 

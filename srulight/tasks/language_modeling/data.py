@@ -135,6 +135,19 @@ class LanguageModelingData(TaskData):
         # No workers, because a batch is only a few slices of mapped memory.
         return ResumableLoader(segments, BatchSampler(SequentialSampler(segments), 1, False))
 
+    def sample(self, split: Split, size: int) -> StreamBatch:
+        """Makes a batch of the first segment of tracks.
+
+        Args:
+            split: "train", "val" or "test".
+            size: Number of tracks.
+        """
+        assert self._ids is not None
+        ids = self._ids.splits[split]
+        tracks = all_tracks(len(ids), size)
+        steps = min(self.segment_length, len(tracks[0]))
+        return Segments(ids, tracks, size, steps, steps).__getitems__([0])[0]
+
     def _training_segments(self, ids: Tensor, units: str) -> Segments:
         rank, world = self.processes
         tracks = even_tracks(len(ids), self.batch_size * world)

@@ -1,0 +1,1 @@
+"""Many trainings as one experiment: comparisons of encoders, and searches for settings."""
