@@ -224,7 +224,7 @@ def run(command: str, args: list[str]) -> None:
         command: Name of the command.
         args: Command-line arguments that follow the command.
     """
-    _silence_noise()
+    silence_noise()
     try:
         build([command, *args])
         shutdown_process_group()
@@ -243,9 +243,7 @@ _DESCRIPTIONS = {
 }
 
 
-def build(
-    args: list[str], run: bool = True, callbacks: Sequence[Callback] = ()
-) -> TrainingCLI:
+def build(args: list[str], run: bool = True, callbacks: Sequence[Callback] = ()) -> TrainingCLI:
     """Parses a command line, builds the objects that it describes, and runs its command.
 
     Args:
@@ -326,7 +324,8 @@ _NOISE = re.compile(
 )
 
 
-def _silence_noise() -> None:
+def silence_noise() -> None:
+    """Silences messages of Lightning that do not help the user."""
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(lambda record: not _NOISE.match(record.getMessage()))
     for message in (

@@ -173,7 +173,9 @@ class TaskData(LightningDataModule, ABC):
             size: Number of examples, at least 1. They are those whose lengths are nearest to the
                 median, or all if there are fewer.
         """
-        dataset: Any = self.datasets[split] if split in self.datasets else self.loader(split).dataset
+        dataset: Any = (
+            self.datasets[split] if split in self.datasets else self.loader(split).dataset
+        )
         order = dataset.lengths.argsort(stable=True).tolist()
         first = max(0, (len(order) - size) // 2)
         return dataset.__getitems__(order[first : first + size])[0]

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,13 +204,11 @@ class Process:
 
     def _reason(self, code: int) -> str:
         log = self.run.folder / LOG
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        lines = (
+            log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        )
         errors = [line for line in lines if line.startswith("error: ")]
         if errors:
             return errors[-1].removeprefix("error: ")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         return f"the process {how}; see {log}"
-
-
-OnEpoch = Callable[[Run, Epoch], None]
-"""Called after each epoch of a training, in the thread that watches it."""

@@ -12,12 +12,13 @@ from platform import python_version
 from typing import Any, TextIO
 
 import torch
+from filelock import FileLock
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
 
 from srulight import __version__
 from srulight.commands.failures import sentence
-from srulight.commands.training import TrainingCLI, build
+from srulight.commands.training import TrainingCLI, build, silence_noise
 from srulight.data.base import TaskData
 from srulight.experiments.run import LOG, Epoch, Result, Run
 from srulight.runtime.errors import InputError
@@ -69,6 +70,7 @@ def work(run: Run, file: TextIO) -> Result:
     Returns:
         The results.
     """
+    silence_noise()
     root = f"--trainer.default_root_dir={run.folder}"
     quiet = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
     trained = build(
@@ -194,7 +196,9 @@ def main() -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        run.save(work(run, lines))
+        # If the process that started an earlier worker was killed, that worker may still be running.
+        with FileLock(run.folder / ".lock"):
+            run.save(work(run, lines))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
