@@ -11,7 +11,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from srulight.experiments.run import Epoch, Failed, Process, Result, Run
+from srulight.experiments.run import Epoch, RunError, Process, Result, Run
 from srulight.runtime.devices import usable_cores
 from srulight.runtime.terminal import decimal
 
@@ -63,8 +63,8 @@ class Pool:
     def run_all(
         self,
         runs: Mapping[str, Run],
-        finished: Callable[[str, Result | Failed], None] = lambda name, found: None,
-    ) -> dict[str, Result | Failed]:
+        finished: Callable[[str, Result | RunError], None] = lambda name, found: None,
+    ) -> dict[str, Result | RunError]:
         """Runs trainings; those whose folder contains results are not run again.
 
         Args:
@@ -74,9 +74,9 @@ class Pool:
         Returns:
             The results, or why there are none, by name in the same order.
         """
-        found: dict[str, Result | Failed] = {}
+        found: dict[str, Result | RunError] = {}
         with ThreadPoolExecutor(self.jobs) as executor:
-            waiting: dict[Future[Result | Failed], str] = {}
+            waiting: dict[Future[Result | RunError], str] = {}
             try:
                 for name, run in runs.items():
                     if (done := run.result()) is not None:
@@ -99,7 +99,7 @@ class Pool:
 
     def run(
         self, name: str, run: Run, on_epoch: Callable[[Epoch], bool] = lambda epoch: True
-    ) -> Result | Failed:
+    ) -> Result | RunError:
         """Runs one training; may be called from several threads.
 
         Args:
@@ -113,7 +113,7 @@ class Pool:
         bar = self._bars.add_task(f"  {name}", total=None, note="starting")
         with self._lock:
             if self._stopping:
-                return Failed("stopped")
+                return RunError("stopped")
             process = Process(run, self.threads)
             self._running.add(process)
         try:
@@ -122,7 +122,7 @@ class Pool:
                 if not on_epoch(epoch):
                     process.stop()
             return process.finish()
-        except Failed as failed:
+        except RunError as failed:
             return failed
         finally:
             self._running.discard(process)
@@ -141,7 +141,7 @@ class Pool:
             bar, completed=epoch.number, total=total, note=f"epochs, {decimal(epoch.value)}"
         )
 
-    def _count(self, name: str, found: Result | Failed, is_new: bool) -> None:
+    def _count(self, name: str, found: Result | RunError, is_new: bool) -> None:
         self._done += 1
         self._bars.update(self._all, completed=self._done)
         if is_new:
@@ -149,8 +149,8 @@ class Pool:
             self._console.print(head + _line(found), markup=False, highlight=False, soft_wrap=True)
 
 
-def _line(found: Result | Failed) -> str:
-    if isinstance(found, Failed):
+def _line(found: Result | RunError) -> str:
+    if isinstance(found, RunError):
         return f"failed: {found}"
     head = f"{found.monitor} {decimal(found.best)}"
     name = found.monitor.partition("/")[2]

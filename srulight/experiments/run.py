@@ -153,7 +153,7 @@ class Run:
         return cls(folder, tuple(settings["options"]), settings["test"])
 
 
-class Failed(Exception):
+class RunError(Exception):
     """A training that ended without results; its message says why, in a sentence."""
 
 
@@ -172,8 +172,8 @@ class Process:
             [sys.executable, "-m", "srulight.experiments.worker", str(run.folder)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8",
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-            # Ctrl-C would interrupt all trainings twice: as members of the terminal's process group,
-            # and by stop().
+            # Ctrl-C would interrupt each training twice: once as a member of the terminal's process
+            # group, and once by stop().
             start_new_session=True,
         )  # fmt: skip
 
@@ -190,12 +190,12 @@ class Process:
             The results.
 
         Raises:
-            Failed: If the training failed.
+            RunError: If the training failed.
         """
         code = self._process.wait()
         if code == 0 and (result := self.run.result()) is not None:
             return result
-        raise Failed(self._reason(code))
+        raise RunError(self._reason(code))
 
     def stop(self) -> None:
         """Asks the training to stop; it saves a checkpoint first, so that it can resume."""

@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from platform import python_version
 from typing import Any, TextIO
@@ -137,7 +138,7 @@ def per_epoch(curve: list[tuple[float, float]], epochs: int) -> float:
             epochs.
     """
     ends = [0.0, *(seconds for seconds, _ in curve)]
-    parts = [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+    parts = [end - begin for begin, end in pairwise(ends)]
     return statistics.median(parts[1:] or parts) * len(parts) / max(epochs, 1)
 
 
@@ -196,7 +197,7 @@ def main() -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        # If the process that started an earlier worker was killed, that worker may still be running.
+        # An earlier worker may still be running if the process that started it was killed.
         with FileLock(run.folder / ".lock"):
             run.save(work(run, lines))
     except KeyboardInterrupt:
