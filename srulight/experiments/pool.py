@@ -11,7 +11,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from srulight.experiments.run import Epoch, RunError, Process, Result, Run
+from srulight.experiments.run import Epoch, Process, Result, Run, RunError
 from srulight.runtime.devices import usable_cores
 from srulight.runtime.terminal import decimal
 
