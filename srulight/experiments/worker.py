@@ -9,7 +9,6 @@ import time
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from platform import python_version
 from typing import Any, TextIO
 
 import torch
@@ -17,13 +16,13 @@ from filelock import FileLock
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities import move_data_to_device
 
-from srulight import __version__
 from srulight.commands.failures import sentence
 from srulight.commands.training import TrainingCLI, build, silence_noise
 from srulight.data.base import TaskData
 from srulight.experiments.run import LOG, Epoch, Result, Run
 from srulight.runtime.errors import InputError
 from srulight.runtime.machine import describe
+from srulight.runtime.provenance import versions
 from srulight.tasks.base import Task
 
 BATCHES = (1, 32)
@@ -120,11 +119,7 @@ def _trained(cli: TrainingCLI) -> Result:
         peak_memory=peak_memory(device),
         steps=cli.trainer.global_step,
         machine=describe(),
-        versions={
-            "python": python_version(),
-            "torch": torch.__version__,
-            "srulight": __version__,
-        },
+        versions=versions("lightning"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
