@@ -1,4 +1,4 @@
-"""The picture of a comparison: a metric over the training time, as in the figures of the SRU paper."""
+"""The picture of a comparison: a metric over the training time, as in the SRU paper."""
 
 import statistics
 from collections.abc import Mapping, Sequence
