@@ -2,13 +2,10 @@
 
 import itertools
 import math
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
-import classification
 import gpu
 import overhead
 import parity
@@ -242,48 +239,6 @@ def test_every_part_measures(tmp_path: Path) -> None:
     rows = rows_of(run("recurrence.py", *parts, "--threads", "1", "--contenders", *names, *options))
     assert len(rows) == 4 + 1 + 2
     assert min(numbers([r for r in rows if "pass" in r], "T, B, d", "pass")) > 0
-
-
-def forked(
-    command: list[str], check: bool, capture_output: bool, text: bool
-) -> CompletedProcess[str]:
-    """Stands for ``subprocess.run``."""
-    assert command[0] == sys.executable
-    assert check
-    assert capture_output
-    assert text
-    done = python(*command[1:])
-    done.check_returncode()
-    return done
-
-
-@pytest.mark.slow
-def test_encoders_are_compared_by_what_the_runs_say(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("subprocess.run", forked)
-    small = ["--data.corpus=Grammar", "--data.corpus.train_size=64", "--data.corpus.val_size=16"]
-    small += ["--data.corpus.test_size=16", "--model.embedding_size=8"]
-    command = ["--encoders", "lstm", "SRU,num_layers=1", "--epochs", "2", "--rounds", "2", *small]
-    command += ["--metrics", "accuracy", "macro_f1"]
-    monkeypatch.setattr(sys, "argv", ["classification", *command])
-    classification.main()
-    out, err = capsys.readouterr()
-    said = re.findall(r"^(\S+) seed (\d): test \[([\d.]+), ([\d.]+)\]$", err, re.MULTILINE)
-    assert [(name, seed) for name, seed, *_ in said] == [
-        ("lstm", "1"), ("SRU,num_layers=1", "1"), ("lstm", "2"), ("SRU,num_layers=1", "2"),
-    ]  # fmt: skip
-    rows = rows_of(out)
-    assert [row["encoder"] for row in rows] == ["lstm", "SRU,num_layers=1"]
-    for row in rows:
-        for place, metric in ((2, "accuracy"), (3, "macro_f1")):
-            each = [float(run[place]) for run in said if run[0] == row["encoder"]]
-            if metric == "accuracy":
-                assert all((16 * accuracy).is_integer() for accuracy in each)
-            mean, deviation = map(float, str(row[metric]).split(" ± "))
-            assert mean == pytest.approx(sum(each) / 2, abs=6e-4)
-            assert deviation == pytest.approx(abs(each[0] - each[1]) / 2**0.5, abs=6e-4)
-        assert float(str(row["s / epoch"])) >= 0  # as rounded
 
 
 @pytest.mark.slow

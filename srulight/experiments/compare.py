@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from srulight.commands.runs import with_packaged_configs
 from srulight.experiments.comparison import Comparison, Contender, write
-from srulight.experiments.encoders import STEPS, Choice, Recipe, choose, setting
+from srulight.experiments.encoders import ANY_STEPS, STEPS, Choice, Recipe, choose, setting
 from srulight.experiments.pool import Pool
 from srulight.experiments.run import Result, Run, RunError
 from srulight.experiments.tuning import trials
@@ -159,10 +159,7 @@ def run(args: list[str]) -> None:
     Raises:
         InputError: If an option is wrong, or a training failed.
     """
-    given, rest = parser().parse_known_args(args)
-    _check(given, rest)
-    load_plugins()
-    fields = list(_fields(given, rest))
+    given, fields = prepare(args)
     total = sum(
         len(f.choices) * (given.seeds * len(f.folds) + (given.tune if given.tune > 1 else 0))
         for f in fields
@@ -187,6 +184,21 @@ def run(args: list[str]) -> None:
         raise InputError(
             f"{len(failures)} of {total} trainings failed; run the command again to repeat them"
         )
+
+
+def prepare(args: list[str]) -> tuple[argparse.Namespace, list[Field]]:
+    """Parses the command line, and checks every configuration with every encoder.
+
+    Args:
+        args: Command-line arguments that follow the command.
+
+    Raises:
+        InputError: If an option is wrong.
+    """
+    given, rest = parser().parse_known_args(args)
+    _check(given, rest)
+    load_plugins()
+    return given, list(_fields(given, rest))
 
 
 class Comparing:
@@ -314,7 +326,8 @@ class Comparing:
         probes = {}
         for one in self.comparison.contenders:
             own = (settings or {}).get(one.label, ())
-            more = (*own, "--trainer.max_epochs=2", *self.field.folds[0], *_seeds(1))
+            steps = [option.replace(STEPS, ANY_STEPS) for option in self._with_steps]
+            more = (*own, *steps, "--trainer.max_epochs=2", *self.field.folds[0], *_seeds(1))
             probes[one.label] = self._training(one, place, more)
         found: dict[str, tuple[str, ...] | RunError] = {}
         for label, probed in self.pool.run_all(probes).items():
@@ -324,8 +337,8 @@ class Comparing:
             count = epochs or setting(self.field.recipe.config(), "trainer.max_epochs")
             if minutes is not None:
                 count = max(1, round(60 * minutes / probed.seconds_per_epoch))
-            steps = str(probed.steps * count // probed.epochs)
-            replaced = (option.replace(STEPS, steps) for option in self._with_steps)
+            total = str(probed.steps * count // probed.epochs)
+            replaced = (option.replace(STEPS, total) for option in self._with_steps)
             found[label] = (*replaced, f"--trainer.max_epochs={count}")
         return found
 
@@ -391,7 +404,7 @@ def _fields(given: argparse.Namespace, rest: Sequence[str]) -> Iterable[Field]:
         parts = given.parts or recipe.parts
         choices = [choose(text, parts) for text in given.encoders]
         for choice in choices:
-            recipe.build(choice.options)
+            recipe.config(choice.options)
         yield Field(name, recipe, parts, choices, folder, _folds(recipe, given.folds))
 
 

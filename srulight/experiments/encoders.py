@@ -24,7 +24,10 @@ WIDTHS = ("hidden_size", "channels")
 """Arguments that set the width of an encoder."""
 
 STEPS = "{steps}"
-"""Stands for the number of optimizer steps in options; checks use another number."""
+"""Stands for the number of optimizer steps in options."""
+
+ANY_STEPS = "1000"
+"""What replaces it as long as the number is unknown."""
 
 _MULTIPLE, _LARGEST = 4, 1 << 14
 
@@ -81,6 +84,7 @@ class Recipe:
     def __init__(self, options: Sequence[str], sizes: Path) -> None:
         self.options = tuple(options)
         self._sizes = sizes
+        self._configs: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def build(self, more: Sequence[str] = ()) -> TrainingCLI:
         """Builds the task and the data without reading any data.
@@ -97,7 +101,7 @@ class Recipe:
             with redirect_stdout(said), redirect_stderr(said):
                 # Such a trainer writes no files.
                 options = [*self.options, *more, "--trainer.fast_dev_run=1"]
-                return build([o.replace(STEPS, "1000") for o in options], run=False)
+                return build([o.replace(STEPS, ANY_STEPS) for o in options], run=False)
         except SystemExit as error:
             found = re.findall(r"^error: (.*)", said.getvalue(), re.MULTILINE)
             raise InputError(found[-1] if found else said.getvalue().strip()) from error
@@ -110,8 +114,10 @@ class Recipe:
         Args:
             more: More options of ``fit``.
         """
-        found: dict[str, Any] = self.build(more).config.as_dict()
-        return found
+        key = tuple(more)
+        if key not in self._configs:
+            self._configs[key] = self.build(more).config.as_dict()
+        return self._configs[key]
 
     @cached_property
     def parts(self) -> list[str]:

@@ -13,6 +13,9 @@ from typing import Any
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError
 
+WORKER = (sys.executable, "-m", "srulight.experiments.worker")
+"""Command of the process of a training; the folder follows."""
+
 SPEC, RESULT, LOG = "settings.json", "result.json", "run.log"
 
 
@@ -169,7 +172,7 @@ class Process:
         run.begin()
         self.run = run
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "srulight.experiments.worker", str(run.folder)],
+            [*WORKER, str(run.folder)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8",
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             # Ctrl-C would interrupt each training twice: once as a member of the terminal's process
@@ -192,7 +195,8 @@ class Process:
         Raises:
             RunError: If the training failed.
         """
-        code = self._process.wait()
+        with self._process:  # closes the pipe
+            code = self._process.wait()
         if code == 0 and (result := self.run.result()) is not None:
             return result
         raise RunError(self._reason(code))
