@@ -3,7 +3,7 @@
 # make test-all   run all tests, as .ci/run does
 # make lint       run the linters and the type checker
 # make docs       build the documentation site into build/site
-# make bench      run the text classification benchmark
+# make results    measure the figures of the documentation again: make results DATA=FOLDER, for many hours
 # make wheel      build a wheel with kernels for CPUs and GPUs into dist; needs g++ and nvcc, but no GPU
 # make gpu        test, benchmark and train on a GPU: 8 minutes (docs/explanation/gpu_kernels.md)
 # make gpu-pack   collect what make gpu needs on a machine without a package index
@@ -13,10 +13,11 @@
 # make installs all packages into .venv, in the versions that constraints.txt lists.
 PYTHON ?= python3
 VENV ?= .venv
+DATA ?= data
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test test-all lint docs bench prebuilt wheel gpu gpu-pack sanitize clean
+.PHONY: train test test-all lint docs results prebuilt wheel gpu gpu-pack sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
@@ -40,8 +41,8 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/classification.py
+results: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/results.py --data $(DATA)
 
 prebuilt: $(VENV)/installed
 	$(BIN)/python -c "from srulight.ops import build; build.prebuild()"

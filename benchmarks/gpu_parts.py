@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 
 from tables import Row
 
+ROOT = Path(__file__).parents[1]
+
 
 class Finished(NamedTuple):
     """A command that has ended.

@@ -32,8 +32,7 @@ import gpu_checks
 import gpu_goals
 import gpu_training
 import tables
-from gpu_parts import Finished, Outcome, Session
-from trainings import ROOT
+from gpu_parts import ROOT, Finished, Outcome, Session
 
 MEASURED = ("kernel", "layers", "attention", "stream", "memory", "rivals")
 TINY = {"stream": ["--sizes", "2,8,1"], "attention": ["--sizes", "16,2,64"]}

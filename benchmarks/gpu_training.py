@@ -1,5 +1,6 @@
 """Parts of a GPU session that train: every task in every precision, and a resumed run."""
 
+import csv
 import json
 import math
 import os
@@ -8,9 +9,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gpu_parts import Finished, Outcome, Session
+from gpu_parts import ROOT, Finished, Outcome, Session
 from tables import Row
-from trainings import TRAIN, newest
 
 PRECISIONS = {"32-true": 1e-3, "16-mixed": 5e-3, "bf16-mixed": 2e-2}
 """Largest relative difference of the first loss from the CPU's. On a GPU, float32 convolutions
@@ -95,10 +95,24 @@ def training(session: Session) -> Outcome:
 
 def _fit(config: str, folder: Path) -> list[str]:
     return [
-        sys.executable, TRAIN, "fit", f"--config=configs/{config}.yaml", *NO_DROPOUT[config],
+        sys.executable, str(ROOT / "train.py"), "fit", f"--config=configs/{config}.yaml", *NO_DROPOUT[config],
         "--trainer.devices=1", f"--trainer.default_root_dir={folder}",
         "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
     ]  # fmt: skip
+
+
+def validations(folder: Path, metric: str) -> list[dict[str, str]]:
+    """Returns what the only run in a folder has logged at each validation.
+
+    Args:
+        folder: Folder of the run's ``version_0``.
+        metric: Metric that is logged at validations only.
+    """
+    log = folder / "version_0" / "metrics.csv"
+    if not log.exists():
+        return []
+    with log.open(encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row.get(metric)]
 
 
 def compare(folder: Path, config: str, precision: str) -> tuple[Row, list[str]]:
@@ -117,10 +131,8 @@ def compare(folder: Path, config: str, precision: str) -> tuple[Row, list[str]]:
     differences = [abs(a - b) / abs(b) for a, b in zip(here[:count], there[:count], strict=True)]
     row |= {"first loss": here[0], "CPU's": there[0], f"{len(there)} losses differ by": None}
     row[f"{len(there)} losses differ by"] = max(differences)
-    run = newest(folder / precision, metric)
-    if run.rows:
-        row |= {"steps": float(run.rows[-1]["step"]) + 1, "metric": metric}
-        row["value"] = float(run.rows[-1][metric])
+    for last in validations(folder / precision, metric)[-1:]:
+        row |= {"steps": float(last["step"]) + 1, "metric": metric, "value": float(last[metric])}
     for step, (difference, loss) in enumerate(zip(differences, here, strict=False)):
         # Differences grow with each step.
         allowed = PRECISIONS[precision] * (1 if step == 0 else 5)

@@ -23,7 +23,6 @@ ONLY_PARSED = {
     "--data.root=operations": "the labels of operations are not at hand",
     "configs/cholec80": "Cholec80 is not at hand",
     "configs/jhmdb.yaml": "JHMDB is not at hand",
-    "configs/jhmdb_clips.yaml --root": "JHMDB is not at hand",
     "configs/fly": "the video of flies is not at hand",
     "free-spoken-digit-dataset": "the Free Spoken Digit Dataset is not at hand",
     "configs/yesno.yaml --data.download": "downloads",
@@ -33,6 +32,7 @@ ONLY_PARSED = {
     "--model.compile=true": "takes minutes; tests/tasks/test_compile.py does it",
     "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
     "PyTorchProfiler": "needs more steps than the tests train",
+    "python train.py compare": "trains for minutes; tests/experiments/test_compare.py does it",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
