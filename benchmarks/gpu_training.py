@@ -95,7 +95,8 @@ def training(session: Session) -> Outcome:
 
 def _fit(config: str, folder: Path) -> list[str]:
     return [
-        sys.executable, str(ROOT / "train.py"), "fit", f"--config=configs/{config}.yaml", *NO_DROPOUT[config],
+        sys.executable, str(ROOT / "train.py"), "fit", f"--config=configs/{config}.yaml",
+        *NO_DROPOUT[config],
         "--trainer.devices=1", f"--trainer.default_root_dir={folder}",
         "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
     ]  # fmt: skip

@@ -14,7 +14,8 @@ def test_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> Non
 
 
 def test_the_interval_is_that_of_a_paired_test() -> None:
-    # The differences 1, 2 and 3 have the mean 2 and the standard deviation 1: 2 +- 4.3027 / sqrt(3).
+    # The differences 1, 2 and 3 have the mean 2 and the standard deviation 1.
+    # The interval is 2 +- 4.3027 / sqrt(3).
     interval = paired([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
     assert interval is not None
     assert interval == pytest.approx((2, 2 - 2.4842, 2 + 2.4842), abs=1e-4)
