@@ -17,6 +17,7 @@ from srulight.runtime.program import program
 
 TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
+DOCTOR = "doctor"
 
 HELP = """\
 srulight: train simple recurrent units (SRU) and other sequence encoders.
@@ -30,6 +31,7 @@ commands:
   predict    apply a checkpoint to new input: classify, score or translate lines, transcribe
              recordings, or answer questions
   generate   continue a prompt with a language model
+  doctor     check this installation, and describe it for a bug report
 
 --ckpt_path=best or last stands for that checkpoint of the newest run.
 
@@ -132,9 +134,13 @@ def _run(command: str, args: list[str]) -> None:
         from srulight.commands import predict
 
         getattr(predict, command)(args)
+    elif command == DOCTOR:
+        from srulight.commands import doctor
+
+        doctor.run(args)
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(command, (*TRAINING, *ANSWERING), 1)
+        close = get_close_matches(command, (*TRAINING, *ANSWERING, DOCTOR), 1)
         hint = f"did you mean {close[0]}?" if close else f"see {program()} --help"
         raise InputError(f"there is no command {command!r}; {hint}")

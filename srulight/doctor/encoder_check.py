@@ -51,7 +51,7 @@ def check_encoders(device: str, outcome: Outcome | None = None) -> Outcome:
             what = f"the output of {name} step by step"
             case = f"B={_BATCH} T={_STEPS} F={_FEATURES}"
             outcome.add(what, case, *difference(stepwise, whole.cpu().double(), _TOLERANCE))
-            outcome.cases["encoders"] += 1
+            outcome.count("encoders")
     return outcome
 
 
@@ -93,5 +93,5 @@ def check_steps(device: str, outcome: Outcome | None = None) -> Outcome:
             case = f"{str(dtype).removeprefix('torch.')}, B=3 F={size} D={size}"
             for name, one, other in zip(("output", "state"), got, wanted, strict=False):
                 outcome.add(f"the {name} of a single step", case, *difference(one, other, relative))
-            outcome.cases["steps"] += 1
+            outcome.count("single steps")
     return outcome

@@ -1,0 +1,81 @@
+"""The command ``doctor``, which checks an installation and describes it for a bug report.
+
+It imports neither torch nor Lightning itself, because it must run if they are broken.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from srulight.doctor.report import as_json, errors, examine, heading, summary, text
+from srulight.runtime.atomic_io import written
+from srulight.runtime.errors import InputError, check_range
+from srulight.runtime.program import program
+
+_DESCRIPTION = """Checks that this installation computes correctly, and prints what a bug report should contain:
+versions, compilers, kernels, devices, threads, memory, environment variables, plug-ins and the
+cache. Each line is marked ok, warning or error. The exit code is 1 if there is an error."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser with the short errors of the other commands."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"error: {message}\n")
+        sys.exit(2)
+
+
+def run(args: list[str]) -> None:
+    """Runs ``doctor``.
+
+    Args:
+        args: Command-line arguments that follow the command.
+
+    Raises:
+        SystemExit: With code 1, if something is wrong.
+    """
+    options = _parser().parse_args(args)
+    try:
+        check_range(0, 3600, **{"--seconds": options.seconds})
+        _report(options)
+    except InputError as problem:
+        # The usual translation of errors imports torch, which may be broken.
+        sys.exit(f"error: {problem}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=f"{program()} doctor", description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
+        "--seconds", type=float, default=10.0,
+        help="duration of the comparison of the kernels with the reference, in seconds (default: "
+        "%(default)g); building the kernels and starting the processes takes additional time",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print the report as JSON instead of text"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="also write the report to this file, as JSON"
+    )
+    return parser
+
+
+def _report(options: argparse.Namespace) -> None:
+    sections = []
+    if not options.json:
+        print(heading(), flush=True)
+    for section in examine(options.seconds):
+        sections.append(section)
+        if not options.json:
+            print(text(section), flush=True)
+    report = json.dumps(as_json(sections), indent=2, ensure_ascii=False)
+    if options.json:
+        print(report)
+    else:
+        print(f"\n{summary(sections)}", flush=True)
+    if options.output:
+        with written(Path(options.output)) as path:
+            path.write_text(f"{report}\n", encoding="utf-8", errors="replace")
+    if errors(sections):
+        sys.exit(1)
