@@ -5,6 +5,7 @@ It imports neither torch nor Lightning itself, because it must run if they are b
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -14,9 +15,10 @@ from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.program import program
 
-_DESCRIPTION = """Checks that this installation computes correctly, and prints what a bug report should contain:
-versions, compilers, kernels, devices, threads, memory, environment variables, plug-ins and the
-cache. Each line is marked ok, warning or error. The exit code is 1 if there is an error."""
+_DESCRIPTION = """Checks that this installation computes correctly, and prints what a bug report
+should contain: versions, compilers, kernels, devices, threads, memory, environment variables,
+plug-ins and the cache. Each line is marked ok, warning or error. The exit code is 1 if there is an
+error."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,6 +41,8 @@ def run(args: list[str]) -> None:
     options = _parser().parse_args(args)
     try:
         check_range(0, 3600, **{"--seconds": options.seconds})
+        if options.output:
+            _check_output(Path(options.output))
         _report(options)
     except InputError as problem:
         # The usual translation of errors imports torch, which may be broken.
@@ -59,6 +63,15 @@ def _parser() -> argparse.ArgumentParser:
         "--output", metavar="FILE", help="also write the report to this file, as JSON"
     )
     return parser
+
+
+def _check_output(path: Path) -> None:
+    """Raises InputError for a file that cannot be written, before the checks begin."""
+    if path.is_dir():
+        raise InputError(f"--output must be a file, got the folder {path}")
+    there = path if path.exists() else next(f for f in path.absolute().parents if f.exists())
+    if not os.access(there, os.W_OK) or not (there.is_dir() or there == path):
+        raise InputError(f"--output: {path} cannot be written; pass another file")
 
 
 def _report(options: argparse.Namespace) -> None:

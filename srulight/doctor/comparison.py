@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from srulight.doctor import kernels
+from srulight.doctor import isolation, kernels
 from srulight.doctor.cases import COMBINATIONS
 from srulight.doctor.encoder_check import check_encoders, check_steps
 from srulight.doctor.findings import Finding, error, ok, warning
-from srulight.doctor.isolation import IsolatedError, call
+from srulight.doctor.isolation import IsolatedError
 from srulight.doctor.self_check import Outcome, check_kernels
 from srulight.ops.extension import SWITCH
 
@@ -58,7 +58,9 @@ def _finding(device: str, level: str, seconds: float) -> Finding:
     if not loaded:  # a damaged library may kill the process
         environment[SWITCH] = "off"
     try:
-        found = call(compare, device, seconds, environment=environment, timeout=seconds + _PATIENCE)
+        found = isolation.call(
+            compare, device, seconds, environment=environment, timeout=seconds + _PATIENCE
+        )
     except IsolatedError as problem:
         return error(name, f"the comparison failed: {problem}", _avoid(device, level))
     counts = dict(found["cases"])

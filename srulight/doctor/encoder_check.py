@@ -83,11 +83,13 @@ def check_steps(device: str, outcome: Outcome | None = None) -> Outcome:
             )
             skip, peepholes = x if skips else None, v if peephole else None
             with torch.no_grad():
-                moved = [t if t is None else t.to(device) for t in (x, weight, skip, peepholes, b)]
-                got = ops.sru_layer(*moved, c0=c0.to(device), scale=1.3)
-                exact = [t if t is None else t.double() for t in (skip, peepholes, b, c0)]
-                u = F.linear(x.double(), weight.double()).unflatten(-1, (3, size))
-                wanted = reference.sru(u, *exact, None, None, 1.3, 0, False, False)
+                tensors = (x, weight, skip, peepholes, b, c0)
+                moved: Any = [t if t is None else t.to(device) for t in tensors]
+                got = ops.sru_layer(*moved, scale=1.3)
+                exact: Any = [t if t is None else t.double() for t in tensors]
+                u = F.linear(*exact[:2]).unflatten(-1, (3, size))
+                settings: Any = (None, None, 1.3, 0, False, False)
+                wanted = reference.sru(u, *exact[2:], *settings)
             # The products are stored in the dtype of the weight.
             relative = max(64 * torch.finfo(wide).eps, 4 * torch.finfo(dtype).eps)
             case = f"{str(dtype).removeprefix('torch.')}, B=3 F={size} D={size}"

@@ -1,5 +1,6 @@
 """What a check reports, and how a check that fails itself is reported."""
 
+import math
 import os
 import re
 import sys
@@ -70,7 +71,9 @@ def failed_check(name: str, problem: Exception) -> Finding:
     kind = type(problem).__name__
     module = getattr(problem, "name", None)
     if isinstance(problem, ModuleNotFoundError) and module:
-        return error(name, f"the module {module} is missing", "install srulight again with pip")
+        return error(name, f"not checked: no module named {module!r}", "install srulight again")
+    if isinstance(problem, ImportError):
+        return error(name, f"not checked: {kind}: {text}", "fix the errors under Versions first")
     advice = "report this; SRULIGHT_DEBUG=1 shows the traceback"
     return error(name, f"this check failed: {kind}: {text}" if text else kind, advice)
 
@@ -86,6 +89,8 @@ def tidied(value: Any, home: str | None = None) -> Any:  # noqa: ANN401
         return {key: tidied(one, home) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [tidied(one, home) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers
     if not isinstance(value, str):
         return value
     value = re.sub(r"(\w://)[^\s/@]+@", r"\1...@", value)
@@ -97,9 +102,7 @@ def tidied(value: Any, home: str | None = None) -> Any:  # noqa: ANN401
 def _homes() -> list[str]:
     home = os.path.expanduser("~")
     found = [home, os.path.realpath(home)]
-    return [
-        folder for folder in found if Path(folder).is_absolute() and len(Path(folder).parts) > 1
-    ]
+    return [folder for folder in found if len(Path(folder).parts) > 1]  # neither / nor unknown
 
 
 def size(count: float) -> str:

@@ -116,10 +116,10 @@ def check_memory() -> Iterator[Finding]:
     because = f" ({allocator.SWITCH}={switch})" if switch else ""
     yield ok("allocator", f"{text}{because}; THP_MEM_ALLOC_ENABLE {pages}", tuned=tuned)
     if SHARED_MEMORY.is_dir():
-        usage = shutil.disk_usage(SHARED_MEMORY)
-        text = f"{size(usage.total)}, {size(usage.free)} free"
-        facts = {"total": usage.total, "free": usage.free}
-        if usage.free < LEAST_SHARED:
+        whole, _, free = shutil.disk_usage(SHARED_MEMORY)
+        text = f"{size(whole)}, {size(free)} free"
+        facts = {"total": whole, "free": free}
+        if free < LEAST_SHARED:
             advice = "enlarge it (docker run --shm-size=2g), or set --data.num_workers=0"
             text = f"{text}, which may be too little for processes that prepare batches"
             yield warning(str(SHARED_MEMORY), text, advice, **facts)

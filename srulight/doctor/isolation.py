@@ -33,7 +33,7 @@ def call(
     Raises:
         IsolatedError: If the function raises an exception, or its process dies or takes too long.
     """
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload(["srulight.ops"])
     receiver, sender = context.Pipe(duplex=False)
     all_variables = {**os.environ, **(environment or {})}

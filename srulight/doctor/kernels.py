@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from srulight.doctor import isolation
 from srulight.doctor.findings import Finding, error, ok, warning
-from srulight.doctor.isolation import IsolatedError, call
+from srulight.doctor.isolation import IsolatedError
 from srulight.ops import build, extension
 from srulight.runtime.machine import processor_flags
 
@@ -46,7 +47,7 @@ def probe(device: str) -> dict[str, Any]:
 def probed(device: str) -> dict[str, Any]:
     """Loads the kernels in another process, which a damaged library may kill; see ``probe``."""
     try:
-        found: dict[str, Any] = call(probe, device, timeout=_BUILDING)
+        found: dict[str, Any] = isolation.call(probe, device, timeout=_BUILDING)
     except IsolatedError as problem:
         found = {"loaded": False, "status": f"not available: {problem}", "level": ""}
     return found

@@ -102,9 +102,7 @@ def summary(sections: Iterable[Section]) -> str:
         f"{count or 'no'} {word}{'' if count == 1 else 's'}"
         for count, word in ((marks["error"], "error"), (marks["warning"], "warning"))
     ]
-    return (
-        f"{' and '.join(counts)}; to report a problem, copy all of this into an issue at {ISSUES}"
-    )
+    return f"{' and '.join(counts)}; to report a problem, paste all of this into {ISSUES}"
 
 
 def as_json(sections: Iterable[Section]) -> dict[str, Any]:

@@ -116,12 +116,13 @@ def _results(
     ]
     scale = 1.3 if case.skip == "input" else 1.0
 
-    exact_inputs = [_leaf(t, torch.float64) for t in tensors]
+    exact_inputs: Any = [_leaf(t, torch.float64) for t in tensors]
     activation = reference.ACTIVATIONS.index(case.activation)
-    h, last, _ = reference.sru(*exact_inputs, scale, activation, case.bidirectional, False)
+    settings: Any = (scale, activation, case.bidirectional, False)
+    h, last, _ = reference.sru(*exact_inputs, *settings)
     exact = [h, last, *_gradients([h, last], exact_inputs, [s.double() for s in seeds])]
 
-    inputs = [_leaf(t, device=device) for t in tensors]
+    inputs: Any = [_leaf(t, device=device) for t in tensors]
     options: dict[str, Any] = {
         "scale": scale, "activation": case.activation, "bidirectional": case.bidirectional
     }  # fmt: skip

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from srulight.doctor import isolation
 from srulight.doctor.findings import Finding, error, ok, size, warning
-from srulight.doctor.isolation import IsolatedError, call
+from srulight.doctor.isolation import IsolatedError
 from srulight.plugins import trusted_modules
 from srulight.runtime.cache import cache_folder
 
@@ -50,7 +51,7 @@ def check_plugins() -> Iterator[Finding]:
     names += [(name, "SRULIGHT_PLUGINS") for name in trusted_modules()]
     for name, origin in names:
         try:
-            call(import_plugin, name, timeout=300)
+            isolation.call(import_plugin, name, timeout=300)
         except IsolatedError as problem:
             advice = "fix the plug-in, uninstall it, or remove it from SRULIGHT_PLUGINS"
             text = f"cannot be imported ({origin}): {problem}"

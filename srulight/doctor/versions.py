@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import srulight
+from srulight.doctor import isolation
 from srulight.doctor.findings import Finding, error, ok, warning
-from srulight.doctor.isolation import IsolatedError, call
+from srulight.doctor.isolation import IsolatedError
 
 _PACKAGE = Path(srulight.__file__).parent
 _DEVELOPMENT = ("dev", "docs")
@@ -57,7 +58,7 @@ def declared() -> Requirements:
     lines = [Requirement(line) for line in distribution.requires or []]
     names = distribution.metadata.get_all("Provides-Extra") or []
     return Requirements(
-        distribution.metadata.get("Requires-Python") or "",
+        "".join(distribution.metadata.get_all("Requires-Python") or []),
         [one for one in lines if _applies(one)],
         {name: [r for r in lines if not _applies(r) and _applies(r, name)] for name in names},
     )
@@ -190,7 +191,7 @@ def _import_failures(requirements: list[Requirement]) -> dict[str, str]:
     names = [canonicalize_name(one.name) for one in requirements]
     modules = {name: MODULES.get(name, re.sub("-", "_", name)) for name in names}
     try:
-        failures: dict[str, str] = call(import_failures, modules, timeout=300)
+        failures: dict[str, str] = isolation.call(import_failures, modules, timeout=300)
     except IsolatedError as problem:
         failures = {"torch": str(problem)}
     return failures
