@@ -38,7 +38,7 @@ def run(args: list[str]) -> None:
     Raises:
         SystemExit: With code 1, if something is wrong.
     """
-    options = _parser().parse_args(args)
+    options = parser().parse_args(args)
     try:
         check_range(0, 3600, **{"--seconds": options.seconds})
         if options.output:
@@ -49,7 +49,8 @@ def run(args: list[str]) -> None:
         sys.exit(f"error: {problem}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the options of ``doctor``."""
     parser = _Parser(prog=f"{program()} doctor", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
         "--seconds", type=float, default=10.0,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,7 @@ from srulight.doctor import comparison, hardware, isolation, kernels, surroundin
 from srulight.doctor.findings import Finding, guarded, ok, tidied
 from srulight.doctor.report import CHECKS
 from srulight.ops import build
-from srulight.runtime import cache
+from srulight.runtime import cache, machine
 from tests.documents import ROOT
 from tests.python import python
 
@@ -337,7 +338,7 @@ def test_a_plugin_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_more_threads_than_cores_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(hardware, "usable_cores", lambda: 4)
-    monkeypatch.setattr(hardware.machine, "core_limit", lambda: 1.5)
+    monkeypatch.setattr(machine, "core_limit", lambda: 1.5)
     found = by_name(hardware.check_threads())["torch threads"]
     assert (found.mark, found.advice) == ("warning", "set OMP_NUM_THREADS=2")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
@@ -347,7 +348,7 @@ def test_more_threads_than_cores_are_a_warning(monkeypatch: pytest.MonkeyPatch) 
 
 def test_little_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(hardware, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(hardware.shutil, "disk_usage", lambda _: (64 << 20, 0, 64 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: (64 << 20, 0, 64 << 20))
     found = by_name(hardware.check_memory())
     assert found[str(tmp_path)].mark == "warning"
     assert "--shm-size" in found[str(tmp_path)].advice
@@ -355,8 +356,8 @@ def test_little_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_driver_without_cuda_in_torch_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware.machine, "driver", lambda: "550.1")
-    monkeypatch.setattr(hardware.machine, "gpus", list)
+    monkeypatch.setattr(machine, "driver", lambda: "550.1")
+    monkeypatch.setattr(machine, "gpus", list)
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = by_name(hardware.check_devices())["GPU"]
