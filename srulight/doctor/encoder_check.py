@@ -38,7 +38,8 @@ def check_encoders(device: str, outcome: Outcome | None = None) -> Outcome:
         outcome: What to add the comparisons to; None for a new outcome.
     """
     outcome = Outcome() if outcome is None else outcome
-    with torch.random.fork_rng(), torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+    exactly = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), exactly:
         torch.manual_seed(_SEED)
         for name, build in step_encoders().items():
             encoder: Any = build().eval()

@@ -34,7 +34,10 @@ def call(
         IsolatedError: If the function raises an exception, or its process dies or takes too long.
     """
     context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(["srulight.ops"])
+    # Autograd imports the second one when it first runs, which takes seconds.
+    context.set_forkserver_preload(
+        ["srulight.doctor.comparison", "torch.fx.experimental.symbolic_shapes"]
+    )
     receiver, sender = context.Pipe(duplex=False)
     all_variables = {**os.environ, **(environment or {})}
     process = context.Process(target=_run, args=(sender, all_variables, function, args))

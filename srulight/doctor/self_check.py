@@ -60,14 +60,14 @@ def check_kernels(device: str, seconds: float, outcome: Outcome | None = None) -
     """Compares outputs and gradients of the operator with the reference, case by case.
 
     The first cases go through all combinations of the options that select another kernel. It
-    compares at least one case per dtype.
+    compares at least one case per dtype; then the time begins.
 
     Args:
         device: Device to compute on, such as cpu or cuda.
-        seconds: Time after which it begins no other case.
+        seconds: Time after which it begins no other case, in seconds.
         outcome: What to add the comparisons to; None for a new outcome.
     """
-    end = time.monotonic() + seconds
+    end = 0.0
     outcome = Outcome() if outcome is None else outcome
     generator = torch.Generator().manual_seed(_SEED)
     number = 0
@@ -79,6 +79,8 @@ def check_kernels(device: str, seconds: float, outcome: Outcome | None = None) -
                 outcome.add(name, case, *difference(got, exact, tolerance))
             outcome.count(str(case.dtype).removeprefix("torch."))
             number += 1
+            if number == len(DTYPES):  # the first cases may have to wait for imports
+                end = time.monotonic() + seconds
     return outcome
 
 
@@ -151,9 +153,10 @@ def _gradients(outputs: list[Tensor], inputs: list[Any], seeds: list[Tensor]) ->
 @contextmanager
 def _nan_in_fresh_memory() -> Iterator[None]:
     """Fills new memory with NaNs, so that a place that a kernel does not write to is noticed."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    before = torch.get_deterministic_debug_mode()
+    # torch.use_deterministic_algorithms does the same, but imports torch's compiler, which is slow.
+    torch.set_deterministic_debug_mode("warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)

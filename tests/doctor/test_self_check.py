@@ -52,8 +52,8 @@ def test_a_wrong_kernel_is_found(
     monkeypatch.setattr(ops, "sru", sru)
     outcome = check_kernels("cpu", 0)
     assert outcome.worst > 1
-    part = {wrong_state: "the last state", wrong_gradient: "gradient of"}.get(break_, "the output")
-    assert part in outcome.where
+    parts = {"wrong_state": "the last state", "wrong_gradient": "gradient of"}
+    assert parts.get(break_.__name__, "the output") in outcome.where
     assert "T=" in outcome.where
 
 
@@ -106,7 +106,7 @@ def test_the_first_cases_go_through_all_combinations() -> None:
 def test_no_state_is_close_to_the_kink_of_relu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srulight.doctor.cases._FROM_THE_KINK", 2e-3)
     generator = torch.Generator().manual_seed(0)
-    options = {"bidirectional": False, "lengths": True, "skip": "input", "mask": False}
+    options: Any = {"bidirectional": False, "lengths": True, "skip": "input", "mask": False}
     case = Case(torch.float64, 2, 6, 16, True, activation="relu", initial=True, **options)
     for _ in range(10):
         u, _, v, b, c0, _, lengths = draw_tensors(case, generator)
