@@ -21,7 +21,6 @@ import argparse
 import datetime
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 import warnings
@@ -40,6 +39,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from srulight.encoders.sru import SRU  # noqa: E402
 from srulight.ops import extension  # noqa: E402
+from srulight.runtime.machine import processor  # noqa: E402
 
 SIZES = ("32,32,256", "128,32,256", "256,32,512", "512,16,1024", "1000,1,512", "2000,1,256")
 LAYERS = ("SRU", "F.linear", "products", "Conv1d", "LSTM", "GRU", "sru2.6")
@@ -198,12 +198,9 @@ def kernel(args: argparse.Namespace) -> None:
 
 def machine() -> str:
     """Describes the machine, the versions and the date of a measurement."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    extension.load("cpu")
     return (
-        f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores, torch"
-        f" {torch.__version__}, kernels {extension.status['cpu'].split()[-1]},"
+        f"{processor()}, {os.cpu_count()} cores, torch"
+        f" {torch.__version__}, kernels {extension.cpu_level() or 'off'},"
         f" {datetime.date.today().isoformat()}"
     )
 

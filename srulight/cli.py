@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import NoReturn
 
 from srulight import __version__
@@ -17,7 +18,11 @@ from srulight.runtime.program import program
 
 TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
-MEASURING = ("compare",)
+OTHERS = {
+    "compare": "srulight.experiments.compare",
+    "doctor": "srulight.commands.doctor",
+}
+"""Modules of the commands that need no checkpoint; each has a function ``run``."""
 
 HELP = """\
 srulight: train simple recurrent units (SRU) and other sequence encoders.
@@ -32,6 +37,7 @@ commands:
              recordings, or answer questions
   generate   continue a prompt with a language model
   compare    train several encoders under the same conditions, and compare the results
+  doctor     check this installation, and describe it for a bug report
 
 --ckpt_path=best or last stands for that checkpoint of the newest run.
 
@@ -134,13 +140,11 @@ def _run(command: str, args: list[str]) -> None:
         from srulight.commands import predict
 
         getattr(predict, command)(args)
-    elif command == "compare":
-        from srulight.experiments import compare
-
-        compare.run(args)
+    elif command in OTHERS:
+        import_module(OTHERS[command]).run(args)
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(command, (*TRAINING, *ANSWERING, *MEASURING), 1)
+        close = get_close_matches(command, (*TRAINING, *ANSWERING, *OTHERS), 1)
         hint = f"did you mean {close[0]}?" if close else f"see {program()} --help"
         raise InputError(f"there is no command {command!r}; {hint}")

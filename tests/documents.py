@@ -29,6 +29,7 @@ ONLY_PARSED = {
     "configs/multi30k.yaml": "its subwords take thousands of sentences",
     "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
     "predict ...": "no whole command",
+    "python train.py doctor": "compares kernels for ten seconds; tests/doctor does it",
     "--model.compile=true": "takes minutes; tests/tasks/test_compile.py does it",
     "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
     "PyTorchProfiler": "needs more steps than the tests train",

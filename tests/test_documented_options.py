@@ -17,7 +17,7 @@ import pytest
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 from srulight import tasks
-from srulight.commands import predict
+from srulight.commands import doctor, predict
 from srulight.commands.training import build
 from srulight.experiments import compare
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
@@ -34,6 +34,8 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         compare.prepare(args)
     elif command in ("predict", "generate"):
         understand_answering(command, args, monkeypatch)
+    elif command == "doctor":
+        doctor.parser().parse_args(args)
     elif any(arg.startswith("--config") for arg in args):
         # One processor is what there is.
         alone = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]

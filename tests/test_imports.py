@@ -17,7 +17,7 @@ LAYERS = (
     {"ops", "layers"},
     {"encoders", "text", "data", "targets", "video"},
     {"training", "tasks"},
-    {"commands", "checkpoint", "plugins", "compat"},
+    {"commands", "checkpoint", "plugins", "compat", "doctor"},
     {"experiments"},
     {"cli"},
     {"__main__"},

@@ -109,7 +109,7 @@ def cpu(csrc: Path) -> Recipe:
         levels = LEVELS if source.name == "kernels.cpp" else {"none": ""}
         objects += [(source, f"-DSRU_LEVEL={name} {flags}") for name, flags in levels.items()]
     flags = f"{FLAGS} {os.environ.get(EXTRA_FLAGS, '')}"
-    return Recipe(_host_compiler(), flags, "-ltorch_cpu -lc10", objects)
+    return Recipe(host_compiler(), flags, "-ltorch_cpu -lc10", objects)
 
 
 def cuda(csrc: Path, architectures: str | None = None) -> Recipe:
@@ -117,11 +117,11 @@ def cuda(csrc: Path, architectures: str | None = None) -> Recipe:
     architectures = architectures or os.environ.get(ARCHITECTURES)
     if not architectures:
         architectures = ";".join(f"{major}.{minor}" for major, minor in _capabilities())
-    flags = f"{CUDA_FLAGS} -ccbin {quoted(_host_compiler())} {_gencode(architectures)}"
+    flags = f"{CUDA_FLAGS} -ccbin {quoted(host_compiler())} {_gencode(architectures)}"
     sources = [csrc / "sru.cpp", *sorted((csrc / "cuda").glob("*.c*"))]
     # libtorch.so loads libtorch_cuda.so where torch has one, and links with a CPU torch as well.
     link = "-Xlinker --no-as-needed -ltorch -ltorch_cpu -lc10"
-    return Recipe(_nvcc(), flags, link, [(s, "") for s in sources])
+    return Recipe(nvcc(), flags, link, [(s, "") for s in sources])
 
 
 RECIPES: dict[str, Callable[[Path], Recipe]] = {"cpu": cpu, "cuda": cuda}
@@ -136,14 +136,24 @@ def sources() -> Path:
     raise BuildError(f"the C++ sources are missing from {_PACKAGE}; reinstall srulight")
 
 
-def _host_compiler() -> str:
+def host_compiler() -> str:
+    """Finds the C++ compiler: that in ``CXX``, or the first usual one on the path.
+
+    Raises:
+        BuildError: If there is none.
+    """
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
         if path := shutil.which(name):
             return path
     raise BuildError("no C++ compiler was found; install g++ or clang++, or set CXX to a compiler")
 
 
-def _nvcc() -> str:
+def nvcc() -> str:
+    """Finds CUDA's compiler, in the folders that usually contain it.
+
+    Raises:
+        BuildError: If there is none.
+    """
     homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     wheels = sorted((_TORCH.parent / "nvidia").glob("cu*/bin"), reverse=True)
     folders = [Path(home) / "bin" for home in homes if home]
@@ -173,7 +183,8 @@ def _gencode(architectures: str) -> str:
     return " ".join(flags)
 
 
-def _ninja() -> str:
+def ninja_program() -> str:
+    """Finds ninja, on the path or in its Python package."""
     if path := shutil.which("ninja"):
         return path
     import ninja  # its wheel contains the program
@@ -196,6 +207,20 @@ def fingerprint(csrc: Path, device: str) -> str:
     return digest.hexdigest()
 
 
+def prebuilt(device: str) -> Path | None:
+    """Finds the prebuilt library for a device type, or returns None.
+
+    Args:
+        device: Device type, ``cpu`` or ``cuda``.
+    """
+    given = os.environ.get(PREBUILT)
+    for folder in ([Path(given)] if given else []) + [_PACKAGE / "lib"]:
+        ready = folder.absolute() / f"sru-{device}.so"
+        if ready.exists() and (device == "cpu" or min(_capabilities()) >= (8, 0)):
+            return ready
+    return None
+
+
 def library(device: str) -> Path:
     """Finds the library for a device type, prebuilt or in the cache, or compiles it.
 
@@ -212,11 +237,8 @@ def library(device: str) -> Path:
     Raises:
         BuildError: If there is no compiler, or the compiler fails.
     """
-    given = os.environ.get(PREBUILT)
-    for folder in ([Path(given)] if given else []) + [_PACKAGE / "lib"]:
-        ready = folder.absolute() / f"sru-{device}.so"
-        if ready.exists() and (device == "cpu" or min(_capabilities()) >= (8, 0)):
-            return ready
+    if ready := prebuilt(device):
+        return ready
     csrc = sources()
     recipe = RECIPES[device](csrc)
     version = _run(recipe.compiler, "--version").stdout
@@ -255,7 +277,7 @@ def compile_library(recipe: Recipe, path: Path, log: Path | None = None) -> None
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "build.ninja").write_text(recipe.text("sru.so"), encoding="utf-8")
-    made = _run(_ninja(), "-C", str(folder))
+    made = _run(ninja_program(), "-C", str(folder))
     if made.returncode:
         log = log or path.with_suffix(".log")
         log.write_text(made.stdout + made.stderr, encoding="utf-8")

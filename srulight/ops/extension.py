@@ -39,6 +39,14 @@ def load(device: str) -> bool:
     return _loaded[device]
 
 
+def cpu_level() -> str:
+    """Returns the instruction set of the CPU kernels in use, such as ``avx2``, or "" without them.
+
+    This loads the kernels, and builds them first if necessary.
+    """
+    return status["cpu"].rpartition(", for ")[2] if load("cpu") else ""
+
+
 def _load(device: str) -> bool:
     if os.environ.get(SWITCH, "").lower() == "off":
         status[device] = f"off ({SWITCH}=off): the PyTorch reference runs"

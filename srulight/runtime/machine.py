@@ -91,9 +91,11 @@ def memory() -> tuple[int | None, int | None]:
     if "MemTotal" in sizes:
         available = sizes.get("MemAvailable")
         return int(sizes["MemTotal"]) << 10, None if available is None else int(available) << 10
+    if sys.platform == "win32":
+        return None, None
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
-    except (AttributeError, ValueError, OSError):  # Windows
+    except (ValueError, OSError):
         return None, None
 
 

@@ -24,7 +24,7 @@ def test_cuda_sources_compile(tmp_path: Path) -> None:
 
 
 def test_compute_capabilities_become_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_nvcc", lambda: "nvcc")
+    monkeypatch.setattr(build, "nvcc", lambda: "nvcc")
     recipe = build.cuda(build.sources(), "8.0 9.0a;12.0+PTX")
     flags = [flag for flag in recipe.compile.split() if flag.startswith("-gencode")]
     assert flags == [
@@ -36,7 +36,7 @@ def test_compute_capabilities_become_flags(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_says_what_is_missing_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_nvcc", lambda: "nvcc")
+    monkeypatch.setattr(build, "nvcc", lambda: "nvcc")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.delenv(build.ARCHITECTURES, raising=False)
     with pytest.raises(build.BuildError, match="no GPU is visible to compile for; set TORCH_CUDA"):
@@ -92,7 +92,7 @@ def test_paths_may_hold_any_character(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (odd / "seven.cpp").write_text(
         '#include <number.h>\nextern "C" int seven() { return NUMBER; }\n'
     )
-    (odd / "c++").symlink_to(build._host_compiler())
+    (odd / "c++").symlink_to(build.host_compiler())
     monkeypatch.setattr(build, "_TORCH", odd)
     recipe = build.Recipe(
         str(odd / "c++"), f"-fPIC -I{build.quoted(odd)}", "", [(odd / "seven.cpp", "")]

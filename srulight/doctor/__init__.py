@@ -1,0 +1,1 @@
+"""Checks an installation of srulight, and describes it for a bug report."""
