@@ -1,7 +1,6 @@
 """The settings that a comparison tries for each encoder: the same points for all of them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -50,16 +49,18 @@ def trials(
     points = torch.quasirandom.SobolEngine(4).draw(count).tolist()
     found = []
     for number, (a, b, c, d) in enumerate(points):
-        layers = LAYERS[int(b * len(LAYERS))]
-        values: dict[str, Any] = {}
+        values: dict[str, str] = {}
         if "dropout" in has:
             values["dropout"] = f"{_DROPOUT * c:.3g}"
         if "highway_bias" in has:
             values["highway_bias"] = f"{_HIGHWAY * (1 - d):.3g}"
-        if "num_layers" in has and widen is not None:
-            values["num_layers"] = layers
-        options = [f"--model.optimizer.lr={rate * _FACTOR ** (2 * a - 1):.3g}"]
+        options = [*head, f"--model.optimizer.lr={rate * _FACTOR ** (2 * a - 1):.3g}"]
         options += [f"--{part}.{name}={value}" for part in parts for name, value in values.items()]
-        chosen = [] if number == 0 else [*head, *options]
-        found.append((*chosen, *(widen([*choice, *chosen]) if widen else ())))
+        layers = LAYERS[int(b * len(LAYERS))]
+        shape = [f"--{part}.num_layers={layers}" for part in parts]
+        if number == 0:
+            options, shape = [], []
+        elif widen is None or "num_layers" not in has:
+            shape = []
+        found.append((*options, *shape, *(widen([*choice, *shape]) if widen else ())))
     return found
