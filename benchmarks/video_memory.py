@@ -27,11 +27,11 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from tables import Recorder
+from tables import Recorder, Row
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 320, 240
-CLIP = 100  # Frames per clip.
+CLIP = 40  # Frames per clip.
 LABELS = ("left", "top")
 
 
@@ -87,8 +87,8 @@ def measure(folder: Path, *options: str) -> Peak:
     return Peak(usage.ru_maxrss / 1e3, own / 1e3)
 
 
-def rows(folder: Path, frames: int, checkpoint: Path) -> None:
-    """Prints the row of a length."""
+def row(folder: Path, frames: int, checkpoint: Path) -> Row:
+    """Returns the row of a length."""
     folder.mkdir()
     write_data(folder, frames)
     predict = measure(
@@ -102,12 +102,12 @@ def rows(folder: Path, frames: int, checkpoint: Path) -> None:
         f"--trainer.default_root_dir={folder / 'runs'}", "--trainer.max_epochs=1",
     ]  # fmt: skip
     decode, fit = measure(folder, *training), measure(folder, *training)
-    Recorder("video_memory").add({
+    return {
         "frames": f"{frames:,}", "video MB": (folder / "video.mp4").stat().st_size / 1e6,
         "predict peak MB": predict.resident, "own": predict.own,
         "decode peak MB": decode.resident, "own ": decode.own,
         "fit peak MB": fit.resident, "own  ": fit.own,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -128,8 +128,9 @@ def main() -> None:
             f"--trainer.default_root_dir={folder / 'runs'}",
         )  # fmt: skip
         checkpoint = next((folder / "runs").rglob("best.ckpt"))
+        recorder = Recorder("video_memory")
         for frames in args.frames:
-            rows(folder / str(frames), frames, checkpoint)
+            recorder.add(row(folder / str(frames), frames, checkpoint))
 
 
 if __name__ == "__main__":
