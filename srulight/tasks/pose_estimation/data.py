@@ -91,6 +91,11 @@ class PoseEstimationData(VideoData):
             )
 
     def describe(self, videos: Videos) -> dict[str, Any]:
+        if not any(np.isfinite(clip.targets).all(-1).any() for clip in videos.train):
+            raise InputError(
+                "expected training frames with key points, got none; fill in the tables, or choose "
+                "other clips"
+            )
         return {
             "points": {
                 "names": list(videos.names),

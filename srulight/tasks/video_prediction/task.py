@@ -28,7 +28,7 @@ from srulight.video.batch import ClipBatch
 from srulight.video.corpus import Per
 from srulight.video.data import FRAMES, check_frames
 from srulight.video.features import FrozenEncoder, evaluating, weights_key
-from srulight.video.frame_encoders import FrameEncoderFactory, ResNet, encode_frames
+from srulight.video.frame_encoders import FrameEncoderFactory, ResNet, encode_frames, frame_maps
 from srulight.video.frame_encoders.weights import load_frame_weights
 from srulight.video.inputs import as_videos, pieces_of
 from srulight.video.sources import VideoSource
@@ -163,7 +163,7 @@ class VideoPrediction(SegmentTask, TargetTask):
 
     def _average(self, frames: Tensor) -> Tensor:
         """Encodes frames, (N, C, H, W) uint8, and averages over each of them, (N, F)."""
-        return self.frame_encoder(self.standardize(frames)).mean((2, 3))
+        return frame_maps(self.frame_encoder, self.standardize(frames)).mean((2, 3))
 
     def _encode(self, frames: Tensor) -> Tensor:
         """Does the same in pieces that fit into memory, unless gradients are needed."""
