@@ -34,7 +34,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -170,7 +170,7 @@ class EpochParts(Profiler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.epochs: list[Counter[str]] = [Counter()]
+        self.epochs: list[defaultdict[str, float]] = [defaultdict(float)]
         self._starts: dict[str, float] = {}
 
     def _part(self, action: str) -> str | None:
@@ -188,7 +188,7 @@ class EpochParts(Profiler):
         if "run_training_epoch" in self._starts or part == "epoch":
             self.epochs[-1][part] += seconds
         if part == "epoch":
-            self.epochs.append(Counter())
+            self.epochs.append(defaultdict(float))
 
 
 def train(config: str, options: Sequence[str], epochs: int, folder: str, is_told: bool) -> None:
@@ -204,9 +204,10 @@ def train(config: str, options: Sequence[str], epochs: int, folder: str, is_told
         run=False,
     )  # fmt: skip
     parts = EpochParts()
-    cli.trainer.profiler = parts
+    trainer: Any = cli.trainer  # whose annotation lacks the profiler
+    trainer.profiler = parts
     seed_everything(1, verbose=False)
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    trainer.fit(cli.model, datamodule=cli.datamodule)
     if not is_told:
         return
     measured = parts.epochs[1:-1]  # without the first one, which reads the cache from the disk
@@ -216,7 +217,7 @@ def train(config: str, options: Sequence[str], epochs: int, folder: str, is_told
     )
     own, mapped = memory()
     Recorder("loading").add({
-        "data": Path(config).stem, "batches": cli.trainer.num_training_batches,
+        "data": Path(config).stem, "batches": trainer.num_training_batches,
         "epoch ms": 1e3 * total, "waiting share": waiting / total, "network share": network / total,
         "rest share": 1 - (waiting + network) / total, "own MB": own, "mapped MB": mapped,
     })  # fmt: skip
