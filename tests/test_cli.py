@@ -43,6 +43,10 @@ def wrapped(cause: Exception, text: str) -> ValueError:
             "error: no module named 'x.y'; ",
         ),
         (ModuleNotFoundError("Requirement 'wandb>=0.1' not"), "error: wandb is not installed; run"),
+        (
+            TypeError("f() argument after ** must be a mapping, not NoneType"),
+            "error: a group of options, such as --data.augmentation, cannot be null; set each of",
+        ),
     ],
 )
 def test_what_is_known_is_a_sentence(

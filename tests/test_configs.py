@@ -48,7 +48,9 @@ def test_builds(path: Path) -> None:
             translator = cli.model.translator_factory(cli.model.embedding_size)
             assert any(isinstance(module, cls) for module in translator.modules())
         elif isinstance(cli.model, PoseEstimation):
-            assert isinstance(pose_encoder(cli), ConvSRU)
+            # Single images have no order that an encoder could follow.
+            made = pose_encoder(cli)
+            assert made is None if path.stem == "mouse_points" else isinstance(made, ConvSRU)
         else:
             assert isinstance(encoder(cli), cls)
 

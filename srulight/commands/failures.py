@@ -55,6 +55,11 @@ def _known(error: BaseException) -> str | None:
             f"a worker process that prepares batches {how}, possibly because memory ran out; set "
             "--data.num_workers=0 to prepare batches in the main process"
         )
+    if isinstance(error, TypeError) and text.endswith("must be a mapping, not NoneType"):
+        return (
+            "a group of options, such as --data.augmentation, cannot be null; set each of its "
+            "options, such as --data.augmentation.flip=false"
+        )
     if isinstance(error, ModuleNotFoundError):
         if error.name is not None:
             return (

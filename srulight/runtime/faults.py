@@ -18,7 +18,7 @@ class Faults:
         self._count = 0
 
     def add(self, fault: object) -> None:
-        """Adds an error.
+        """Adds an error, unless it has been added before, as where several clips share a table.
 
         Args:
             fault: Message, or an exception with a message, which says where the error is, what was
@@ -29,6 +29,8 @@ class Faults:
         """
         if not self._collects:
             raise InputError(str(fault))
+        if str(fault) in self._said:
+            return
         self._count += 1
         if self._count <= _SHOWN:
             self._said.append(str(fault))

@@ -69,9 +69,11 @@ def check_frames(metadata: dict[str, Any]) -> None:
 class VideoData(TaskData):
     """Base class of the data modules of videos.
 
-    Videos are decoded once, resized, kept in SRULIGHT_CACHE (``~/.cache/srulight`` by default), and
-    mapped into memory. The metadata contain ``frames`` (as ``FRAMES`` describes), besides what a
-    subclass adds.
+    Before training, srulight decodes the videos, resizes their frames, keeps them in SRULIGHT_CACHE
+    (``~/.cache/srulight`` by default), and maps them into memory. It decodes a new video file
+    twice: first to count the frames, and then to store them.
+
+    The metadata contain ``frames`` (as ``FRAMES`` describes), besides what a subclass adds.
 
     Args:
         corpus: Corpus that provides the videos.

@@ -18,8 +18,9 @@ from srulight.video.data import VideoData
 class PoseEstimationData(VideoData):
     """Videos with key points at each frame.
 
-    Videos are decoded once, resized, kept in SRULIGHT_CACHE (``~/.cache/srulight`` by default), and
-    mapped into memory.
+    Before training, srulight decodes the videos, resizes their frames, keeps them in SRULIGHT_CACHE
+    (``~/.cache/srulight`` by default), and maps them into memory. It decodes a new video file
+    twice: first to count the frames, and then to store them.
 
     The metadata contain ``frames`` (as ``srulight.video.data.FRAMES`` describes) and ``points``:
     their ``names``, the ``pairs`` of indices that a mirror image exchanges, and the ``unit`` of
@@ -90,6 +91,11 @@ class PoseEstimationData(VideoData):
             )
 
     def describe(self, videos: Videos) -> dict[str, Any]:
+        if not any(np.isfinite(clip.targets).all(-1).any() for clip in videos.train):
+            raise InputError(
+                "expected training frames with key points, got none; fill in the tables, or choose "
+                "other clips"
+            )
         return {
             "points": {
                 "names": list(videos.names),

@@ -75,7 +75,8 @@ class PosePredictor(Predictor):
             frame = 0
             for points, scores in task.predict_frames(video, self.batch_size):
                 places, sure = points.cpu().numpy(), scores.cpu().numpy()
-                found.append(places)
+                if self.pictures is not None:
+                    found.append(places)
                 for own, score in zip(places.tolist(), sure.tolist(), strict=True):
                     row: dict[str, Any] = {"file": path, "frame": frame}
                     for name, (x, y), value in zip(names, own, score, strict=True):

@@ -29,6 +29,7 @@ from srulight.video.frame_encoders import (
     FrameEncoderFactory,
     ResNet,
     encode_frames,
+    frame_maps,
 )
 from srulight.video.frame_encoders.weights import load_frame_weights
 from srulight.video.inputs import as_videos, pieces_of
@@ -149,7 +150,7 @@ class PoseEstimation(SegmentTask):
     def _encode(self, frames: Tensor) -> Tensor:
         """Encodes frames, (N, C, H, W) uint8, in pieces unless gradients are needed."""
         pieces = [frames] if torch.is_grad_enabled() else frames.split(_PIECE)
-        return torch.cat([self.frame_encoder(self.standardize(piece)) for piece in pieces])
+        return torch.cat([frame_maps(self.frame_encoder, self.standardize(x)) for x in pieces])
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Computes the outputs of the head for whole clips; see ``maps`` for the arguments."""

@@ -354,9 +354,18 @@ class BoostedVideoPrediction(TargetTask):
         self.begin_predicting(batch_size)
         return [self.predict_video(video, batch_size) for video in as_videos(inputs)]
 
-    @torch.no_grad()
     def predict_video(self, video: VideoSource, batch_size: int) -> list[Any]:
         """Predicts from a video, as ``predict`` does.
+
+        Args:
+            video: The video.
+            batch_size: As for ``predict``.
+        """
+        return list(self.answers_of(video, batch_size))
+
+    @torch.no_grad()
+    def answers_of(self, video: VideoSource, batch_size: int) -> Iterator[Any]:
+        """Predicts from a video, and yields the answer of each frame, as ``VideoPrediction`` does.
 
         Args:
             video: The video.
@@ -368,10 +377,12 @@ class BoostedVideoPrediction(TargetTask):
             for piece in pieces_of(video, metadata["frames"], batch_size)
         )
         if self.is_online:
-            return list(chain.from_iterable(map(self.target.answers, self._online(pieces))))
-        summed = torch.cat(list(pieces), dim=1)
-        lengths = torch.tensor([summed.size(1)], device=self.device)
-        return self.target.answers(self.sequence_outputs(summed, lengths)[0])
+            outputs = self._online(pieces)
+        else:
+            summed = torch.cat(list(pieces), dim=1)
+            lengths = torch.tensor([summed.size(1)], device=self.device)
+            outputs = iter([self.sequence_outputs(summed, lengths)[0]])
+        yield from chain.from_iterable(map(self.target.answers, outputs))
 
     def _online(self, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
         """Yields the logits of each piece of a video, (T, K)."""

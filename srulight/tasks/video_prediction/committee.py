@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from srulight.encoders.base import Encoder, Recurrent
-from srulight.video.frame_encoders import FrameEncoder
+from srulight.video.frame_encoders import FrameEncoder, frame_maps
 
 _PIECE = 256  # Frames that are encoded together where no gradients are needed.
 
@@ -28,10 +28,12 @@ class FrameNetwork(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Computes the outputs, (N, K), of standardized frames, (N, C, H, W)."""
         if torch.is_grad_enabled() and self.head.weight.requires_grad:
-            return self.head(self.frame_encoder(frames).mean((2, 3)))
+            return self._outputs(frames)
         with torch.no_grad():
-            pieces = frames.split(_PIECE)
-            return torch.cat([self.head(self.frame_encoder(x).mean((2, 3))) for x in pieces])
+            return torch.cat([self._outputs(piece) for piece in frames.split(_PIECE)])
+
+    def _outputs(self, frames: Tensor) -> Tensor:
+        return self.head(frame_maps(self.frame_encoder, frames).mean((2, 3)))
 
 
 class SequenceNetwork(nn.Module):

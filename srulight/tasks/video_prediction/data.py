@@ -24,9 +24,10 @@ from srulight.video.features import FrozenEncoder, with_features
 class VideoPredictionData(VideoData):
     """Videos with a target each, or with a target at each frame.
 
-    Videos are decoded once, resized, kept in SRULIGHT_CACHE (``~/.cache/srulight`` by default), and
-    mapped into memory. If the model freezes its frame encoder, the features of the frames are
-    computed once, too.
+    Before training, srulight decodes the videos, resizes their frames, keeps them in SRULIGHT_CACHE
+    (``~/.cache/srulight`` by default), and maps them into memory. It decodes a new video file
+    twice: first to count the frames, and then to store them. If the model freezes its frame
+    encoder, the features of the frames are computed once for all epochs, and kept there, too.
 
     The metadata contain ``frames`` (as ``FRAMES`` describes), ``target`` (as
     ``targets.build.KNOWS`` describes) and ``per`` (clip or frame).

@@ -77,10 +77,11 @@ class VideoPredictor(Predictor):
         step = task.check_trained()["frames"]["step"]
         pairs = zip(inputs, videos, strict=True)
         for path, video in progress(pairs, "predicting", len(videos)):
-            found = task.predict_video(video, self.batch_size)
+            answers: Iterable[Any] = task.answers_of(video, self.batch_size)
             if self.pictures is not None:
-                self.pictures.draw(path, task.target, found, step)
-            for i, answer in enumerate(found if task.per_frame else [found]):
+                answers = list(answers)
+                self.pictures.draw(path, task.target, answers, step)
+            for i, answer in enumerate(answers):
                 place = {"file": path, "frame": i * step} if task.per_frame else {"file": path}
                 yield place | answer_cells(task.target, answer, self.probabilities, form)
 

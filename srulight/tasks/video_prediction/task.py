@@ -1,5 +1,6 @@
 """The model of video prediction."""
 
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -27,7 +28,7 @@ from srulight.video.batch import ClipBatch
 from srulight.video.corpus import Per
 from srulight.video.data import FRAMES, check_frames
 from srulight.video.features import FrozenEncoder, evaluating, weights_key
-from srulight.video.frame_encoders import FrameEncoderFactory, ResNet, encode_frames
+from srulight.video.frame_encoders import FrameEncoderFactory, ResNet, encode_frames, frame_maps
 from srulight.video.frame_encoders.weights import load_frame_weights
 from srulight.video.inputs import as_videos, pieces_of
 from srulight.video.sources import VideoSource
@@ -162,7 +163,7 @@ class VideoPrediction(SegmentTask, TargetTask):
 
     def _average(self, frames: Tensor) -> Tensor:
         """Encodes frames, (N, C, H, W) uint8, and averages over each of them, (N, F)."""
-        return self.frame_encoder(self.standardize(frames)).mean((2, 3))
+        return frame_maps(self.frame_encoder, self.standardize(frames)).mean((2, 3))
 
     def _encode(self, frames: Tensor) -> Tensor:
         """Does the same in pieces that fit into memory, unless gradients are needed."""
@@ -238,13 +239,26 @@ class VideoPrediction(SegmentTask, TargetTask):
         self.begin_predicting(batch_size)
         return [self.predict_video(video, batch_size) for video in as_videos(inputs)]
 
-    @torch.no_grad()
     def predict_video(self, video: VideoSource, batch_size: int) -> Any:  # noqa: ANN401
         """Predicts from a video, as ``predict`` does.
 
         Args:
             video: The video.
             batch_size: As for ``predict``.
+        """
+        answers = self.answers_of(video, batch_size)
+        return list(answers) if self.per_frame else next(answers)
+
+    @torch.no_grad()
+    def answers_of(self, video: VideoSource, batch_size: int) -> Iterator[Any]:
+        """Predicts from a video, and forgets each answer, so that memory stays small.
+
+        Args:
+            video: The video.
+            batch_size: As for ``predict``.
+
+        Yields:
+            The answer of each frame, or the only one.
         """
         metadata = self.begin_predicting(batch_size)
         pieces = (
@@ -254,9 +268,10 @@ class VideoPrediction(SegmentTask, TargetTask):
         reads_on = self.is_online and (self.per_frame or self.pooling in ("auto", "last"))
         outputs = self._online(pieces) if reads_on else iter([self._whole(pieces)])
         if self.per_frame:
-            return list(chain.from_iterable(map(self.target.answers, outputs)))
-        *_, last = outputs
-        return self.target.answers(last[-1:])[0]
+            yield from chain.from_iterable(map(self.target.answers, outputs))
+        else:
+            (last,) = deque(outputs, maxlen=1)
+            yield self.target.answers(last[-1:])[0]
 
     def _whole(self, pieces: Iterator[Tensor]) -> Tensor:
         """Computes the outputs of a whole video, (T, K) or (1, K), from the features of pieces."""

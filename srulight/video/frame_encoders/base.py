@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from srulight.runtime.errors import InputError
+
 
 class FrameEncoder(nn.Module, ABC):
     """Maps each frame to a map of features.
@@ -34,6 +36,33 @@ class FrameEncoder(nn.Module, ABC):
 
 FrameEncoderFactory = Callable[[int], FrameEncoder]
 """Builds a frame encoder from its ``input_size``. Tasks take an argument of this type."""
+
+
+def frame_maps(encoder: FrameEncoder, frames: Tensor) -> Tensor:
+    """Encodes frames, and checks what a frame encoder of your own returns.
+
+    Args:
+        encoder: The frame encoder.
+        frames: Standardized frames, (N, C, H, W) floating point.
+
+    Returns:
+        Maps of features, (N, F, ceil(H / stride), ceil(W / stride)).
+
+    Raises:
+        InputError: If the maps have another shape.
+    """
+    maps = encoder(frames)
+    # Rounds up, without floating point.
+    height, width = (-(-size // encoder.stride) for size in frames.shape[2:])
+    wanted = (len(frames), encoder.output_size, height, width)
+    if maps.shape != wanted:
+        raise InputError(
+            f"{type(encoder).__name__}: expected maps of features of shape {wanted} for frames of "
+            f"shape {tuple(frames.shape)}, got {tuple(maps.shape)}; correct its output_size "
+            f"({encoder.output_size}) or stride ({encoder.stride}), or choose a height and a width "
+            "that are multiples of the stride"
+        )
+    return maps
 
 
 def encode_frames(encoder: Callable[[Tensor], Tensor], frames: Tensor, lengths: Tensor) -> Tensor:

@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from srulight.runtime.errors import InputError
-from srulight.tasks.pose_estimation import PoseEstimation, PoseEstimationData, SyntheticPoses
+from srulight.tasks.pose_estimation import (
+    KeyPointTables,
+    PoseEstimation,
+    PoseEstimationData,
+    SyntheticPoses,
+)
 from srulight.video.batch import ClipBatch
 from tests.tasks.pose_estimation.models import (
     HEADS,
@@ -206,6 +211,16 @@ def test_metadata_describe_the_data(tmp_path: Path) -> None:
         InputError, match=r"must be those of the checkpoint \(a, b, c\), got should"
     ):
         other.setup("test")
+
+
+def test_data_without_key_points_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, 8, 8), dtype=np.uint8))
+    (tmp_path / "clips.csv").write_text("file,labels\na.npy,a.csv\n")
+    (tmp_path / "a.csv").write_text("frame,nose_x,nose_y\n0,1,\n1,,\n3,2,2\n")
+    # The last tenth, frame 3, is for validation, and half of a point is none.
+    data = PoseEstimationData(KeyPointTables(), str(tmp_path))
+    with pytest.raises(InputError, match="expected training frames with key points, got none"):
+        data.setup("fit")
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,14 @@ def test_table_of_frames_with_an_error(root: Path, lines: list[str], message: st
         VideoTables(per="frame").read(root)
 
 
+def test_errors_of_a_table_that_clips_share_are_told_once(root: Path) -> None:
+    write(root / "clips.csv", "file,labels", "a.npy,x.csv", "b.npy,x.csv", "c.npy,x.csv")
+    write(root / "x.csv", "frame,class", "0,x", "0,y")
+    with pytest.raises(InputError, match=r"x\.csv:3: expected the index of a frame") as caught:
+        VideoTables(per="frame").read(root)
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_table_of_frames_is_told_by_its_row(root: Path) -> None:
     write(root / "clips.csv", "file,labels", "a.npy,x.csv", "b.npy,")
     with pytest.raises(InputError, match="2 rows have errors") as caught:
