@@ -57,7 +57,7 @@ class BoostedVideoPrediction(TargetTask):
 
     The training loss that is logged is that of the network that is being trained; while a weight is
     searched, it is that of the whole system before. Training ends when the last network has been
-    trained, or when a network did not improve the validation score (``monitor``).
+    trained, or when a network after c_1 and r_1 did not improve the validation score (``monitor``).
 
     Args:
         frames: Builds the frame encoder of each CNN; a small ResNet if None.
@@ -327,10 +327,12 @@ class BoostedVideoPrediction(TargetTask):
         name, mode = self.monitored(trainer.datamodule)  # type: ignore[attr-defined]
         score = trainer.callback_metrics[name].double() * (1 if mode == "max" else -1)
         is_done = self.current_epoch + 1 >= len(phases(self.cnns, self.rnns, self.network_epochs))
-        if is_done or not self._improves(score):
+        is_first = phase.number == 0  # the first CNN and the first RNN are the system to improve
+        if is_done or not (is_first or self._improves(score)):
             self.stopped.fill_(True)
             trainer.should_stop = True
-        self.best_score.copy_(torch.maximum(score.nan_to_num(-torch.inf), self.best_score))
+        score = score.nan_to_num(-torch.inf)
+        self.best_score.copy_(score if is_first else torch.maximum(score, self.best_score))
 
     def _improves(self, score: Tensor) -> bool:
         # The score of an early network may be undefined.
