@@ -31,9 +31,10 @@ from typing import Any, NamedTuple
 import gpu_checks
 import gpu_goals
 import gpu_training
-import tables
 from gpu_parts import Finished, Outcome, Session
 from trainings import ROOT
+
+from srulight.bench import tables
 
 MEASURED = ("kernel", "layers", "attention", "stream", "memory", "rivals")
 TINY = {"stream": ["--sizes", "2,8,1"], "attention": ["--sizes", "16,2,64"]}

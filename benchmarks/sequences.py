@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tables import Recorder
 from torch import Tensor
 
 from srulight import SRU
+from srulight.bench.tables import Recorder
 from srulight.ops import extension
 from srulight.tasks.sequence_prediction import SequencePrediction, SequencePredictionData
 from srulight.tasks.sequence_prediction.corpora.base import Part, SequenceCorpus, Sequences

@@ -17,6 +17,7 @@ from srulight.runtime.program import program
 
 TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
+OTHERS = ("bench",)
 
 HELP = """\
 srulight: train simple recurrent units (SRU) and other sequence encoders.
@@ -30,6 +31,7 @@ commands:
   predict    apply a checkpoint to new input: classify, score or translate lines, transcribe
              recordings, or answer questions
   generate   continue a prompt with a language model
+  bench      time layers side by side: SRU, LSTM, convolutions and others
 
 --ckpt_path=best or last stands for that checkpoint of the newest run.
 
@@ -59,6 +61,7 @@ more help:
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config      print the whole configuration
   python train.py predict --ckpt_path=best --help       list the options for that checkpoint
+  python train.py bench --help                          list the layers and options of bench
   python train.py --version                             print the version
 """
 
@@ -132,9 +135,13 @@ def _run(command: str, args: list[str]) -> None:
         from srulight.commands import predict
 
         getattr(predict, command)(args)
+    elif command == "bench":
+        from srulight.commands.bench import bench
+
+        bench(args)
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(command, (*TRAINING, *ANSWERING), 1)
+        close = get_close_matches(command, (*TRAINING, *ANSWERING, *OTHERS), 1)
         hint = f"did you mean {close[0]}?" if close else f"see {program()} --help"
         raise InputError(f"there is no command {command!r}; {hint}")
