@@ -70,8 +70,8 @@ class Report:
         if unsteady := [one for group in self.groups for one in group if is_unsteady(one)]:
             lines.append(
                 f"the time of {unsteady[0].reference} varies by more than {UNSTEADY:.0%} in "
-                f"{len(unsteady)} of {sum(map(len, self.groups))} measurements; end other programs, "
-                "or raise --seconds"
+                f"{len(unsteady)} of {sum(map(len, self.groups))} measurements; end other "
+                "programs, or raise --seconds"
             )
         return lines
 
@@ -218,9 +218,9 @@ def legend(groups: Iterable[Sequence[Result]]) -> str:
         f"Times are medians of {between} rounds, in which the layers take turns. A ratio is the "
         "median of the ratios within a round, with its 95% confidence interval. The share of the "
         "floor says how much of the time is the lower bound: for an SRU, the time of its matrix "
-        "products plus that of a copy of as many bytes as its recurrence moves; for a Conv1d-k3, the "
-        f"matrix products; for the recurrence, the copy. The SRU paper claims that SRU is {CLAIM} "
-        "(arXiv 1709.02755, first version)."
+        "products plus that of a copy of as many bytes as its recurrence moves; for a Conv1d-k3, "
+        "the matrix products; for the recurrence, the copy. The SRU paper claims that SRU is "
+        f"{CLAIM} (arXiv 1709.02755, first version)."
     )
 
 

@@ -3,6 +3,7 @@
 import shlex
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ _OPTIONS: dict[str, tuple[type, object, str, Sequence[str] | None]] = {
     "batch": (int, [32], "Numbers of sequences.", None),
     "streams": (int, [1], "Numbers of streams that advance together in the pass step.", None),
     "dtype": (
-        str, ["float32"], "Dtypes of the inputs. With half types, the layers run under autocast, "
-        "with float32 weights.", DTYPES,
+        str, ["float32"], "Dtypes of the inputs: float32, bfloat16, float16. With half types, the "
+        "layers run under autocast, with float32 weights.", DTYPES,
     ),
     "threads": (int, [1], "Numbers of CPU threads.", None),
     "device": (str, "cpu", "Device to measure on, such as cpu, cuda or cuda:1.", None),
     "compile": (
-        str, ["no"], "Whether to run the layers through torch.compile; give both to compare.",
+        str, ["no"], "Whether to run the layers through torch.compile: yes or no, or both.",
         ("no", "yes"),
     ),
     "seconds": (float, 5.0, "Approximate duration of each size and pass, in seconds.", None),
@@ -136,10 +137,8 @@ def _parse(args: list[str]) -> Namespace:
         formatter_class=RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.of = "bench"
-    for name, (kind, default, text, allowed) in _OPTIONS.items():
+    for name, (kind, default, text, _) in _OPTIONS.items():
         count: dict[str, Any] = {} if name in _SINGLE else {"nargs": "+"}
-        if allowed is not None:
-            count["choices"] = allowed
         parser.add_argument(f"--{name}", type=kind, default=default, help=text, **count)
     options = parser.parse_args(args)
     _check(options)
@@ -151,6 +150,12 @@ def _check(options: Namespace) -> None:
     for name in ("length", "width", "batch", "streams"):
         for value in options[name] or ():
             check_range(1, 2**24, **{name: value})
+    for name, (*_, allowed) in _OPTIONS.items():
+        for value in options[name] if allowed else ():
+            if value not in (allowed or ()):
+                raise InputError(
+                    f"{name} must be some of {', '.join(allowed or ())}, got {value!r}"
+                )
     for value in options.threads:
         check_range(1, usable_cores(), threads=value)
     check_range(0, 86_400, seconds=options.seconds)
@@ -169,7 +174,11 @@ def _choose(
     """
     for name in (*(names or ()), reference):
         if name not in ALL:
-            raise InputError(f"there is no layer {name!r}; pass some of {', '.join(ALL)}")
+            close = get_close_matches(name, ALL, 2)
+            hint = (
+                f"did you mean {' or '.join(close)}?" if close else f"pass some of {', '.join(ALL)}"
+            )
+            raise InputError(f"there is no layer {name!r}; {hint}")
     wanted = {one.name for one in DEFAULT} if names is None else set(names)
     if reference not in wanted:
         raise InputError(

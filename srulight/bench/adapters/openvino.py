@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +47,11 @@ class OpenVinoLSTM(Contender):
             raise SkippedError("has no bfloat16 on this processor")
         if self.int8 and case.passing == "step":
             raise SkippedError("has no single step: NNCF quantizes a given state wrongly")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing warns of checks of the input's shape
+            model = openvino.convert_model(lstm, example_input=x if self.int8 else (x, (h, c)))
         if self.int8:
-            model = _quantized(openvino.convert_model(lstm, example_input=x), arrays[0].shape)
-        else:
-            model = openvino.convert_model(lstm, example_input=(x, (h, c)))
+            model = _quantized(model, arrays[0].shape)
         settings = {
             "INFERENCE_PRECISION_HINT": wanted,
             "INFERENCE_NUM_THREADS": case.threads,

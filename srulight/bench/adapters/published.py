@@ -17,6 +17,8 @@ def _layer(size: int) -> nn.Module:
         warnings.simplefilter("ignore")
         import sru
 
+    # It also says so whenever a layer runs with gradients on a CPU.
+    warnings.filterwarnings("ignore", message="Running SRU on CPU with grad_enabled=True")
     found: nn.Module = sru.SRU(size, size, num_layers=1)
     return found
 
