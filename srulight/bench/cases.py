@@ -36,6 +36,7 @@ class Case:
         threads: Number of CPU threads.
         device: Name of the device.
         compiled: Whether the layers run through ``torch.compile``.
+        clock: Which time counts on a CPU.
     """
 
     passing: Pass
@@ -46,6 +47,7 @@ class Case:
     threads: int = 1
     device: str = "cpu"
     compiled: bool = False
+    clock: timing.Clock = "wall"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -102,6 +104,7 @@ def grid(
     threads: Sequence[int],
     device: str,
     compiled: Sequence[bool],
+    clock: timing.Clock = "wall",
 ) -> list[list[Case]]:
     """Lists the cases, grouped into those that differ in the pass only.
 
@@ -114,14 +117,15 @@ def grid(
         threads: Numbers of CPU threads.
         device: Name of the device.
         compiled: Whether to compile the layers. Single steps are never compiled.
+        clock: Which time counts on a CPU.
     """
     groups = []
     whole = [name for name in passes if name != "step"]
     for one in product(dtypes, threads, compiled):
         for (length, width), batch in product(shapes, batches):
             first = [(name, length, width, batch) for name in whole]
-            groups.append([Case(*size, one[0], one[1], device, one[2]) for size in first])
+            groups.append([Case(*size, one[0], one[1], device, one[2], clock) for size in first])
         if "step" in passes and not one[2]:
             for width, count in product(dict.fromkeys(width for _, width in shapes), streams):
-                groups.append([Case("step", 1, width, count, one[0], one[1], device)])
+                groups.append([Case("step", 1, width, count, *one[:2], device, clock=clock)])
     return [group for group in groups if group]

@@ -82,7 +82,9 @@ def measure(
     try:
         runs, warm, skipped = prepare(case, contenders)
         told, each = 0, []
-        timed = rounds(runs, warm, seconds, least, case.device_type) if runs else iter(())
+        timed = (
+            rounds(runs, warm, seconds, least, case.device_type, case.clock) if runs else iter(())
+        )
         for share, times in timed:
             each.append(times)
             for _ in range(int(share * TICKS) - told - (share == 1)):

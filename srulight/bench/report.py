@@ -149,7 +149,8 @@ def title(case: Case) -> str:
     where = case.device
     if case.device_type == "cpu":
         where = f"{case.threads} thread{'' if case.threads == 1 else 's'}"
-    return f"{size}, {case.dtype}, {where}{', compiled' if case.compiled else ''}"
+    more = f"{', compiled' if case.compiled else ''}{', CPU time' if case.clock == 'cpu' else ''}"
+    return f"{size}, {case.dtype}, {where}{more}"
 
 
 def unit(group: Sequence[Result]) -> tuple[str, float]:

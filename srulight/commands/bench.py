@@ -5,7 +5,7 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jsonargparse import Namespace
@@ -19,6 +19,7 @@ from srulight.bench.layers import BOUNDS, BUILT_IN, MORE
 from srulight.bench.measure import TICKS, Result, measure
 from srulight.bench.report import Report, aligned, claim, legend, rows, title
 from srulight.bench.statistics import LEAST
+from srulight.bench.timing import Clock
 from srulight.commands.parser import Parser
 from srulight.runtime.devices import get_device, usable_cores
 from srulight.runtime.errors import InputError, check_range
@@ -29,7 +30,7 @@ DEFAULT = (*BUILT_IN, *OTHERS, *BOUNDS)
 ALL: dict[str, Contender] = {one.name: one for one in (*DEFAULT, *MORE)}
 DTYPES = ("float32", "bfloat16", "float16")
 
-_SINGLE = ("reference", "device", "seconds", "rounds", "output")
+_SINGLE = ("reference", "device", "clock", "seconds", "rounds", "output")
 _OPTIONS: dict[str, tuple[type, object, str, Sequence[str] | None]] = {
     "contenders": (str, None, "Layers to compare (default: all but those on request).", None),
     "reference": (str, "SRU", "Layer that the times of the others are divided by.", None),
@@ -50,6 +51,10 @@ _OPTIONS: dict[str, tuple[type, object, str, Sequence[str] | None]] = {
     "compile": (
         str, ["no"], "Whether to run the layers through torch.compile: yes or no, or both.",
         ("no", "yes"),
+    ),
+    "clock": (
+        str, "wall", "Which time counts: wall, or cpu for the time of the processor, which leaves "
+        "out other programs on a busy machine, but needs --threads=1.", None,
     ),
     "seconds": (float, 5.0, "Approximate duration of each size and pass, in seconds.", None),
     "rounds": (int, LEAST, "Smallest number of rounds, in each of which every layer runs.", None),
@@ -84,7 +89,7 @@ def bench(args: list[str]) -> None:
     groups = grid(
         options.passes, sizes(options.length, options.width), options.batch, options.streams,
         options.dtype, options.threads, options.device,
-        [word == "yes" for word in options.compile],
+        [word == "yes" for word in options.compile], options.clock,
     )  # fmt: skip
     if not groups:
         raise InputError("single steps are not compiled; pass --compile=no for --passes=step")
@@ -161,6 +166,10 @@ def _check(options: Namespace) -> None:
     check_range(0, 86_400, seconds=options.seconds)
     check_range(LEAST, 1_000_000, rounds=options.rounds)
     device = get_device(options.device)
+    if options.clock not in get_args(Clock):
+        raise InputError(f"clock must be wall or cpu, got {options.clock!r}")
+    if options.clock == "cpu" and (options.threads != [1] or device.type != "cpu"):
+        raise InputError("clock must be wall on a GPU or with several threads; pass --clock=wall")
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device must be cpu or cuda, got {options.device!r}")
 

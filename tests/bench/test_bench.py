@@ -24,7 +24,7 @@ SECONDS = {"SRU": 2e-3, "LSTM": 5e-3, "Conv1d-k3": 1.9e-3, "products": 1.6e-3, "
 
 
 def known(
-    runs: dict[str, Run], warm: dict[str, float], seconds: float, least: int, device: str = "cpu"
+    runs: dict[str, Run], warm: dict[str, float], seconds: float, least: int, *_: str
 ) -> Iterator[tuple[float, dict[str, float]]]:
     """Says how long each contender took, whatever it took; the last round is twice as slow."""
     for number in range(1, 7):
@@ -100,13 +100,14 @@ def test_the_json_file_has_everything(result: Result, tmp_path: Path) -> None:
     assert data == {
         "format": 1, "command": "python train.py bench", "date": "2026-11-29", "commit": "abc",
         "machine": {"processor": "P", "instructions": "I", "cores": 2},
-        "versions": {"srulight": "0", "torch": "1"}, "not_installed": {"minGRU": ["minGRU_pytorch"]},
+        "versions": {"srulight": "0", "torch": "1"},
+        "not_installed": {"minGRU": ["minGRU_pytorch"]},
     }  # fmt: skip
     contenders = one.pop("contenders")
     assert one.pop("copy_bytes_per_second") == pytest.approx(17_920_000)
     assert one == {
         "pass": "training", "length": 4, "width": 8, "batch": 2, "dtype": "float32", "threads": 1,
-        "device": "cpu", "compiled": False, "reference": "SRU", "rounds": 6,
+        "device": "cpu", "compiled": False, "clock": "wall", "reference": "SRU", "rounds": 6,
         "skipped": {"ONNX-LSTM": "inference only"},
     }  # fmt: skip
     assert list(contenders) == list(SECONDS)
@@ -201,6 +202,8 @@ def test_one_that_fails_is_left_out_and_said(capsys: pytest.CaptureFixture[str])
         ("--contenders SRU Conv1d", "there is no layer 'Conv1d'; did you mean Conv1d-k3"),
         ("--contenders LSTM", "reference must be one of the contenders, got 'SRU'; add it to"),
         ("--passes step --compile yes", "single steps are not compiled; pass --compile=no"),
+        ("--clock sun", "clock must be wall or cpu, got 'sun'"),
+        ("--clock cpu --device cpu --threads 1 1", "clock must be wall on a GPU or with several"),
         ("--device meta", "device must be cpu or cuda, got 'meta'"),
         ("--output {file}/x", "output must be a folder that can be written, got "),
         (

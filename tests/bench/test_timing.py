@@ -1,6 +1,7 @@
 """Contenders take turns, and short runs are repeated."""
 
 import itertools
+import time
 
 import pytest
 
@@ -14,7 +15,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.order: list[str] = []
-        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
     def run(self, name: str, *seconds: float) -> Run:
         lasting = itertools.cycle(seconds)
@@ -57,6 +58,16 @@ def test_rounds_go_on_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) ->
     found = list(timing.rounds({"one": clock.run("one", 1.0)}, {"one": 1.0}, 10, 6))
     assert len(found) == 10
     assert found[-1][0] == 1
+
+
+def test_the_clock_of_the_processor_leaves_out_waiting() -> None:
+    def wait() -> None:
+        time.sleep(0.05)
+
+    for clock, most in (("wall", 1.0), ("cpu", 0.04)):
+        (_, times), *_ = timing.rounds({"one": wait}, {"one": 0.05}, 0, 2, clock=clock)  # type: ignore[arg-type]
+        assert times["one"] < most
+        assert (times["one"] >= 0.05) == (clock == "wall")
 
 
 def test_inputs_take_turns() -> None:
