@@ -44,7 +44,8 @@ def draw(
     figure = Figure(figsize=(6.2 * across, height * down + 0.7), layout="constrained")
     for place, group in enumerate(groups, 1):
         _panel(figure.add_subplot(down, across, place), group, ours)
-    figure.suptitle(f"Time of one layer\n{subtitle}", fontsize=10)
+    colors = "blue: srulight, orange: others, gray: the matrix products of SRU alone"
+    figure.suptitle(f"Time of one layer ({colors})\n{subtitle}", fontsize=10)
     paths = []
     # Text stays text in the SVG file, and the file is the same for the same measurements.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "srulight"}):
@@ -83,7 +84,8 @@ def _panel(axes: Any, group: Sequence[Result], ours: Sequence[str]) -> None:  # 
         label = f" {total:,.3g}" if total < 1000 else f" {total:,.0f}"
         timing = last.timings.get(name)
         if timing is None:
-            label += f" ({next(iter(times))} only)"
+            key = next(iter(times))
+            label += f"   {key} only: {by_pass[key].timings[name].ratio.median:.2f} x"
         elif name != last.reference:
             label += f"   {timing.ratio.median:.2f} x"
         axes.text(total, place, label, va="center", fontsize=8)

@@ -155,7 +155,7 @@ def title(case: Case) -> str:
 
 def unit(group: Sequence[Result]) -> tuple[str, float]:
     """Chooses the unit of time for a table, and its number per second."""
-    most = max(t.seconds.median for result in group for t in result.timings.values())
+    most = max(result.timings[result.reference].seconds.median for result in group)
     return ("ms", 1e3) if most >= 1e-3 else ("µs", 1e6)
 
 

@@ -232,4 +232,4 @@ def _save(report: Report, chosen: Sequence[Contender], folder: Path) -> None:
     if module_available("matplotlib"):
         ours = [one.name for one in chosen if one.ours]
         paths += chart.draw(report.groups, ours, report.about(), folder)
-    print(f"\nsaved {', '.join(map(str, paths))}")
+    print("", f"saved {', '.join(map(str, paths))}", sep="\n")
