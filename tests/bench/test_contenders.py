@@ -139,7 +139,7 @@ def test_a_copy_moves_as_many_bytes_as_the_recurrence(
 
 def test_the_recurrence_runs_in_both_passes() -> None:
     for passing in ("forward", "training"):
-        Recurrence().prepare(Case(passing, 5, 64, 2))()  # type: ignore[arg-type]
+        Recurrence().prepare(Case(passing, 5, 64, 2))()
 
 
 def test_floors_are_contenders() -> None:
