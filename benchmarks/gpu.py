@@ -24,25 +24,21 @@ import argparse
 import datetime
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import Run, contender, inputs, layer_runs, medians
-from recurrences import (
-    PUBLISHED,
-    RIVALS,
-    Others,
-    Sizes,
-    installed,
-    ours,
-    take_published,
-    turns,
-)
-from tables import Recorder, Row
-from torch import nn
+from recurrences import PUBLISHED, RIVALS, Others, Sizes, installed, take_published
 
+from srulight.bench.adapters.published import PUBLISHED as PUBLISHED_LAYER
+from srulight.bench.cases import TITLES, Case, Pass
+from srulight.bench.contenders import Layer, SkippedError
+from srulight.bench.floors import recurrence
+from srulight.bench.layers import LAYERS
+from srulight.bench.tables import Recorder, Row
+from srulight.bench.timing import Run, copies, medians, turns
 from srulight.encoders import GRU, LSTM, SRU, Recurrent, SRUpp
 from srulight.ops import extension
 
@@ -50,14 +46,8 @@ SIZES = ("32,32,256", "128,32,512", "512,32,1024", "4096,8,1024", "16384,1,512")
 """T, B and d. The first two are those of the paper's comparison."""
 ATTENTION_SIZES = ("512,8,1024", "2048,8,1024", "8192,1,1024")
 STREAM_SIZES = ("1,512,4", "1,1024,1", "32,1024,4")
-LAYERS = ("SRU", "products", "LSTM", "GRU", "Conv1d", "Conv1d k=2", "sru2.6")
-BEYOND_CACHE = 256 * 2**20
-"""Bytes that all inputs of a kind take together, more than the cache of any GPU."""
-
-
-def copies(elements: int, dtype: torch.dtype) -> int:
-    """Returns how many tensors of this size exceed the cache of a GPU together."""
-    return min(64, BEYOND_CACHE // (elements * dtype.itemsize) + 2)
+CONTENDERS = ("SRU", "products", "LSTM", "GRU", "Conv1d-k3", "Conv1d-k2", "published-SRU")
+PASSES: tuple[Pass, ...] = ("forward", "training")
 
 
 def bytes_a_second(args: argparse.Namespace) -> float:
@@ -96,7 +86,7 @@ def recurrences(
     args: argparse.Namespace, recorder: Recorder, others: Others, dtypes: list[str]
 ) -> None:
     """Measures recurrences against each other."""
-    makers = {"SRU": ours} | installed(others, args.device)
+    makers = {"SRU": recurrence} | installed(others, args.device)
     speed = bytes_a_second(args)
     for name, text, sizes in cases(dtypes, args.sizes):
         dtype = getattr(torch, name)
@@ -104,7 +94,11 @@ def recurrences(
         count = copies(elements, dtype)
         made = {n: [f(sizes, dtype, args.device) for _ in range(count)] for n, f in makers.items()}
         for key in ("forward", "forward + backward"):
-            t = medians({n: turns(m, key) for n, m in made.items()}, args.seconds, args.device)
+            t = medians(
+                {n: turns([one[key] for one in m]) for n, m in made.items()},
+                args.seconds,
+                args.device,
+            )
             reached = elements * element_bytes(dtype, key != "forward") / t["SRU"]
             row: Row = {"dtype": name, "T, B, d": text, "pass": key, "us": 1e6 * t["SRU"]}
             row |= {"GB/s": reached / 1e9, "share of copy": reached / speed}
@@ -116,34 +110,45 @@ def layers(args: argparse.Namespace, recorder: Recorder) -> None:
     """Measures whole layers."""
     others = [n for n in args.contenders if n not in ("SRU", "products")]
     if not args.published or not installed(PUBLISHED, args.device):
-        others = [n for n in others if n != "sru2.6"]
+        others = [n for n in others if n != PUBLISHED_LAYER.name]
     speed = bytes_a_second(args)
-    for (name, text, sizes), backward in product(cases(args.dtypes, args.sizes), (False, True)):
-        dtype = getattr(torch, name)
-        elements = sizes[0] * sizes[1] * sizes[2]
-        runs = layer_runs(
-            ("SRU", "products", *others), sizes, dtype,
-            backward=backward, device=args.device, copies=copies(elements, dtype),
-        )  # fmt: skip
-        t = medians(runs, args.seconds, args.device)
-        floor = t["products"] + elements * element_bytes(dtype, backward) / speed
-        row: Row = {"dtype": name, "T, B, d": text, "pass": pass_name(backward)}
+    for (name, text, sizes), passing in product(cases(args.dtypes, args.sizes), PASSES):
+        case = case_of(passing, sizes, name, args.device)
+        t = medians(layer_runs(("SRU", "products", *others), case), args.seconds, args.device)
+        floor = t["products"] + case.moved / speed
+        row: Row = {"dtype": name, "T, B, d": text, "pass": TITLES[passing]}
         row |= {"us": 1e6 * t["SRU"], "SRU / product": t["SRU"] / t["products"]}
         row |= {"SRU / floor": t["SRU"] / floor}
         recorder.add(row | {f"{n} / SRU": t[n] / t["SRU"] if n in t else None for n in others})
 
 
+def case_of(passing: Pass, sizes: Sizes, dtype: str, device: str) -> Case:
+    """Creates the case of a pass, of sizes T, B and d, and of a dtype."""
+    steps, batch, size = sizes
+    return Case(passing, steps, size, batch, dtype, torch.get_num_threads(), device)
+
+
+def layer_of(name: str) -> Layer:
+    """Returns a contender by its name."""
+    return PUBLISHED_LAYER if name == PUBLISHED_LAYER.name else LAYERS[name]
+
+
+def layer_runs(names: tuple[str, ...], case: Case) -> dict[str, Run]:
+    """Creates a function for each contender that runs it once, without those that cannot run."""
+    runs = {}
+    for name in names:
+        with suppress(SkippedError):
+            runs[name] = layer_of(name).prepare(case)
+    return runs
+
+
 def attention(args: argparse.Namespace, recorder: Recorder) -> None:
     """Measures SRU++ against attention."""
-    names = ("attention", "SRU++", "SRU++ band")
-    for (name, text, sizes), backward in product(cases(args.dtypes, args.sizes), (False, True)):
-        dtype = getattr(torch, name)
-        runs = layer_runs(
-            names, sizes, dtype, backward=backward, device=args.device,
-            copies=copies(sizes[0] * sizes[1] * sizes[2], dtype),
-        )  # fmt: skip
-        t = medians(runs, args.seconds, args.device)
-        row: Row = {"dtype": name, "T, B, d": text, "pass": pass_name(backward)}
+    names = ("attention", "SRU++", "SRU++-band")
+    for (name, text, sizes), passing in product(cases(args.dtypes, args.sizes), PASSES):
+        case = case_of(passing, sizes, name, args.device)
+        t = medians(layer_runs(names, case), args.seconds, args.device)
+        row: Row = {"dtype": name, "T, B, d": text, "pass": TITLES[passing]}
         row |= {f"{n} us": 1e6 * t[n] for n in names}
         recorder.add(row | {f"attention / {n}": t["attention"] / t[n] for n in names[1:]})
 
@@ -211,18 +216,18 @@ def memory(args: argparse.Namespace, recorder: Recorder) -> None:
         dtype = getattr(torch, name)
         unit = sizes[0] * sizes[1] * sizes[2] * dtype.itemsize
         row: Row = {"dtype": name, "T, B, d": text, "MB of an output": unit / 1e6}
-        for layer in ("SRU", "LSTM", "GRU", "Conv1d"):
-            saved, peak = held(layer, sizes, dtype, args.device)
+        for layer in ("SRU", "LSTM", "GRU", "Conv1d-k3"):
+            saved, peak = held(layer, case_of("training", sizes, name, args.device))
             row[f"{layer} saved"] = saved / unit
             row[f"{layer} peak"] = None if peak is None else peak / unit
         recorder.add(row)
 
 
-def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[float, float | None]:
+def held(name: str, case: Case) -> tuple[float, float | None]:
     """Returns the bytes saved for backward and the peak bytes allocated in a training step."""
-    layer: nn.Module = contender(name, sizes[2]).to(device)
-    x = inputs(name, sizes, dtype).to(device).requires_grad_()
-    half = dtype if dtype.itemsize == 2 else torch.bfloat16
+    device = case.device_type
+    layer = layer_of(name).make(case.width).to(device)
+    x = layer_of(name).draw(case).requires_grad_()
     kept: dict[int, int] = {}
 
     def pack(t: Any) -> Any:  # noqa: ANN401
@@ -239,7 +244,7 @@ def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[floa
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
         with (
-            torch.autocast(device, half, enabled=dtype.itemsize == 2),
+            case.autocast(),
             torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
         ):
             out = layer(x)
@@ -248,11 +253,6 @@ def held(name: str, sizes: Sizes, dtype: torch.dtype, device: str) -> tuple[floa
     peak = torch.cuda.max_memory_allocated() - before if device == "cuda" else None
     weights = {p.untyped_storage().data_ptr() for p in layer.parameters()}
     return sum(size for place, size in kept.items() if place not in weights), peak
-
-
-def pass_name(backward: bool) -> str:
-    """Returns the name of a pass in tables."""
-    return "forward + backward" if backward else "forward"
 
 
 PARTS = {f.__name__: f for f in (kernel, layers, attention, stream, memory, rivals)}
@@ -275,7 +275,7 @@ def main() -> None:
         "--sizes", nargs="+", help="sizes to measure, as T,B,d, or for stream as B,d,layers"
     )
     parser.add_argument(
-        "--contenders", nargs="+", default=LAYERS, help="layers to compare in the part layers"
+        "--contenders", nargs="+", default=CONTENDERS, help="layers to compare in the part layers"
     )
     parser.add_argument(
         "--seconds", type=float, default=3,

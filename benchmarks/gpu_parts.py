@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tables import Row
+from srulight.bench.tables import Row
 
 ROOT = Path(__file__).parents[1]
 

@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 import gpu_checks
 import gpu_goals
 import gpu_training
-import tables
 from gpu_parts import ROOT, Finished, Outcome, Session
+
+from srulight.bench import tables
 
 MEASURED = ("kernel", "layers", "attention", "stream", "memory", "rivals")
 TINY = {"stream": ["--sizes", "2,8,1"], "attention": ["--sizes", "16,2,64"]}

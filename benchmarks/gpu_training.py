@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpu_parts import ROOT, Finished, Outcome, Session
-from tables import Row
+
+from srulight.bench.tables import Row
 
 PRECISIONS = {"32-true": 1e-3, "16-mixed": 5e-3, "bf16-mixed": 2e-2}
 """Largest relative difference of the first loss from the CPU's. On a GPU, float32 convolutions

@@ -44,10 +44,10 @@ import numpy as np
 import torch
 from lightning import seed_everything
 from lightning.pytorch.profilers import Profiler
-from tables import Recorder
 from torch import Tensor
 
 from srulight import SRU
+from srulight.bench.tables import Recorder
 from srulight.commands.training import build
 from srulight.ops import extension
 from srulight.tasks.sequence_prediction import SequencePrediction, SequencePredictionData

@@ -43,12 +43,13 @@ import torch.nn.functional as F  # noqa: E402
 from lightning import Callback, Trainer, seed_everything  # noqa: E402
 from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher  # noqa: E402
 from lightning.pytorch.trainer import call  # noqa: E402
-from recurrence import machine  # noqa: E402
 from rich.live import Live  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from srulight.bench.machine import describe, in_short  # noqa: E402
 from srulight.commands.training import TrainingCLI, build  # noqa: E402
 from srulight.data.samplers import BucketBatchSampler  # noqa: E402
+from srulight.runtime.provenance import today, versions  # noqa: E402
 from srulight.tasks.base import Task  # noqa: E402
 from srulight.tasks.language_modeling.task import LanguageModeling  # noqa: E402
 from srulight.tasks.metrics import MeanLoss  # noqa: E402
@@ -286,7 +287,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)  # threads that wait for work would count as CPU time
-    print(machine())
+    print(f"{in_short(describe('cpu'), versions())}, {today()}")
     with tempfile.TemporaryDirectory() as folder:
         for name, size in (("train", 6920), ("val", 872), ("test", 2)):
             write_corpus(Path(folder) / f"{name}.tsv", size)

@@ -1,4 +1,4 @@
-"""Recurrences without their matrix products: srulight's, and those of other packages."""
+"""Recurrences of other packages without their matrix products, on a GPU."""
 
 import importlib.util
 import re
@@ -6,13 +6,13 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import Run
 from torch import Tensor
+
+from srulight.bench.timing import Run
 
 Sizes = tuple[int, int, int]
 Maker = Callable[[Sizes, torch.dtype, str], dict[str, Run]]
@@ -33,24 +33,6 @@ def gradients(forward: Callable[[], Tensor], leaves: list[Tensor], grad: Tensor)
         "forward": alone,
         "forward + backward": lambda: torch.autograd.grad(forward(), leaves, grad),
     }
-
-
-def ours(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
-    """Creates the passes of srulight's SRU (2018) with skip."""
-    steps, batch, size = sizes
-    options = (1.0, 0, False)
-    u = torch.randn(batch, steps, 3, size, dtype=dtype, device=device)
-    x, grad = torch.randn(2, batch, steps, size, dtype=dtype, device=device)
-    v, b = torch.randn(2, 2, size, device=device)
-
-    def forward(save: bool) -> Tensor:
-        return torch.ops.srulight.sru(u, x, v, b, None, None, None, *options, save)[2]
-
-    def both() -> None:
-        c = forward(True)
-        torch.ops.srulight.sru_backward(u, x, v, b, None, None, c, grad, None, *options)
-
-    return {"forward": lambda: forward(False), "forward + backward": both}
 
 
 def published(sizes: Sizes, dtype: torch.dtype, device: str) -> dict[str, Run]:
@@ -125,12 +107,6 @@ def installed(others: Others, device: str) -> dict[str, Maker]:
         else:
             found[name] = maker
     return found
-
-
-def turns(runs: list[dict[str, Run]], key: str) -> Run:
-    """Creates a function that processes the next inputs on each call."""
-    order = cycle(runs)
-    return lambda: next(order)[key]()
 
 
 def mend_published(folder: Path) -> Path | None:

@@ -19,6 +19,7 @@ from srulight.runtime.program import program
 TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
 OTHERS = {
+    "bench": "srulight.commands.bench",
     "compare": "srulight.experiments.compare",
     "doctor": "srulight.commands.doctor",
 }
@@ -38,6 +39,7 @@ commands:
   generate   continue a prompt with a language model
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report
+  bench      time layers side by side: SRU, LSTM, convolutions and others
 
 --ckpt_path=best or last stands for that checkpoint of the newest run.
 
@@ -67,6 +69,7 @@ more help:
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config      print the whole configuration
   python train.py predict --ckpt_path=best --help       list the options for that checkpoint
+  python train.py bench --help                          list the layers and options of bench
   python train.py --version                             print the version
 """
 

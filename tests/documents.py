@@ -30,6 +30,7 @@ ONLY_PARSED = {
     "python train.py fit --config FILE --trainer.devices=4": "4 processes; tests/training does it",
     "predict ...": "no whole command",
     "python train.py doctor": "compares kernels for ten seconds; tests/doctor does it",
+    "python train.py bench": "takes minutes; tests/bench does it with tiny sizes",
     "--model.compile=true": "takes minutes; tests/tasks/test_compile.py does it",
     "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
     "PyTorchProfiler": "needs more steps than the tests train",
@@ -51,6 +52,7 @@ ONLY_READ = {
         (
             "python train.py --help",
             "python train.py --version",
+            "python train.py bench --help",
             "python train.py fit --help",
             "python train.py fit --model.help=TextClassification",
             "python train.py fit --data.help=TextClassificationData",

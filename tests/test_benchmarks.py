@@ -10,11 +10,10 @@ import gpu
 import overhead
 import parity
 import pytest
-import recurrence
-import tables
 import torch
-from contenders import Run
 
+from srulight.bench import tables
+from srulight.bench.timing import Run
 from tests.documents import ROOT
 from tests.python import python
 from tests.test_compat import OPTIONS
@@ -22,9 +21,8 @@ from tests.test_compat import OPTIONS
 SIZES = "5,2,64"
 
 MILLISECONDS = {
-    "SRU": 2.0, "F.linear": 1.6, "products": 1.0, "Conv1d": 3.0, "Conv1d k=2": 2.0, "LSTM": 8.0,
-    "GRU": 5.0, "LSTMCell": 1.0, "SRU, 4 layers": 3.0, "LSTM, 4 layers": 12.0, "forward": 0.64,
-    "backward": 1.28, "copy": 0.32, "attention": 6.0, "SRU++": 4.0, "SRU++ band": 3.0,
+    "SRU": 2.0, "products": 1.0, "Conv1d-k3": 3.0, "Conv1d-k2": 2.0, "LSTM": 8.0, "GRU": 5.0,
+    "copy": 0.32, "attention": 6.0, "SRU++": 4.0, "SRU++-band": 3.0,
 }  # fmt: skip
 
 
@@ -76,51 +74,6 @@ def numbers(rows: list[tables.Row], *texts: str) -> list[float]:
     ]
 
 
-def test_layers_are_told_in_milliseconds_and_in_ratios(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(recurrence, "medians", told)
-    names = ["SRU", "F.linear", "products", "Conv1d", "LSTM", "GRU"]
-    options = ["--threads", "1", "--dtypes", "bfloat16", "--sizes", SIZES, "--contenders", *names]
-    rows = printed(recurrence.main, capsys, "layers", *options)
-    ratios = {
-        "SRU ms": "2.00", "SRU / F.linear": "1.25", "SRU / products": "2.00",
-        "Conv1d / SRU": "1.50", "LSTM / SRU": "4.00", "GRU / SRU": "2.50",
-    }  # fmt: skip
-    assert rows == [
-        {"T, B, d": SIZES, "pass": name, **ratios} for name in ("forward", "forward + backward")
-    ]
-
-
-def test_a_recurrence_is_told_in_nanoseconds_an_element(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(recurrence, "medians", told)
-    options = ["--threads", "1", "--dtypes", "float32", "--sizes", SIZES]
-    rows = printed(recurrence.main, capsys, "kernel", *options)
-    # 640,000 ns, and half and twice as many, for 640 channels of a step.
-    assert rows == [
-        {
-            "T, B, d (float32, threads: 1)": SIZES,
-            "forward": "1000.00",
-            "backward": "2000.00",
-            "copy": "500.00",
-        }
-    ]
-
-
-def test_a_step_is_told_in_microseconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(recurrence, "medians", told)
-    rows = printed(recurrence.main, capsys, "step", "--dtypes", "float32")
-    assert [row["width"] for row in rows] == ["128", "256", "512", "1024"]
-    for row in rows:
-        assert row["SRU us"] == "2000.0"
-        assert row["LSTMCell / SRU"] == "0.50"
-        assert row["SRU / nn.LSTM, 4 layers"] == "0.25"
-
-
 def on_cpu(part: str, path: Path, capsys: pytest.CaptureFixture[str], *args: str) -> tables.Row:
     """Runs a part of the GPU's program on the CPU; gives its last row, which it printed, too."""
     given = [part, "--device=cpu", "--dtypes", "float32", "--json", str(path), *args]
@@ -158,8 +111,8 @@ def test_a_gpus_layers_are_held_against_their_floor(
         "dtype": "float32", "T, B, d": SIZES, "pass": "forward + backward",
         "us": pytest.approx(2000), "SRU / product": pytest.approx(2),
         "SRU / floor": pytest.approx(2e-3 / floor), "LSTM / SRU": pytest.approx(4),
-        "GRU / SRU": pytest.approx(2.5), "Conv1d / SRU": pytest.approx(1.5),
-        "Conv1d k=2 / SRU": pytest.approx(1),
+        "GRU / SRU": pytest.approx(2.5), "Conv1d-k3 / SRU": pytest.approx(1.5),
+        "Conv1d-k2 / SRU": pytest.approx(1),
     }  # fmt: skip
 
 
@@ -171,8 +124,8 @@ def test_attention_is_told_beside_srupp(
     assert row == {
         "dtype": "float32", "T, B, d": SIZES, "pass": "forward + backward",
         "attention us": pytest.approx(6000), "SRU++ us": pytest.approx(4000),
-        "SRU++ band us": pytest.approx(3000), "attention / SRU++": pytest.approx(1.5),
-        "attention / SRU++ band": pytest.approx(2),
+        "SRU++-band us": pytest.approx(3000), "attention / SRU++": pytest.approx(1.5),
+        "attention / SRU++-band": pytest.approx(2),
     }  # fmt: skip
 
 
@@ -181,7 +134,7 @@ def test_what_is_saved_for_backward_is_counted(
 ) -> None:
     row = on_cpu("memory", tmp_path / "rows", capsys, "--sizes", "32,2,64")
     assert row["MB of an output"] == pytest.approx(32 * 2 * 64 * 4 / 1e6)
-    assert row["Conv1d saved"] == 1  # its input
+    assert row["Conv1d-k3 saved"] == 1  # its input
     # Its input, three gates, and a state every 16 steps.
     assert row["SRU saved"] == pytest.approx(1 + 3 + 1 / 16, abs=0.05)
     assert isinstance(row["LSTM saved"], float)
@@ -234,12 +187,6 @@ def test_every_part_measures(tmp_path: Path) -> None:
         assert isinstance(floor, float)
         assert floor < product
 
-    names = ["SRU", "products", "LSTM"]
-    parts = ["layers", "products", "kernel"]
-    rows = rows_of(run("recurrence.py", *parts, "--threads", "1", "--contenders", *names, *options))
-    assert len(rows) == 4 + 1 + 2
-    assert min(numbers([r for r in rows if "pass" in r], "T, B, d", "pass")) > 0
-
 
 @pytest.mark.slow
 def test_writers_have_about_as_many_parameters_and_speeds() -> None:
@@ -258,19 +205,7 @@ def run(name: str, *args: str) -> str:
     return done.stdout
 
 
-def test_a_contender_that_is_not_installed_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_parity_needs_the_published_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sru", None)
-    monkeypatch.setattr(recurrence, "medians", told)
-    options = ["--threads", "1", "--dtypes", "float32", "--sizes", SIZES]
-    monkeypatch.setattr(
-        sys, "argv", ["recurrence", "layers", *options, "--contenders", "SRU", "LSTM", "sru2.6"]
-    )
-    recurrence.main()
-    out = capsys.readouterr().out
-    assert out.startswith("sru2.6 is skipped: the package sru is not installed\n")
-    row = {"T, B, d": SIZES, "pass": "forward", "SRU ms": "2.00", "LSTM / SRU": "4.00"}
-    assert rows_of(out)[0] == row
     with pytest.raises(SystemExit, match="the package sru is not installed; run pip install"):
         parity.main()

@@ -14,10 +14,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 from srulight import tasks
-from srulight.commands import doctor, predict
+from srulight.commands import bench, doctor, predict
 from srulight.commands.training import build
 from srulight.experiments import compare
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
@@ -36,6 +37,11 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         understand_answering(command, args, monkeypatch)
     elif command == "doctor":
         doctor.parser().parse_args(args)
+    elif command == "bench":  # on any machine
+        monkeypatch.setattr(bench, "get_device", torch.device)
+        monkeypatch.setattr(bench, "usable_cores", lambda: 2)
+        options = bench._parse(args)
+        bench._choose(options.contenders, options.reference)
     elif any(arg.startswith("--config") for arg in args):
         # One processor is what there is.
         alone = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]

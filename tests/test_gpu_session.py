@@ -12,10 +12,10 @@ import gpu_session
 import gpu_training
 import pytest
 import recurrences
-import tables
 import wheels
 from gpu_parts import Finished, Outcome, Session
 
+from srulight.bench import tables
 from tests.documents import ROOT
 from tests.python import python
 

@@ -11,6 +11,7 @@ import pytest
 from lightning import Trainer
 
 import srulight.commands.training  # noqa: F401  imports all classes that messages name
+from srulight.commands import bench
 from srulight.experiments import compare
 from srulight.training import schedules  # noqa: F401
 from tests.documents import ROOT
@@ -112,6 +113,7 @@ def test_every_option_that_a_message_names_exists() -> None:
     """A user who copies an option from a message must not get another error."""
     page = (ROOT / "docs" / "reference" / "options.md").read_text()
     known = {"config", "ckpt_path", "seed_everything", "print_config", "device", "input", "output"}
+    known |= set(bench._OPTIONS)
     known |= {f"trainer.{name}" for name in inspect.signature(Trainer).parameters}
     known |= set(re.findall(r"`--([\w.]+)=\w+`", page))
     for prefix, path in re.findall(r"^<!-- options: (\S+) (\S+) -->$", page, re.MULTILINE):

@@ -13,7 +13,8 @@ def _onednn_is_faster() -> bool:
     """Returns whether this processor is AMD's and torch has oneDNN.
 
     For float32 on x86-64 torch uses MKL, which is tuned for Intel's processors. On AMD's, oneDNN
-    needs 2 to 14 % less time (``benchmarks/recurrence.py products``).
+    needs 2 to 14 % less time (``srulight bench --contenders products F.linear --reference
+    F.linear``).
     """
     try:
         amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()

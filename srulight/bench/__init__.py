@@ -1,0 +1,1 @@
+"""Times layers of srulight and of other libraries side by side: the command ``bench``."""
