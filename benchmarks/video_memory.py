@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from tables import Recorder, Row
+
+from srulight.bench.tables import Recorder, Row
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 320, 240

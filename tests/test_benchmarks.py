@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -209,3 +210,10 @@ def test_parity_needs_the_published_package(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "sru", None)
     with pytest.raises(SystemExit, match="the package sru is not installed; run pip install"):
         parity.main()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_each_program_begins_and_is_listed(path: Path) -> None:
+    runpy.run_path(str(path), run_name="imported")
+    page = (ROOT / "benchmarks" / "README.md").read_text()
+    assert path.name in page or (path.name.startswith("gpu") and "`gpu*.py`" in page)
