@@ -17,6 +17,7 @@ from srulight.runtime.program import program
 
 TRAINING = ("fit", "validate", "test")
 ANSWERING = ("predict", "generate")
+OTHERS = ("sweep",)
 
 HELP = """\
 srulight: train simple recurrent units (SRU) and other sequence encoders.
@@ -30,6 +31,7 @@ commands:
   predict    apply a checkpoint to new input: classify, score or translate lines, transcribe
              recordings, or answer questions
   generate   continue a prompt with a language model
+  sweep      search for good settings, such as the learning rate, with many short trainings
 
 --ckpt_path=best or last stands for that checkpoint of the newest run.
 
@@ -53,12 +55,17 @@ examples:
   python train.py generate --ckpt_path=best --prompt="the plot was"
   python train.py predict --ckpt_path=best --input recording.wav FOLDER
 
+  # search for a learning rate and an encoder
+  python train.py sweep --config configs/quickstart.yaml --epochs 5 \\
+    --range model.optimizer.lr=log:1e-4..1e-2 "model.encoder=SRU|LSTM"
+
 more help:
   python train.py fit --help                            list all options (long)
   python train.py fit --model.help=TextClassification   list the options of a task
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config      print the whole configuration
   python train.py predict --ckpt_path=best --help       list the options for that checkpoint
+  python train.py sweep --help                          list the options of sweep
   python train.py --version                             print the version
 """
 
@@ -132,9 +139,13 @@ def _run(command: str, args: list[str]) -> None:
         from srulight.commands import predict
 
         getattr(predict, command)(args)
+    elif command == "sweep":
+        from srulight.experiments.sweep import main as sweep
+
+        sweep(args)
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(command, (*TRAINING, *ANSWERING), 1)
+        close = get_close_matches(command, (*TRAINING, *ANSWERING, *OTHERS), 1)
         hint = f"did you mean {close[0]}?" if close else f"see {program()} --help"
         raise InputError(f"there is no command {command!r}; {hint}")

@@ -11,7 +11,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from srulight.experiments.run import Epoch, RunError, Process, Result, Run
+from srulight.experiments.run import Epoch, Process, Result, Run, RunError
 from srulight.runtime.devices import usable_cores
 from srulight.runtime.terminal import decimal
 
@@ -134,6 +134,18 @@ class Pool:
             self._stopping = bool(self._running) or self._stopping
             for process in tuple(self._running):
                 process.stop()
+
+    def say(self, line: str, done: int) -> None:
+        """Prints a line about a training that has ended, and moves the bar for all trainings.
+
+        Args:
+            line: The line.
+            done: Number of trainings that have ended.
+        """
+        self._done = done
+        self._bars.update(self._all, completed=done)
+        head = f"[{done}/{max(self._total, done)}] "
+        self._console.print(head + line, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, bar: TaskID, epoch: Epoch) -> None:
         total = epoch.total if epoch.total > 0 else None
