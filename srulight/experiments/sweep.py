@@ -27,7 +27,7 @@ from srulight.experiments.ranges import (
     read_ranges,
 )
 from srulight.experiments.run import Epoch, Result, Run, RunError
-from srulight.experiments.trials import Search, Trials
+from srulight.experiments.trials import Claim, Search, Trials
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.program import program
 from srulight.runtime.terminal import decimal
@@ -312,7 +312,6 @@ def search(
         stop: Asks the trainings that run to stop.
     """
     stopping = threading.Event()
-    ranges = trials.search.ranges
 
     def work() -> None:
         while not stopping.is_set():
@@ -320,17 +319,13 @@ def search(
             claim = trials.claim(most)
             if claim is None:
                 return
-            run = Run(claim.folder, (*options, *as_options(ranges, claim.values)), test=False)
-            goes_on = claim.goes_on
-            found = run.result() or train(
-                f"trial {claim.number}",
-                run,
-                lambda epoch: goes_on(epoch) and not stopping.is_set(),  # noqa: B023
-            )
-            if stopping.is_set() and isinstance(found, RunError) and not claim.is_pruned:
+            try:
+                found = _train(claim, options, train, stopping)
+                if stopping.is_set() and isinstance(found, RunError) and not claim.is_pruned:
+                    return
+                ended(claim.end(found))
+            finally:
                 claim.leave()
-                return
-            ended(claim.end(found))
 
     with ThreadPoolExecutor(jobs) as executor:
         try:
@@ -341,6 +336,19 @@ def search(
             stop()
     for future in futures:
         future.result()
+
+
+def _train(
+    claim: Claim, options: Sequence[str], train: Train, stopping: threading.Event
+) -> Result | RunError:
+    given = as_options(claim.ranges, claim.values)
+    run = Run(claim.folder, (*options, *given), test=False)
+    # A process that was killed may not have recorded the end of its trial.
+    return run.result() or train(
+        f"trial {claim.number}",
+        run,
+        lambda epoch: claim.goes_on(epoch) and not stopping.is_set(),
+    )
 
 
 def _line(trial: "FrozenTrial", monitor: str) -> str:

@@ -85,14 +85,12 @@ def history(ended: Sequence["FrozenTrial"], monitor: str, mode: str) -> Any:  # 
             numbers, values = zip(*points, strict=True)
             axes.scatter(numbers, values, label=label, color=color, marker=marker, s=24)
     if complete := _points(ended, "COMPLETE"):
-        best = accumulate((value for _, value in complete), max if mode == "max" else min)
-        axes.step(
-            [number for number, _ in complete],
-            list(best),
-            where="post",
-            label="best so far",
-            color=_BLUE,
-        )
+        best = list(accumulate((value for _, value in complete), max if mode == "max" else min))
+        numbers = [number for number, _ in complete]
+        if numbers[-1] < ended[-1].number:  # the line reaches to the last trial
+            numbers.append(ended[-1].number)
+            best.append(best[-1])
+        axes.step(numbers, best, where="post", label="best so far", color=_BLUE)
     if failed := [trial.number for trial in ended if trial.state.name == "FAIL"]:
         axes.plot(
             failed, [0.02] * len(failed), "|", color=_RED, markersize=10, label="failed",
@@ -138,6 +136,7 @@ def settings(ended: Sequence["FrozenTrial"], monitor: str, ranges: Sequence[Rang
         ranges: The ranges.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     lines = math.ceil(len(ranges) / _WIDEST)
     columns = math.ceil(len(ranges) / lines)
@@ -163,7 +162,11 @@ def settings(ended: Sequence["FrozenTrial"], monitor: str, ranges: Sequence[Rang
             axes.set_xticks(range(len(labels)), labels, rotation=20 if len(labels) > 3 else 0)
             axes.set_xlim(-0.5, len(labels) - 0.5)
         elif one.is_log:
-            axes.set_xscale("log")
+            axes.set(xscale="log", xlim=(one.low / 1.1, one.high * 1.1))
+        else:
+            margin = 0.04 * (one.high - one.low)
+            axes.set(xlim=(one.low - margin, one.high + margin))
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=isinstance(one.low, int)))
         axes.set(xlabel=_plain(one.key))
         axes.grid(alpha=0.3)
         if (place - 1) % columns == 0:

@@ -265,7 +265,8 @@ class Claim:
         self.number = trial.number
         self.folder = folder_of(trials.output, trial.number)
         self.is_pruned = False
-        self.values = {one.key: _suggest(trial, one) for one in trials.search.ranges}
+        self.ranges = trials.search.ranges
+        self.values = {one.key: _suggest(trial, one) for one in self.ranges}
 
     def goes_on(self, epoch: Epoch) -> bool:
         """Records an epoch, and decides whether the trial goes on.
@@ -310,11 +311,10 @@ class Claim:
                 state, value = TrialState.FAIL, None
             told = trials.study.tell(self.number, value, state)
             trials.remove_checkpoints()
-        self.leave()
         return told
 
     def leave(self) -> None:
-        """Leaves the trial as it is, so that it can be taken up."""
+        """Gives the trial up; if it has not ended, it can be taken up."""
         self._trials.release(self.number, self._lock)
 
     def _note(self, **values: float | str | None) -> None:
