@@ -19,6 +19,7 @@ from torch.distributed.run import get_args_parser as torchrun_parser
 from srulight import tasks
 from srulight.commands import predict
 from srulight.commands.training import build
+from srulight.experiments import sweep
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
 
 
@@ -29,7 +30,9 @@ class UnderstoodError(Exception):
 def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     command, *args = words
     args = [a for a in args if not a.startswith("--ckpt_path") and a != "--print_config"]
-    if command in ("predict", "generate"):
+    if command == "sweep":
+        understand_sweep(args, monkeypatch)
+    elif command in ("predict", "generate"):
         understand_answering(command, args, monkeypatch)
     elif any(arg.startswith("--config") for arg in args):
         # One processor is what there is.
@@ -38,6 +41,15 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         build([*args, *alone, *quiet], run=False)
     else:
         assert command in ("fit", "validate", "test")  # what a checkpoint says: see below
+
+
+def understand_sweep(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise UnderstoodError
+
+    monkeypatch.setattr(sweep, "Trials", stop)
+    with pytest.raises(UnderstoodError):
+        sweep.main(args)
 
 
 def understand_answering(command: str, args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

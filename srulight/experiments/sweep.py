@@ -59,7 +59,7 @@ def main(args: list[str]) -> None:
     Raises:
         InputError: If the arguments are not usable, or all trials failed.
     """
-    given, others = _parser().parse_known_args(args)
+    given, others = parser().parse_known_args(args)
     check_range(1, **{f"--{name}": getattr(given, name) for name in ("trials", "epochs", "jobs")})
     check_range(0, (1 << 32) - 1, **{"--seed": given.seed})
     check_range(0, **{"--hours": given.hours})
@@ -94,16 +94,17 @@ def main(args: list[str]) -> None:
     sweep_report.report(trials, checked.monitor, trainer)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             self.exit(2, f"error: {message}\n")
 
-    parser = Parser(
+    made = Parser(
         prog=f"{program()} sweep", description=_DESCRIPTION, allow_abbrev=False,
         usage=f"{program()} sweep --config FILE --range KEY=RANGE ... [options]",
     )  # fmt: skip
-    add = parser.add_argument
+    add = made.add_argument
     add(
         "-c",
         "--config",
@@ -182,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="Folder of the trials, the database and the results (default: runs/sweep).",
     )
-    return parser  # fmt: skip
+    return made  # fmt: skip
 
 
 def _configs(names: Sequence[str]) -> list[str]:
