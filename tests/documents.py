@@ -34,7 +34,7 @@ ONLY_PARSED = {
     "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
     "PyTorchProfiler": "needs more steps than the tests train",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
-    "python train.py sweep": "many trainings; tests/experiments does it",
+    "--ranges=ranges.yaml": "a second sweep in the folder of the first",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
 """Commands, or parts of them, that are parsed and not run, and why."""

@@ -178,7 +178,7 @@ def test_each_option_exists(command: str, written: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(ROOT)
     for path in written.glob("*.yaml"):
         command = re.sub(rf"(?<=[ =]){re.escape(path.name)}\b", str(path), command)
-    command = re.sub(r"\bFILE\b|runs/\S+/config.yaml", "configs/quickstart.yaml", command)
+    command = re.sub(r"\bFILE\b|runs/\S+/(?:config|best).yaml", "configs/quickstart.yaml", command)
     for words in pipeline(command):
         while assigned := re.match(r"([A-Z_]+)=(.*)", words[0]):
             monkeypatch.setenv(assigned[1], assigned[2])

@@ -96,6 +96,7 @@ def main(args: list[str]) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
+
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             self.exit(2, f"error: {message}\n")

@@ -50,14 +50,16 @@ def report(trials: Trials, monitor: str, trainer: Mapping[str, Any]) -> None:
             f"configuration or the ranges, and delete {trials.output} to start again"
         )
     counts = [f"{states.count(name)} {name}" for name in _STATES.values() if name in states]
-    print(f"{len(ended)} trial{'s' * (len(ended) != 1)}: {', '.join(counts)}\n")
-    print("\n".join(table(ended, monitor, [one.key for one in trials.search.ranges])))
-    if module_available("matplotlib"):
+    head = f"{len(ended)} trials: {', '.join(counts)}"
+    keys = [one.key for one in trials.search.ranges]
+    print("\n".join([head, "", *table(ended, monitor, keys), ""]))
+    has_pictures = module_available("matplotlib")
+    if has_pictures:
         from srulight.experiments import sweep_plots
 
         paths += sweep_plots.save(trials, monitor)
-    print(f"\nsaved {', '.join(str(path) for path in paths)}")
-    if not module_available("matplotlib"):
+    print(f"saved {', '.join(str(path) for path in paths)}")
+    if not has_pictures:
         print('pictures need matplotlib; install it: pip install "srulight[sweep]"')
     if best:
         print(f"train with the best settings: {program()} fit --config {paths[0]}")
