@@ -86,12 +86,16 @@ def main(args: list[str]) -> None:
     most = given.trials
     if given.sampler == "grid":
         most = min(most or sys.maxsize, len(grid(ranges)))
-    trials = Trials(given.output, search)
-    _run(trials, [*shared, *epochs], files, most or _TRIALS, given.jobs, given.hours, checked)
+    # The best configuration is for fit: it has the folder, bars and epochs of the user.
     kept = ("default_root_dir", "enable_progress_bar", "enable_model_summary")
     names = kept if given.epochs is None else (*kept, "max_epochs")
     trainer = {name: checked.configuration["trainer"][name] for name in names}
-    sweep_report.report(trials, checked.monitor, trainer)
+    trials = Trials(given.output, search)
+    try:
+        _run(trials, [*shared, *epochs], files, most or _TRIALS, given.jobs, given.hours, checked)
+        sweep_report.report(trials, checked.monitor, trainer)
+    finally:
+        trials.close()
 
 
 def parser() -> argparse.ArgumentParser:

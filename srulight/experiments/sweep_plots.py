@@ -82,8 +82,7 @@ def history(ended: Sequence["FrozenTrial"], monitor: str, mode: str) -> Any:  # 
         ("PRUNED", "pruned, last value", _GRAY, "x"),
     ):
         if points := _points(ended, state):
-            numbers, values = zip(*points, strict=True)
-            axes.scatter(numbers, values, label=label, color=color, marker=marker, s=24)
+            axes.scatter(*zip(*points, strict=True), label=label, color=color, marker=marker)
     if complete := _points(ended, "COMPLETE"):
         best = list(accumulate((value for _, value in complete), max if mode == "max" else min))
         numbers = [number for number, _ in complete]

@@ -111,6 +111,10 @@ class Trials:
         with self.locked():
             self.study = self._open()
 
+    def close(self) -> None:
+        """Closes the database."""
+        self._engine.dispose()
+
     def locked(self) -> FileLock:
         """Returns the lock that a process holds while it chooses or ends trials."""
         return FileLock(self.output / _LOCK)
@@ -126,10 +130,11 @@ class Trials:
             return sqlite3.connect(path, timeout=_WAIT, check_same_thread=False)
 
         try:
-            # A URL could not contain every path.
+            # This URL is only a name: a URL cannot contain every path.
             storage = optuna.storages.RDBStorage(
                 f"sqlite:///{DATABASE}", engine_kwargs={"creator": connect}
             )
+            self._engine = storage.engine
             study = optuna.create_study(
                 storage=storage,
                 study_name=_NAME,

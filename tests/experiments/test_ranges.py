@@ -147,7 +147,7 @@ def test_each_end_and_each_choice_is_an_example() -> None:
 
 def test_a_class_comes_before_its_arguments() -> None:
     ranges = [Range("model.encoder.num_layers", ""), Range("model.encoder", "")]
-    values = {"model.encoder.num_layers": 2, "model.encoder": "GRU"}
+    values: dict[str, str | float | int] = {"model.encoder.num_layers": 2, "model.encoder": "GRU"}
     assert as_options(ranges, values) == ["--model.encoder=GRU", "--model.encoder.num_layers=2"]
 
 

@@ -296,7 +296,7 @@ def test_results_that_were_not_recorded_are_used(tmp_path: Path) -> None:
 
 
 def test_a_folder_contains_one_search(tmp_path: Path) -> None:
-    first = {"configuration": {"model.dropout": 0.1}}
+    first: dict[str, Any] = {"configuration": {"model.dropout": 0.1}}
     trials(tmp_path, LR, **first)
     trials(tmp_path, LR, **first)
     for ranges, more, said in (
