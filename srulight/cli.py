@@ -22,6 +22,7 @@ OTHERS = {
     "bench": "srulight.commands.bench",
     "compare": "srulight.experiments.compare",
     "doctor": "srulight.commands.doctor",
+    "sweep": "srulight.experiments.sweep",
 }
 """Modules of the commands that need no checkpoint; each has a function ``run``."""
 
@@ -40,6 +41,7 @@ commands:
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report
   bench      time layers side by side: SRU, LSTM, convolutions and others
+  sweep      search for good settings, such as the learning rate, with many short trainings
 
 --ckpt_path=best or last stands for that checkpoint of the newest run.
 
@@ -63,13 +65,19 @@ examples:
   python train.py generate --ckpt_path=best --prompt="the plot was"
   python train.py predict --ckpt_path=best --input recording.wav FOLDER
 
+  # search for a learning rate and an encoder
+  python train.py sweep --config configs/quickstart.yaml --epochs 5 \\
+    --range model.optimizer.lr=log:1e-4..1e-2 "model.encoder=SRU|LSTM"
+
 more help:
   python train.py fit --help                            list all options (long)
   python train.py fit --model.help=TextClassification   list the options of a task
   python train.py fit --data.help=TextClassificationData
   python train.py fit --config FILE --print_config      print the whole configuration
   python train.py predict --ckpt_path=best --help       list the options for that checkpoint
+  python train.py compare --help                        list the options of compare
   python train.py bench --help                          list the layers and options of bench
+  python train.py sweep --help                          list the options of sweep
   python train.py --version                             print the version
 """
 

@@ -36,6 +36,7 @@ ONLY_PARSED = {
     "PyTorchProfiler": "needs more steps than the tests train",
     "python train.py compare": "trains for minutes; tests/experiments/test_compare.py does it",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
+    "--ranges=ranges.yaml": "a second sweep in the folder of the first",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
 """Commands, or parts of them, that are parsed and not run, and why."""

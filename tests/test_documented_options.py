@@ -20,7 +20,7 @@ from torch.distributed.run import get_args_parser as torchrun_parser
 from srulight import tasks
 from srulight.commands import bench, doctor, predict
 from srulight.commands.training import build
-from srulight.experiments import compare
+from srulight.experiments import compare, sweep
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
 
 
@@ -33,6 +33,8 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     args = [a for a in args if not a.startswith("--ckpt_path") and a != "--print_config"]
     if command == "compare":
         compare.prepare(args)
+    elif command == "sweep":
+        understand_sweep(args, monkeypatch)
     elif command in ("predict", "generate"):
         understand_answering(command, args, monkeypatch)
     elif command == "doctor":
@@ -49,6 +51,15 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         build([*args, *alone, *quiet], run=False)
     else:
         assert command in ("fit", "validate", "test")  # what a checkpoint says: see below
+
+
+def understand_sweep(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise UnderstoodError
+
+    monkeypatch.setattr(sweep, "Trials", stop)
+    with pytest.raises(UnderstoodError):
+        sweep.run(args)
 
 
 def understand_answering(command: str, args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +188,7 @@ def test_each_option_exists(command: str, written: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(ROOT)
     for path in written.glob("*.yaml"):
         command = re.sub(rf"(?<=[ =]){re.escape(path.name)}\b", str(path), command)
-    command = re.sub(r"\bFILE\b|runs/\S+/config.yaml", "configs/quickstart.yaml", command)
+    command = re.sub(r"\bFILE\b|runs/\S+/(?:config|best).yaml", "configs/quickstart.yaml", command)
     for words in pipeline(command):
         while assigned := re.match(r"([A-Z_]+)=(.*)", words[0]):
             monkeypatch.setenv(assigned[1], assigned[2])

@@ -136,6 +136,8 @@ def run(words: list[str], epochs: int, fed: bytes, capsys: pytest.CaptureFixture
         args += [*SHORT, f"--trainer.max_epochs={epochs}"]
         if not any("--data.corpus" in arg or "--ckpt_path" in arg for arg in args):
             args += SMALL
+    elif command == "sweep":
+        args += [*SHORT, *SMALL, "--trials=2", "--epochs=1"]
     elif command == "test":
         args += ["--trainer.enable_progress_bar=false"]
     elif command == "generate":

@@ -107,7 +107,7 @@ def changes(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any,
         stored: Configuration in a checkpoint.
         now: Configuration of this run.
     """
-    before, after = (dict(_flat({k: c.get(k) for k in ("model", "data")})) for c in (stored, now))
+    before, after = (dict(flat({k: c.get(k) for k in ("model", "data")})) for c in (stored, now))
     names = sorted(before.keys() | after.keys())
     pairs = {name: (before.get(name), after.get(name)) for name in names}
     return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
@@ -141,11 +141,17 @@ def _paths(args: Sequence[str]) -> set[str]:
     return {path for text in texts for path in re.findall(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+", text)}
 
 
-def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Yields the name and the value of each setting, as options write the name.
+
+    Args:
+        config: A configuration as plain data, or a part of it.
+        prefix: Name of that part, with a dot at its end.
+    """
     if isinstance(config, dict):
         for name, value in config.items():
             # class_path and init_args are syntax, not names of settings.
             inner = prefix if name in ("class_path", "init_args") else f"{prefix}{name}."
-            yield from _flat(value, inner)
+            yield from flat(value, inner)
     else:
         yield prefix.removesuffix("."), config

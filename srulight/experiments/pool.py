@@ -135,6 +135,18 @@ class Pool:
             for process in tuple(self._running):
                 process.stop()
 
+    def say(self, line: str, done: int) -> None:
+        """Prints a line about a training that has ended, and moves the bar for all trainings.
+
+        Args:
+            line: The line.
+            done: Number of trainings that have ended.
+        """
+        self._done = done
+        self._bars.update(self._all, completed=done)
+        head = f"[{done}/{max(self._total, done)}] "
+        self._console.print(head + line, markup=False, highlight=False, soft_wrap=True)
+
     def _show(self, bar: TaskID, epoch: Epoch) -> None:
         total = epoch.total if epoch.total > 0 else None
         self._bars.update(

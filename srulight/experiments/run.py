@@ -183,8 +183,9 @@ class Process:
     def epochs(self) -> Iterator[Epoch]:
         """Yields what the training reports after each epoch, until it ends."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield Epoch(**json.loads(line))
+        with self._process.stdout as lines:
+            for line in lines:
+                yield Epoch(**json.loads(line))
 
     def finish(self) -> Result:
         """Waits for the end.
