@@ -47,10 +47,10 @@ EXPERIMENTS = {
         "text_classification", "", "quickstart", f"--encoders {ALL} bag_of_words --seeds 3"
     ),
     "trec": Experiment(
-        "text_classification", "sentclass", "trec", f"--encoders {ALL} {FAIR} --tune 8 --epochs 12"
+        "text_classification", "sentclass", "trec", f"--encoders {ALL} {FAIR} --tune 6 --epochs 8"
     ),
     "sst": Experiment(
-        "text_classification", "sst_trees", "sst", f"--encoders {ALL} {FAIR} --tune 8 --epochs 6"
+        "text_classification", "sst_trees", "sst", f"--encoders {ALL} {FAIR} --tune 6 --epochs 6"
     ),
     "sst_fine": Experiment(
         "text_classification", "sst_trees", "sst_fine",
@@ -127,8 +127,8 @@ def section(name: str, one: Experiment, found: dict[str, Any], text: str) -> str
     command = f"python train.py compare --config configs/{one.config}.yaml {one.options}{root}"
     commit = (found["commit"] or found["versions"]["srulight"])[:10]
     about = (
-        f"This command ran on a {found['machine']}, on {found['date']}, with commit {commit} and "
-        f"torch {found['versions']['torch']}:"
+        f"Measured with commit {commit} and torch {found['versions']['torch']} "
+        f"({found['machine']}, {found['date']}):"
     )
     picture = (
         f"![{one.config}: validation metric over the training time](../images/compare-{name}.png)"

@@ -77,7 +77,7 @@ def verdict(
         return f"{first} and {other} cannot be compared on one seed; raise --seeds."
     mean, low, high = interval
     seeds = f"on {len(ours)} seeds"
-    by = f"{mean:+.4g} (95% interval {low:+.4g} to {high:+.4g})"
+    by = f"{mean:+.3g} (95% interval {low:+.3g} to {high:+.3g})"
     if low <= 0 <= high:
         return f"{first} and {other} cannot be told apart {seeds}: {metric} differs by {by}."
     higher = "higher" if mean > 0 else "lower"
