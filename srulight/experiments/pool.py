@@ -91,10 +91,11 @@ class Pool:
                         found[name] = future.result()
                         self._count(name, found[name], is_new=True)
                         finished(name, found[name])
-            finally:
+            except BaseException:
                 for future in waiting:
                     future.cancel()
                 self.stop()
+                raise
         return {name: found[name] for name in runs}
 
     def run(
@@ -129,9 +130,9 @@ class Pool:
             self._bars.remove_task(bar)
 
     def stop(self) -> None:
-        """Stops all trainings; they save a checkpoint first, so that they can resume."""
+        """Stops all trainings for good; they save a checkpoint first, so that they can resume."""
         with self._lock:
-            self._stopping = bool(self._running) or self._stopping
+            self._stopping = True  # a thread may be about to start one
             for process in tuple(self._running):
                 process.stop()
 
