@@ -24,6 +24,7 @@ ONLY_PARSED = {
     "configs/cholec80": "Cholec80 is not at hand",
     "configs/jhmdb.yaml": "JHMDB is not at hand",
     "configs/fly": "the video of flies is not at hand",
+    "configs/mouse": "the images of a mouse are not at hand",
     "free-spoken-digit-dataset": "the Free Spoken Digit Dataset is not at hand",
     "configs/yesno.yaml --data.download": "downloads",
     "configs/multi30k.yaml": "its subwords take thousands of sentences",

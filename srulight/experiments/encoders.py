@@ -1,5 +1,6 @@
 """The encoders of a comparison: their settings, and widths for equal numbers of parameters."""
 
+import inspect
 import json
 import logging
 import re
@@ -7,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from io import StringIO
 from math import sqrt
 from pathlib import Path
@@ -16,6 +18,7 @@ import torch
 
 from srulight.commands.training import TrainingCLI, build
 from srulight.data.base import TaskData
+from srulight.encoders import Encoder
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
@@ -123,7 +126,7 @@ class Recipe:
     def parts(self) -> list[str]:
         """Names of the settings that hold the encoder, such as ["model.encoder"].
 
-        A decoder beside the encoder belongs to it, because both are of the same kind.
+        If there is another encoder beside it, called ``decoder``, it belongs to it.
 
         Raises:
             InputError: If the task has no encoder, or several.
@@ -138,7 +141,7 @@ class Recipe:
             )
         parent = found[0].rpartition(".")[0]
         decoder = f"{parent}.decoder"
-        return [*found, decoder] if "decoder" in arguments(setting(config, parent)) else found
+        return [*found, decoder] if _is_encoder(setting(config, decoder)) else found
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -242,6 +245,14 @@ def arguments(value: Any) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(value, dict):
         return {}
     return value.get("init_args") or {} if "class_path" in value else value
+
+
+def _is_encoder(value: Any) -> bool:  # noqa: ANN401
+    if not isinstance(value, dict) or "class_path" not in value:
+        return False
+    module, _, name = value["class_path"].rpartition(".")
+    found = getattr(import_module(module), name)  # which the parser has imported already
+    return inspect.isclass(found) and issubclass(found, Encoder)
 
 
 def _encoders(value: Any, name: str) -> Iterator[str]:  # noqa: ANN401

@@ -33,9 +33,8 @@ class Pool:
         self._console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
-            TimeElapsedColumn(), console=self._console, transient=True,
-            disable=not self._console.is_terminal, redirect_stdout=sys.stdout.isatty(),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self._console,
+            transient=True, disable=not self._console.is_terminal, redirect_stdout=sys.stdout.isatty(),
         )  # fmt: skip
         self._all = self._bars.add_task("all trainings", total=total, note="")
         self._done, self._total = 0, total
@@ -140,26 +139,24 @@ class Pool:
         """Prints a line about a training that has ended, and moves the bar for all trainings.
 
         Args:
-            line: The line.
+            line: The line; empty if there is nothing to say.
             done: Number of trainings that have ended.
         """
         self._done = done
-        self._bars.update(self._all, completed=done)
-        head = f"[{done}/{max(self._total, done)}] "
-        self._console.print(head + line, markup=False, highlight=False, soft_wrap=True)
+        total = max(self._total, done)
+        self._bars.update(self._all, completed=done, total=total, note=f"{done} of {total}")
+        if line:
+            head = f"[{done}/{total}] "
+            self._console.print(head + line, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, bar: TaskID, epoch: Epoch) -> None:
         total = epoch.total if epoch.total > 0 else None
-        self._bars.update(
-            bar, completed=epoch.number, total=total, note=f"epochs, {decimal(epoch.value)}"
-        )
+        of = f"{epoch.number} of {total}" if total else f"{epoch.number}"
+        note = f"epoch {of}, {decimal(epoch.value)}"
+        self._bars.update(bar, completed=epoch.number, total=total, note=note)
 
     def _count(self, name: str, found: Result | RunError, is_new: bool) -> None:
-        self._done += 1
-        self._bars.update(self._all, completed=self._done)
-        if is_new:
-            head = f"[{self._done}/{max(self._total, self._done)}] {name}: "
-            self._console.print(head + _line(found), markup=False, highlight=False, soft_wrap=True)
+        self.say(f"{name}: {_line(found)}" if is_new else "", self._done + 1)
 
 
 def _line(found: Result | RunError) -> str:

@@ -113,7 +113,7 @@ class Trials:
 
     def close(self) -> None:
         """Closes the database."""
-        self._engine.dispose()
+        self._storage.engine.dispose()
 
     def locked(self) -> FileLock:
         """Returns the lock that a process holds while it chooses or ends trials."""
@@ -134,7 +134,7 @@ class Trials:
             storage = optuna.storages.RDBStorage(
                 f"sqlite:///{DATABASE}", engine_kwargs={"creator": connect}
             )
-            self._engine = storage.engine
+            self._storage = storage
             study = optuna.create_study(
                 storage=storage,
                 study_name=_NAME,
@@ -181,7 +181,10 @@ class Trials:
             for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if lock := self._own(left.number):
                     self.study.sampler = _sampler(self.search, left.number)
-                    return Claim(self, Trial(self.study, left._trial_id), lock)
+                    id_ = self._storage.get_trial_id_from_study_id_trial_number(
+                        self._storage.get_study_id_from_name(_NAME), left.number
+                    )
+                    return Claim(self, Trial(self.study, id_), lock)
             trials = self.study.get_trials(deepcopy=False)
             begun = [one for one in trials if one.state != TrialState.WAITING]
             number = len(trials)

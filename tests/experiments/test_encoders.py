@@ -41,6 +41,10 @@ def test_the_encoder_of_a_configuration_is_found(recipe: Recipe) -> None:
     assert recipe.parts == PARTS
     translation = Recipe(["--config=configs/translation.yaml"], Path("unused"))
     assert translation.parts == ["model.translator.encoder", "model.translator.decoder"]
+    # The decoder of speech recognition is none.
+    assert Recipe(["--config=configs/speech.yaml"], Path("unused")).parts == PARTS
+    pose = Recipe(["--config=configs/pose.yaml"], Path("unused"))
+    assert pose.parts == ["model.head.encoder"]
 
 
 def test_a_mistake_is_one_sentence(recipe: Recipe, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,15 @@
 """Folders of trainings, and the pool, with processes that only look like trainings."""
 
+import io
 import json
+import re
 import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from srulight.experiments import run as module
 from srulight.experiments.pool import Pool
@@ -116,3 +119,20 @@ def test_damaged_results_are_refused(tmp_path: Path) -> None:
 )
 def test_seconds_per_epoch(ends: list[float], epochs: int, seconds: float) -> None:
     assert per_epoch([(end, 0.0) for end in ends], epochs) == seconds
+
+
+def test_bars_show_how_far_the_trainings_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+
+    def terminal(**named: object) -> Console:
+        return Console(file=text, force_terminal=True, width=100)
+
+    monkeypatch.setattr("srulight.experiments.pool.Console", terminal)
+    pool = Pool(1, 2)
+    runs = {name: Run(folder / name, ("works",)) for name in "ab"}
+    with pool.shown():
+        pool.run_all(runs)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
+    assert "all trainings" in plain
+    assert "2 of 2" in plain
+    assert "[1/2] a: val/accuracy 0.7500, test 0.7500, 2 epochs of 2.00 s" in plain

@@ -122,7 +122,7 @@ def test_answers_are_those_of_the_whole_network(encoder: Any, pooling: Any, per:
 
 def test_frames_are_standardized_and_averaged() -> None:
     class Same(torch.nn.Module):
-        output_size = 1
+        output_size = stride = 1
 
         def forward(self, frames: torch.Tensor) -> torch.Tensor:
             return frames

@@ -17,6 +17,7 @@ ROOT = Path(srulight.__file__).parent
 ADAPTER = "training/resume/lightning_internals.py"
 OTHERS = {
     "ops/": "operators need torch's own ways to be exported, transformed and registered",
+    "bench/timing.py": "torch has no public way to keep a GPU busy while the host prepares work",
     "commands/parser.py": "argparse has no public way to list its options",
 }
 """The files that may use private names of other packages, and why."""
@@ -84,7 +85,7 @@ def private_names(cls: type) -> set[str]:
     except (OSError, TypeError):  # written in C
         source = ""
     found = re.findall(r"\b(?:self|cls|super\(\))\.(_\w+)|\bdef (_\w+)", source)
-    defined = vars(cls).keys() - {"_abc_impl"}  # which Python adds
+    defined = vars(cls).keys() - {"_abc_impl", "_backward_cls"}  # which Python and torch add
     return {name for names in [*found, defined] for name in names if is_private(name)}
 
 
