@@ -34,7 +34,8 @@ class Pool:
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(),
             TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self._console,
-            transient=True, disable=not self._console.is_terminal, redirect_stdout=sys.stdout.isatty(),
+            transient=True, disable=not self._console.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),
         )  # fmt: skip
         self._all = self._bars.add_task("all trainings", total=total, note="")
         self._done, self._total = 0, total
