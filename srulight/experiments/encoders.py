@@ -158,10 +158,15 @@ class Recipe:
         Args:
             more: More options of ``fit``.
         """
-        task = self.build(more).model
+        try:
+            return self._count(more, "meta")  # needs neither memory nor time
+        except NotImplementedError:  # a network may look at values while it is built
+            return self._count(more, "cpu")
+
+    def _count(self, more: Sequence[str], device: str) -> int:
+        task, metadata = self.build(more).model, self.metadata
         assert isinstance(task, Task)
-        metadata = self.metadata
-        with torch.device("meta"):  # needs neither memory nor time
+        with torch.device(device):
             task.build(metadata)
         return sum(p.numel() for p in task.parameters())
 

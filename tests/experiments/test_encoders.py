@@ -1,12 +1,15 @@
 """Names of encoders on the command line, and widths for equal numbers of parameters."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from srulight.experiments.encoders import Recipe, choose
 from srulight.experiments.tuning import LAYERS, trials
 from srulight.runtime.errors import InputError
+from srulight.tasks import TextClassification
 
 PARTS = ["model.encoder"]
 
@@ -67,6 +70,20 @@ def test_widths_give_about_the_same_number_of_parameters(recipe: Recipe) -> None
     assert recipe.parameters(["--model.encoder=LSTM", option]) == lstm(width)
     best = min(range(4, 512, 4), key=lambda d: abs(lstm(d) - target))
     assert width == best
+
+
+def test_a_network_that_looks_at_values_is_counted(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = recipe.parameters()
+    build = TextClassification.build_network
+
+    def look(self: TextClassification, metadata: dict[str, Any]) -> None:
+        torch.ones(3).nonzero()  # has no implementation without values
+        build(self, metadata)
+
+    monkeypatch.setattr(TextClassification, "build_network", look)
+    assert recipe.parameters() == expected
 
 
 def test_each_encoder_tries_the_same_points(recipe: Recipe) -> None:
