@@ -160,10 +160,7 @@ def run(args: list[str]) -> None:
         InputError: If an option is wrong, or a training failed.
     """
     given, fields = prepare(args)
-    total = sum(
-        len(f.choices) * (given.seeds * len(f.folds) + (given.tune if given.tune > 1 else 0))
-        for f in fields
-    )
+    total = sum(_trainings(field, given) for field in fields)
     command = shlex.join(["srulight", "compare", *args])
     about = {
         "command": command, "date": today(), "machine": processor(), "commit": commit(),
@@ -341,6 +338,13 @@ class Comparing:
             replaced = (option.replace(STEPS, total) for option in self._with_steps)
             found[label] = (*replaced, f"--trainer.max_epochs={count}")
         return found
+
+
+def _trainings(field: Field, given: argparse.Namespace) -> int:
+    """Counts the trainings on a configuration, with those that only measure the time or steps."""
+    probes = given.minutes is not None or any(STEPS in one for one in field.recipe.options)
+    tuning = given.tune + probes if given.tune > 1 else 0
+    return len(field.choices) * (given.seeds * len(field.folds) + probes + tuning)
 
 
 def folder_name(label: str) -> str:

@@ -88,11 +88,14 @@ def test_encoders_are_compared_and_nothing_is_repeated(
 
 
 @pytest.mark.slow
-def test_the_best_trial_and_the_time_decide(begun: list[Path], tmp_path: Path) -> None:
+def test_the_best_trial_and_the_time_decide(
+    begun: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     args = [*TINY, "--encoders", "SRU", "--tune", "2", "--minutes", "1e-6", "--seeds", "1"]
     args += ["--equal_parameters", "--output", str(tmp_path)]
     args += ["--model.scheduler=Cosine", "--model.scheduler.steps={steps}"]
     compare.run(args)
+    assert "[5/5] SRU seed 1: " in capsys.readouterr().err
     places = [path.name for path in begun]
     assert places == ["probe-of-defaults", "trial-1", "trial-2", "probe", "seed-1"]
     runs = {path.name: Run.read(path) for path in begun}
