@@ -11,10 +11,12 @@ import gpu
 import overhead
 import parity
 import pytest
+import results
 import torch
 
 from srulight.bench import tables
 from srulight.bench.timing import Run
+from srulight.experiments import compare
 from tests.documents import ROOT
 from tests.python import python
 from tests.test_compat import OPTIONS
@@ -217,3 +219,31 @@ def test_each_program_begins_and_is_listed(path: Path) -> None:
     runpy.run_path(str(path), run_name="imported")
     page = (ROOT / "benchmarks" / "README.md").read_text()
     assert path.name in page or (path.name.startswith("gpu") and "`gpu*.py`" in page)
+
+
+@pytest.mark.parametrize("name", results.EXPERIMENTS)
+def test_results_have_a_place_in_their_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = results.EXPERIMENTS[name]
+    page = (results.PAGES / f"{one.page}.md").read_text()
+    found = results.filled(page, name, "the results")
+    assert f"<!-- results: {name} -->\n\nthe results\n\n<!-- end -->" in found
+    assert results.filled(found, name, "the results") == found
+    monkeypatch.chdir(ROOT)
+    options = [f"--config=configs/{one.config}.yaml", *one.options.split()]
+    compare.prepare([*options, "--output=runs/nowhere"])
+
+
+def test_results_are_a_section_with_the_command() -> None:
+    one = results.EXPERIMENTS["trec"]
+    about = {
+        "commit": "0123456789abcdef", "versions": {"torch": "2.13"}, "machine": "a processor",
+        "date": "2026-11-29",
+    }  # fmt: skip
+    text = results.section("trec", one, about, "# Head\n\n## trec\n\n| a |\n|---|\n")
+    assert text.startswith("| a |\n|---|\n\nMeasured with commit 0123456789 and torch 2.13")
+    command = text.split("```")[1].replace(" \\\n", " ").split()
+    assert command[:3] == ["python", "train.py", "compare"]
+    assert command[-1] == "--data.root=FOLDER"
+    assert all(len(line) <= 112 for line in text.splitlines())
+    with pytest.raises(ValueError, match="expected <!-- results: trec -->"):
+        results.filled("no place", "trec", text)
