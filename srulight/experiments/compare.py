@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from lightning_utilities.core.imports import module_available
+
 from srulight.commands.runs import with_packaged_configs
 from srulight.experiments.comparison import Comparison, Contender, write
 from srulight.experiments.encoders import ANY_STEPS, STEPS, Choice, Recipe, choose, setting
@@ -176,6 +178,8 @@ def run(args: list[str]) -> None:
     paths = write(given.output, done, about)
     print("\n".join(one.markdown() for one in done))
     print(f"saved {', '.join(map(str, paths))}")
+    if not module_available("matplotlib"):
+        print('a picture needs matplotlib; install it: pip install "srulight[plot]"')
     failures = [reason for one in done for reason in one.failures()]
     if failures:
         raise InputError(
