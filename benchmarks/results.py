@@ -54,7 +54,7 @@ EXPERIMENTS = {
     ),
     "sst_fine": Experiment(
         "text_classification", "sst_trees", "sst_fine",
-        f"--encoders {ALL} {FAIR} --tune 4 --epochs 6 --data.corpus.phrases=false",
+        f"--encoders {ALL} {FAIR} --epochs 5 --data.corpus.phrases=false",
     ),
     "fsdd": Experiment(
         "speech_recognition", "fsdd", "fsdd",
