@@ -8,8 +8,8 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from srulight.commands.arguments import ArgumentParser
 from srulight.doctor.report import as_json, errors, examine, heading, summary, text
 from srulight.runtime.atomic_io import written
 from srulight.runtime.errors import InputError, check_range
@@ -19,14 +19,6 @@ _DESCRIPTION = """Checks that this installation computes correctly, and prints w
 should contain: versions, compilers, kernels, devices, threads, memory, environment variables,
 plug-ins and the cache. Each line is marked ok, warning or error. The exit code is 1 if there is an
 error."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser with the short errors of the other commands."""
-
-    def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"error: {message}\n")
-        sys.exit(2)
 
 
 def run(args: list[str]) -> None:
@@ -49,9 +41,11 @@ def run(args: list[str]) -> None:
         sys.exit(f"error: {problem}")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """Returns the parser of the options of ``doctor``."""
-    parser = _Parser(prog=f"{program()} doctor", description=_DESCRIPTION, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog=f"{program()} doctor", description=_DESCRIPTION, allow_abbrev=False
+    )
     parser.add_argument(
         "--seconds", type=float, default=10.0,
         help="duration of the comparison of the kernels with the reference, in seconds (default: "

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srulight.bench.report import aligned
+from srulight.bench.tables import Row, text_of
 from srulight.experiments.figure import draw
 from srulight.experiments.run import Result
 from srulight.experiments.statistics import spread, verdict
 from srulight.runtime.atomic_io import written
-
-Row = dict[str, str]
 
 
 @dataclass
@@ -85,18 +85,18 @@ class Comparison:
             known = [value for value in values if value is not None]
             return statistics.median(known) if known else None
 
-        row = {"encoder": contender.label, "parameters": f"{every[0].parameters:,}"}
+        row: Row = {"encoder": contender.label, "parameters": f"{every[0].parameters:,}"}
         for metric in self.metrics:
             values = contender.values(metric, self.folds).values()
             row[metric] = spread(list(values))
         row["epochs"] = f"{statistics.median(r.epochs for r in every):g}"
-        row["s / epoch"] = _number(median(r.seconds_per_epoch for r in every))
-        row[f"{every[0].unit} / s"] = _number(median(r.rate for r in every))
+        row["s / epoch"] = text_of(median(r.seconds_per_epoch for r in every))
+        row[f"{every[0].unit} / s"] = text_of(median(r.rate for r in every))
         memory = median(r.peak_memory for r in every)
-        row["peak memory (MB)"] = _number(None if memory is None else memory / 1e6)
+        row["peak memory (MB)"] = text_of(None if memory is None else memory / 1e6)
         for size in every[0].latency:
             seconds = median(r.latency.get(size) for r in every)
-            row[f"ms, batch {size}"] = _number(None if seconds is None else 1e3 * seconds)
+            row[f"ms, batch {size}"] = text_of(None if seconds is None else 1e3 * seconds)
         row["seeds"] = str(len(by_seed))
         return row
 
@@ -133,7 +133,7 @@ class Comparison:
         rows = self.rows()
         lines = [f"## {self.name}", ""]
         if rows:
-            lines += [*table(rows), ""]
+            lines += [aligned(rows), ""]
         lines += [f"- {sentence}" for sentence in (*self.verdicts(), *self.failures())]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -161,23 +161,6 @@ class Comparison:
                 for one in self.contenders
             ],
         }
-
-
-def table(rows: list[Row]) -> list[str]:
-    """Formats rows as the lines of a Markdown table, with aligned columns.
-
-    Args:
-        rows: Cells by column; a cell may be missing.
-    """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [columns, *([row.get(name, "-") for name in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return lines
 
 
 def write(folder: Path, comparisons: list[Comparison], about: Mapping[str, Any]) -> list[Path]:
@@ -221,10 +204,3 @@ def write(folder: Path, comparisons: list[Comparison], about: Mapping[str, Any])
             example = next(r for c in one.contenders for r in c.results.values())
             paths += draw(folder / one.name, curves, example.monitor, one.name)
     return paths
-
-
-def _number(value: float | None) -> str:
-    """Formats a measure with three significant digits; a missing one as ``-``."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -2,9 +2,8 @@
 
 import inspect
 import json
-import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from srulight.commands.training import TrainingCLI, build
+from srulight.commands.training import TrainingCLI, build, quiet
 from srulight.data.base import TaskData
 from srulight.encoders import Encoder
 from srulight.runtime.atomic_io import written
@@ -99,17 +98,14 @@ class Recipe:
             InputError: If an option is wrong.
         """
         said = StringIO()
-        logging.disable(logging.INFO)  # Lightning announces every trainer
         try:
-            with redirect_stdout(said), redirect_stderr(said):
+            with quiet(), redirect_stdout(said), redirect_stderr(said):
                 # Such a trainer writes no files.
                 options = [*self.options, *more, "--trainer.fast_dev_run=1"]
                 return build([o.replace(STEPS, ANY_STEPS) for o in options], run=False)
         except SystemExit as error:
             found = re.findall(r"^error: (.*)", said.getvalue(), re.MULTILINE)
             raise InputError(found[-1] if found else said.getvalue().strip()) from error
-        finally:
-            logging.disable(logging.NOTSET)
 
     def config(self, more: Sequence[str] = ()) -> dict[str, Any]:
         """Returns the whole configuration, as plain data.
@@ -184,15 +180,6 @@ class Recipe:
         Raises:
             InputError: If the class of an encoder has no width.
         """
-        key = json.dumps([self.options, list(more), target])
-        known = json.loads(self._sizes.read_text()) if self._sizes.is_file() else {}
-        if key not in known:
-            known[key] = self._search(more, parts, target)
-            with written(self._sizes) as part:
-                part.write_text(json.dumps(known, indent=1))
-        return tuple(known[key])
-
-    def _search(self, more: Sequence[str], parts: Sequence[str], target: int) -> list[str]:
         config = self.config(more)
         names, widths = [], []
         for part in parts:
@@ -205,6 +192,29 @@ class Recipe:
             sizes = [max(1, round(unit * width / widths[0])) * _MULTIPLE for width in widths]
             return [f"--{name}={size}" for name, size in zip(names, sizes, strict=True)]
 
+        key = json.dumps([self.options, list(more), target])
+        known = self._known()
+        if key not in known:
+            known[key] = self._search(more, options, widths[0] // _MULTIPLE, target)
+            with written(self._sizes) as file:
+                file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        return tuple(options(known[key]))
+
+    def _known(self) -> dict[str, int]:
+        """Returns the widths that were found before. The file may be from someone else."""
+        try:
+            found = json.loads(self._sizes.read_text(encoding="utf-8"))
+            return {key: int(unit) for key, unit in found.items() if 0 < int(unit) <= _LARGEST}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}  # they are found again
+
+    def _search(
+        self,
+        more: Sequence[str],
+        options: Callable[[int], list[str]],
+        start: int,
+        target: int,
+    ) -> int:
         counts: dict[int, int] = {}
 
         def excess(unit: int) -> int:
@@ -212,7 +222,7 @@ class Recipe:
                 counts[unit] = self.parameters([*more, *options(unit)])
             return counts[unit] - target
 
-        low, high = 1, max(2, widths[0] // _MULTIPLE)
+        low, high = 1, max(2, start)
         while excess(high) < 0:
             low, high = high, 2 * high
             if high * _MULTIPLE > _LARGEST:
@@ -225,7 +235,7 @@ class Recipe:
             share = sqrt(max(0, -excess(low)) / max(1, excess(high) - excess(low)))
             middle = min(high - 1, max(low + 1, round(low + share * (high - low))))
             low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-        return options(min((low, high), key=lambda unit: abs(excess(unit))))
+        return min((low, high), key=lambda unit: abs(excess(unit)))
 
 
 def setting(config: dict[str, Any], name: str) -> Any:  # noqa: ANN401

@@ -171,6 +171,8 @@ class Process:
     def __init__(self, run: Run, threads: int) -> None:
         run.begin()
         self.run = run
+        log = run.folder / LOG
+        self._begun = log.stat().st_size if log.is_file() else 0  # what earlier processes wrote
         self._process = subprocess.Popen(
             [*WORKER, str(run.folder)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8",
@@ -209,10 +211,8 @@ class Process:
 
     def _reason(self, code: int) -> str:
         log = self.run.folder / LOG
-        lines = (
-            log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        )
-        errors = [line for line in lines if line.startswith("error: ")]
+        text = log.read_bytes()[self._begun :].decode(errors="replace") if log.is_file() else ""
+        errors = [line for line in text.splitlines() if line.startswith("error: ")]
         if errors:
             return errors[-1].removeprefix("error: ")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"

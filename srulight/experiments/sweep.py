@@ -1,19 +1,17 @@
 """The command ``sweep``, which searches for good settings."""
 
-import argparse
-import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from srulight.commands.arguments import ArgumentParser
 from srulight.commands.runs import ROOT_DIR, files_first, with_packaged_configs
 from srulight.commands.stored import flat, plain
-from srulight.commands.training import build, silence_noise
+from srulight.commands.training import build, quiet, silence_noise
 from srulight.experiments import sweep_report
 from srulight.experiments.pool import Pool
 from srulight.experiments.ranges import (
@@ -98,14 +96,9 @@ def run(args: list[str]) -> None:
         trials.close()
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """Returns the parser of the command line."""
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            self.exit(2, f"error: {message}\n")
-
-    made = Parser(
+    made = ArgumentParser(
         prog=f"{program()} sweep", description=_DESCRIPTION, allow_abbrev=False,
         usage=f"{program()} sweep --config FILE --range KEY=RANGE ... [options]",
     )  # fmt: skip
@@ -230,7 +223,7 @@ def check(options: Sequence[str], ranges: Sequence[Range]) -> Checked:
     metrics: dict[tuple[str, str], None] = {}
     epochs: list[int] = []
     first: dict[str, Any] = {}
-    with _quiet():
+    with quiet():
         for values in examples(ranges):
             args = [*options, *as_options(ranges, values), "--trainer.fast_dev_run=1"]
             cli = build(files_first(args), run=False)
@@ -245,20 +238,6 @@ def check(options: Sequence[str], ranges: Sequence[Range]) -> Checked:
         )
     ((monitor, mode),) = metrics
     return Checked(monitor, mode, max(epochs) if min(epochs) > 0 else None, first)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what Lightning says about a run, such as its devices."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 def _run(

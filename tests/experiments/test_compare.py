@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from srulight.experiments import compare, pool
-from srulight.experiments.compare import folder_name
 from srulight.experiments.run import Epoch, Result, Run, RunError
+from srulight.experiments.trainings import folder_name
 from srulight.experiments.worker import work
 from srulight.runtime.errors import InputError
 
@@ -133,7 +133,6 @@ def test_failures_are_reported_at_the_end(
         (["--encoders", "SRU", "--folds", "3"], "needs a corpus with a setting called fold"),
         (["--encoders", "SRU", "--trainer.max_epochs=3"], "is set by compare"),
         (["--encoders", "SRU", "--model.dropuot=3"], "dropuot"),
-        (["--encoders"], "expected at least one argument"),
         (["--encoders", "SRU", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
@@ -144,6 +143,12 @@ def test_mistakes_are_found_before_training(
         compare.run([*TINY, *args, "--output", str(tmp_path / "out")])
     assert not begun
     assert not (tmp_path / "out").exists()
+
+
+def test_an_option_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        compare.prepare([*TINY, "--encoders"])
+    assert capsys.readouterr().err == "error: argument --encoders: expected at least one argument\n"
 
 
 def test_a_corpus_with_folds_has_ten(tmp_path: Path) -> None:

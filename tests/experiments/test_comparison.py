@@ -67,7 +67,7 @@ def test_files(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["encoder"] for row in rows] == ["SRU", "LSTM"]
     text = (tmp_path / "comparison.md").read_text()
-    assert "| SRU     | 1,234      | 0.8500 ± 0.0707 |" in text
+    assert "| SRU     |      1,234 | 0.8500 ± 0.0707 |" in text
     assert "- LSTM, seed 2, failed: out of memory" in text
 
 

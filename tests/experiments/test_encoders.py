@@ -1,5 +1,6 @@
 """Names of encoders on the command line, and widths for equal numbers of parameters."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_widths_give_about_the_same_number_of_parameters(recipe: Recipe) -> None
     assert recipe.parameters(["--model.encoder=LSTM", option]) == lstm(width)
     best = min(range(4, 512, 4), key=lambda d: abs(lstm(d) - target))
     assert width == best
+
+
+def test_a_file_of_widths_gives_numbers_only(recipe: Recipe, tmp_path: Path) -> None:
+    sizes = tmp_path / "widths.json"
+    own = Recipe(recipe.options, sizes)
+    chosen = ["--model.encoder=SRU"]
+    target = recipe.parameters(chosen)
+    right = own.widened(chosen, PARTS, target)
+    (key,) = json.loads(sizes.read_text())
+    bad: list[object] = [{key: ["--model=os.system"]}, {key: -1}, [1], {key: "--model=os.system"}]
+    for contents in [*map(json.dumps, bad), "{"]:
+        sizes.write_text(contents)
+        assert own.widened(chosen, PARTS, target) == right
 
 
 def test_a_network_that_looks_at_values_is_counted(

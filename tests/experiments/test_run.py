@@ -76,6 +76,14 @@ def test_a_failure_does_not_stop_the_others(folder: Path, kind: str, reason: str
     assert isinstance(found["good"], Result)
 
 
+def test_an_error_of_an_earlier_process_is_not_reported_again(folder: Path) -> None:
+    run = Run(folder / "bad", ("dies",))
+    run.begin()
+    (run.folder / "run.log").write_text("error: something else\n")
+    found = Pool(1, 1).run("bad", run)
+    assert str(found).startswith("the process was killed by signal 9")
+
+
 def test_a_training_is_stopped_early(folder: Path) -> None:
     seen: list[Epoch] = []
 
