@@ -51,8 +51,9 @@ wheel: prebuilt
 	SRULIGHT_PREBUILT=build/lib $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 # Uses .venv if it exists, and otherwise the machine's own Python, which must have torch.
+# A GPU machine may have torch, but neither this package nor a package index.
 gpu:
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_session.py $(OPTIONS)
+	PYTHONPATH=. $(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_session.py $(OPTIONS)
 
 gpu-pack: prebuilt $(VENV)/installed-dev
 	$(BIN)/python benchmarks/gpu_session.py --pack

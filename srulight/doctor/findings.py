@@ -32,17 +32,17 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def ok(name: str, text: str, **facts: Any) -> Finding:  # noqa: ANN401
+def ok(name: str, text: str, /, **facts: Any) -> Finding:  # noqa: ANN401
     """Returns a finding about which nothing is wrong."""
     return Finding("ok", name, text, "", facts)
 
 
-def warning(name: str, text: str, advice: str, **facts: Any) -> Finding:  # noqa: ANN401
+def warning(name: str, text: str, advice: str, /, **facts: Any) -> Finding:  # noqa: ANN401
     """Returns a finding that may explain a problem."""
     return Finding("warning", name, text, advice, facts)
 
 
-def error(name: str, text: str, advice: str, **facts: Any) -> Finding:  # noqa: ANN401
+def error(name: str, text: str, advice: str, /, **facts: Any) -> Finding:  # noqa: ANN401
     """Returns a finding about something that is wrong."""
     return Finding("error", name, text, advice, facts)
 

@@ -84,7 +84,7 @@ class Comparing:
                     name += f" fold {fold}" if len(self.field.folds) > 1 else ""
                     place = f"seed-{seed}" + (f"-fold-{fold}" if options else "")
                     runs[name] = self._training(
-                        one, place, (*budget, *options, *_seeds(seed)), test=True
+                        one, place, (*budget, *options, *_seeds(self.field, seed)), test=True
                     )
                     places[name] = one, (seed, fold)
 
@@ -128,7 +128,7 @@ class Comparing:
                 one.tried.append(None)
                 if not isinstance(budget := budgets[one.label], RunError):
                     name = f"{one.label} trial {number + 1}"
-                    more = (*tried[one.label][number], *budget, *field.folds[0], *_seeds(1))
+                    more = (*tried[one.label][number], *budget, *field.folds[0], *_seeds(field, 1))
                     runs[name] = self._training(one, f"trial-{number + 1}", more)
                     places[name] = one, number
         for name, found in self.pool.run_all(runs).items():
@@ -158,7 +158,7 @@ class Comparing:
         for one in self.comparison.contenders:
             own = (settings or {}).get(one.label, ())
             steps = [option.replace(STEPS, ANY_STEPS) for option in self._with_steps]
-            more = (*own, *steps, "--trainer.max_epochs=2", *self.field.folds[0], *_seeds(1))
+            more = (*own, *steps, "--trainer.max_epochs=2", *self.field.folds[0], *_seeds(self.field, 1))
             probes[one.label] = self._training(one, place, more)
         found: dict[str, tuple[str, ...] | RunError] = {}
         for label, probed in self.pool.run_all(probes).items():
@@ -195,8 +195,11 @@ def folder_name(label: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in label).strip(".") or "encoder"
 
 
-def _seeds(seed: int) -> tuple[str, ...]:
-    return f"--seed_everything={seed}", f"--data.seed={seed}"
+def _seeds(field: Field, seed: int) -> tuple[str, ...]:
+    everything = f"--seed_everything={seed}"
+    # A language model reads its text in order, so its data has no seed.
+    shuffled = setting(field.recipe.config(), "data.seed") is not None
+    return (everything, f"--data.seed={seed}") if shuffled else (everything,)
 
 
 def _widening(field: Field) -> "partial[tuple[str, ...]]":

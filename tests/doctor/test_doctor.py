@@ -365,6 +365,14 @@ def test_a_driver_without_cuda_in_torch_is_a_warning(monkeypatch: pytest.MonkeyP
     assert by_name(hardware.check_devices())["GPU"].mark == "ok"
 
 
+def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = {"name": "G", "compute_capability": "9.0", "memory_bytes": 2**31, "driver": "580.1"}
+    monkeypatch.setattr(machine, "gpus", lambda: [gpu])
+    found = by_name(hardware.check_devices())["GPU 0"]
+    assert found.text == "G, compute capability 9.0, 2.1 GB, driver 580.1"
+    assert found.facts == gpu
+
+
 def test_a_check_that_fails_itself_is_an_error() -> None:
     def check() -> Iterator[Finding]:
         yield ok("a", "fine")

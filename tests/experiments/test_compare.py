@@ -109,6 +109,30 @@ def test_the_best_trial_and_the_time_decide(
     assert [o for o in runs["seed-1"].options if "optimizer.lr" in o] == rate
 
 
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ("quickstart", ["--seed_everything=1", "--data.seed=1"]),
+        ("language_model", ["--seed_everything=1"]),  # reads its text in order
+    ],
+)
+def test_a_seed_goes_to_all_that_takes_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, options: list[str]
+) -> None:
+    taken = []
+
+    class Fails(Here):
+        def epochs(self) -> Iterator[Epoch]:
+            taken.extend(o for o in self.run.options if "seed" in o)
+            raise RunError("out of memory")
+
+    monkeypatch.setattr(pool, "Process", Fails)
+    with pytest.raises(InputError, match="1 of 1 trainings failed"):
+        compare.run([f"--config=configs/{config}.yaml", "--encoders", "SRU", "--seeds", "1",
+                     "--output", str(tmp_path)])  # fmt: skip
+    assert taken == options
+
+
 def test_failures_are_reported_at_the_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
