@@ -275,6 +275,10 @@ def main() -> None:
         "--sizes", nargs="+", help="sizes to measure, as T,B,d, or for stream as B,d,layers"
     )
     parser.add_argument(
+        "--tf32", action="store_true",
+        help="let float32 products, convolutions and LSTMs round their inputs to 10 bits",
+    )  # fmt: skip
+    parser.add_argument(
         "--contenders", nargs="+", default=CONTENDERS, help="layers to compare in the part layers"
     )
     parser.add_argument(
@@ -296,6 +300,8 @@ def main() -> None:
     if args.published is not None:
         take_published(args.published.absolute())
     torch.manual_seed(0)
+    # By default, torch rounds in convolutions and LSTMs, but not in products.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
     extension.load(args.device)
     where = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}, {datetime.date.today().isoformat()}")
