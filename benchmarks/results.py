@@ -62,7 +62,7 @@ EXPERIMENTS = {
     ),
     "yesno": Experiment(
         "speech_recognition", "yesno", "yesno",
-        f"--encoders SRU SRU,bidirectional=true LSTM ResidualCNN {FAIR} {STEPS}",
+        f"--encoders SRU SRU,bidirectional=true LSTM ResidualCNN,num_layers=4 {FAIR} {STEPS}",
     ),
     "shakespeare": Experiment(
         "language_modeling", "charlm", "shakespeare",

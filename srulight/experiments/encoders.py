@@ -162,8 +162,11 @@ class Recipe:
     def _count(self, more: Sequence[str], device: str) -> int:
         task, metadata = self.build(more).model, self.metadata
         assert isinstance(task, Task)
-        with torch.device(device):
-            task.build(metadata)
+        try:
+            with torch.device(device):
+                task.build(metadata)
+        except (ValueError, ArithmeticError) as error:  # from a setting of the encoder
+            raise InputError(str(error)) from error
         return sum(p.numel() for p in task.parameters())
 
     def widened(self, more: Sequence[str], parts: Sequence[str], target: int) -> tuple[str, ...]:

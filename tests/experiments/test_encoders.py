@@ -55,6 +55,8 @@ def test_a_mistake_is_one_sentence(recipe: Recipe, capfd: pytest.CaptureFixture[
     with pytest.raises(InputError, match=r"model\.encoder: there is no Encoder called 'SUR'"):
         recipe.build(choose("SUR", PARTS).options)
     assert capfd.readouterr().err == ""
+    with pytest.raises(InputError, match="num_layers must be even and at least 2, got 3"):
+        recipe.parameters(["--model.encoder=ResidualCNN", "--model.encoder.num_layers=3"])
 
 
 def test_widths_give_about_the_same_number_of_parameters(recipe: Recipe) -> None:
