@@ -6,13 +6,11 @@
 namespace srulight::cuda {
 namespace {
 
-constexpr int CHUNK = CHECKPOINT_STEPS;
+// Steps are copied in parts of a chunk.
+constexpr int CHUNK = CHECKPOINT_STEPS, PART = 4;
 // The chunk that the warp goes back over, the one that it recomputes, and those being copied.
 template <typename T>
 constexpr int SLOTS = sizeof(T) == 2 ? 4 : 3;
-#ifndef BWD_PART
-#define BWD_PART 4
-#endif
 
 // What one lane keeps of a step between recomputing it and going back over it.
 template <typename T>
@@ -106,7 +104,7 @@ template <typename O>
 __global__ void __launch_bounds__(WARP_LANES)
     backward_kernel(const __grid_constant__ CudaBackwardArgs args) {
   using T = typename O::T;
-  constexpr int SLOTS = cuda::SLOTS<T>, PART = O::unit == NUMBERS ? CHUNK : BWD_PART;
+  constexpr int SLOTS = cuda::SLOTS<T>, PART = O::unit == NUMBERS ? CHUNK : cuda::PART;
   using Rows = TileRow<T, NUM_STREAMS>;
   __shared__ Rows ring[SLOTS][CHUNK];
   __shared__ Kept<T> kept[CHUNK][WARP_LANES];
@@ -131,7 +129,9 @@ __global__ void __launch_bounds__(WARP_LANES)
   wait<SLOTS - 2>();
   int count = length - chunk * CHUNK;  // 16 but for the last chunk
 #pragma unroll 1
-  for (int t = 0; t < count; ++t) kept[t][tile.lane] = walk.recompute(Inputs<T>::of(ring[0][t], tile.at));
+  for (int t = 0; t < count; ++t) {
+    kept[t][tile.lane] = walk.recompute(Inputs<T>::of(ring[0][t], tile.at));
+  }
 
   bool flip = false;  // whether the last step is kept first
 #pragma unroll 1
@@ -171,9 +171,13 @@ __global__ void __launch_bounds__(WARP_LANES)
     } else {
       reader.template fetch<CHUNK>(refill, begin, refilled);
 #pragma unroll 1
-      for (int t = count - 1; t >= 0; --t) walk.go_back(Inputs<T>::of(rows[t], tile.at), kept[t][tile.lane]);
+      for (int t = count - 1; t >= 0; --t) {
+        walk.go_back(Inputs<T>::of(rows[t], tile.at), kept[t][tile.lane]);
+      }
 #pragma unroll 1
-      for (int t = 0; t < CHUNK; ++t) kept[t][tile.lane] = walk.recompute(Inputs<T>::of(before[t], tile.at));
+      for (int t = 0; t < CHUNK; ++t) {
+        kept[t][tile.lane] = walk.recompute(Inputs<T>::of(before[t], tile.at));
+      }
       count = CHUNK;
     }
     __pipeline_commit();

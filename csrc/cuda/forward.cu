@@ -5,21 +5,14 @@
 namespace srulight::cuda {
 namespace {
 
-// Steps are processed in groups. A ring has room for 24 KB of groups in float32, so that 8 warps fit
-// on a multiprocessor. Copies run at least one group and three parts ahead, which lasts longer than
-// the latency of memory.
-#ifndef FWD_GROUP
-#define FWD_GROUP 16
-#define FWD_AHEAD 1
-#define FWD_PART 4
-#endif
-constexpr int GROUP = FWD_GROUP, AHEAD = FWD_AHEAD;
-static_assert(CHECKPOINT_STEPS % GROUP == 0);
+// Steps are processed in groups, and copied in parts of a group. With these slots, 8 warps fit on a
+// multiprocessor, and copies run at least a group and a part ahead, which a warp takes longer to
+// process than memory takes to answer.
+constexpr int GROUP = CHECKPOINT_STEPS, PART = 4;
 template <typename T>
-constexpr int SLOTS = (sizeof(T) == 2 ? 64 : 48) / GROUP;
+constexpr int SLOTS = sizeof(T) == 2 ? 4 : 3;
 
-// Writes a state to every row of a (rows, D) tensor of the wide type, or to none if there is no
-// tensor.
+// Writes states to a (B, rows, D) tensor of the wide type row by row, if there is such a tensor.
 template <typename T>
 class Saver {
  public:
@@ -29,9 +22,9 @@ class Saver {
     to_ += tile.sequence * rows * tile.channels + tile.mine;
     count_ = tile.count;
   }
-  SRU_DEVICE void put_if(bool real, const Pack<T>& x) {
-    for (int i = 0; i < CHANNELS<T>; ++i) store_if(real && i < count_, to_ + i, x.at[i]);
-    to_ += real ? stride_ : 0;
+  SRU_DEVICE void put(const Pack<T>& x) {
+    for (int i = 0; i < CHANNELS<T>; ++i) store_if(i < count_, to_ + i, x.at[i]);
+    to_ += stride_;
   }
 
  private:
@@ -105,8 +98,8 @@ __global__ void __launch_bounds__(WARP_LANES)
     forward_kernel(const __grid_constant__ CudaForwardArgs args) {
   using T = typename O::T;
   constexpr int SLOTS = cuda::SLOTS<T>, RING = SLOTS * GROUP;
-  // A copy per step hides behind the chain. Synchronous loads must be many at a time.
-  constexpr int PART = O::unit == NUMBERS ? GROUP : FWD_PART;
+  // Synchronous loads must be many at a time.
+  constexpr int PART = O::unit == NUMBERS ? GROUP : cuda::PART;
   __shared__ TileRow<T, 4> ring[RING];
 
   const Tile<T> tile(args);
@@ -120,8 +113,6 @@ __global__ void __launch_bounds__(WARP_LANES)
   }
 
   Walk<O> walk(args, tile);
-  int64_t saved = tile.sequence * chunks(args.steps);
-  const int64_t end_of_saved = saved + chunks(args.steps);
   Saver<T> saver(args.saved, tile, chunks(args.steps));
   int slot = 0;
 #pragma unroll 1
@@ -129,14 +120,15 @@ __global__ void __launch_bounds__(WARP_LANES)
     wait<SLOTS - 2>();
     TileRow<T, 4>* const rows = ring + slot * GROUP;
     TileRow<T, 4>* const refill = ring + (slot == 0 ? SLOTS - 1 : slot - 1) * GROUP;
-    saver.put_if(begin % CHECKPOINT_STEPS == 0, walk.c);
+    saver.put(walk.c);
     if (begin + GROUP <= length) {
-      Inputs<T> x[AHEAD];
+      Inputs<T> next = Inputs<T>::of(rows[0], at);
 #pragma unroll
-      for (int i = -AHEAD; i < GROUP; ++i) {
-        if (i >= 0) walk.step(x[i % AHEAD], i > 0 || begin > 0);
-        if (i + AHEAD < GROUP) x[(i + AHEAD) % AHEAD] = Inputs<T>::of(rows[i + AHEAD], at);
-        if (i >= 0 && i % PART == 0) {
+      for (int i = 0; i < GROUP; ++i) {
+        const Inputs<T> now = next;
+        if (i + 1 < GROUP) next = Inputs<T>::of(rows[i + 1], at);
+        walk.step(now, i > 0 || begin > 0);
+        if (i % PART == 0) {
           const int t = begin + (SLOTS - 1) * GROUP + i;
           reader.template fetch<PART>(refill + i, t, length - t);
         }
@@ -154,8 +146,7 @@ __global__ void __launch_bounds__(WARP_LANES)
 
   tile.write(args.last, tile.sequence, walk.c);
   Writer<T, O::unit>::clear_padding(args.h, tile, args.steps);
-  saved += chunks(tile.length);
-  while (args.saved && saved < end_of_saved) tile.write(args.saved, saved++, Pack<T>{});
+  for (int64_t i = chunks(length); i < chunks(args.steps); ++i) saver.put(Pack<T>{});
 }
 
 }  // namespace

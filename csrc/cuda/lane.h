@@ -20,18 +20,15 @@ namespace cuda {
 
 constexpr int WARP_LANES = 32;
 
-// A lane has one channel: two would share its waits, but a warp needs more instructions than its
-// chain takes cycles. (HALF_CHANNELS is a switch of the laboratory.)
-#ifndef HALF_CHANNELS
-#define HALF_CHANNELS 1
-#endif
+// A lane has one channel. With two, a warp would need more instructions per step than its chain of
+// dependent instructions takes cycles.
 template <typename T>
 struct Traits {
   static constexpr int channels = 1;
 };
 template <>
 struct Traits<__half> {
-  static constexpr int channels = HALF_CHANNELS;
+  static constexpr int channels = 1;
   using Pair = __half2;
   static SRU_DEVICE float widen(__half x) { return __half2float(x); }
   static SRU_DEVICE float2 widen(__half2 x) { return __half22float2(x); }
@@ -40,7 +37,7 @@ struct Traits<__half> {
 };
 template <>
 struct Traits<__nv_bfloat16> {
-  static constexpr int channels = HALF_CHANNELS;
+  static constexpr int channels = 1;
   using Pair = __nv_bfloat162;
   static SRU_DEVICE float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
   // One instruction per number. The function of the toolkit needs two for the second number.
@@ -70,13 +67,14 @@ SRU_DEVICE T narrow(Wide<T> x) {
   }
 }
 
-// The number of channels of a lane, and of a warp.
+// The number of channels of a lane, and of a warp. A row in shared memory has at most 128 bytes, so
+// half the lanes have no channel in double.
 template <typename T>
 constexpr int CHANNELS = Traits<T>::channels;
 template <typename T>
 constexpr int WIDTH = sizeof(T) == 8 ? 16 : WARP_LANES * CHANNELS<T>;
 
-// The unit in which rows are copied and written: 16 bytes, a lane's channels, or single numbers.
+// The unit in which rows are copied: 16 bytes, 4 bytes (8 in double), or single numbers.
 enum Unit { VECTORS, PACKS, NUMBERS };
 
 // A lane's channels of one row.

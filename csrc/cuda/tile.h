@@ -122,11 +122,15 @@ SRU_DEVICE void copy_if(bool condition, char* to, const char* from) {
   const unsigned shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int p = condition;
   if constexpr (bytes == 16) {
-    asm volatile("{.reg .pred p; setp.ne.s32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16;}"
-                 ::"r"(p), "r"(shared), "l"(from));
+    asm volatile(
+        "{.reg .pred p; setp.ne.s32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16;}" ::"r"(
+            p),
+        "r"(shared), "l"(from));
   } else {
-    asm volatile("{.reg .pred p; setp.ne.s32 p, %0, 0; @p cp.async.ca.shared.global [%1], [%2], %3;}"
-                 ::"r"(p), "r"(shared), "l"(from), "n"(bytes));
+    asm volatile(
+        "{.reg .pred p; setp.ne.s32 p, %0, 0; @p cp.async.ca.shared.global [%1], [%2], %3;}" ::"r"(
+            p),
+        "r"(shared), "l"(from), "n"(bytes));
   }
 #else
   if (condition) __pipeline_memcpy_async(to, from, bytes);
@@ -140,8 +144,8 @@ struct alignas(16) TileRow {
 };
 
 // Copies rows of a tile to shared memory while the warp computes. Each lane copies one unit of a
-// stream at a time. In VECTORS, one instruction of the warp copies 4 streams of a step; in PACKS,
-// it copies one stream. NUMBERS cannot be copied asynchronously, so the warp waits for them.
+// stream at a time. In VECTORS, one instruction of the warp copies 4 streams of a step. NUMBERS
+// cannot be copied asynchronously, so the warp waits for them.
 template <typename T, int streams, Unit unit>
 class Reader {
  public:
@@ -204,7 +208,7 @@ class Reader {
   static constexpr int IN_STREAM = WIDTH<T> / NUMBERS_OF_UNIT;
   static constexpr int EACH = (streams * IN_STREAM + WARP_LANES - 1) / WARP_LANES;
 
-  const char* from_[EACH] = {};
+  const char* from_[EACH] = {};  // null: nothing to copy
   int64_t step_[EACH] = {};
   int offset_[EACH], count_[EACH];
 };
@@ -222,7 +226,8 @@ template <typename T, typename Args>
 cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) {
   const int64_t tiles = args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
   if (tiles == 0) return cudaSuccess;
-  if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
+  // The kernels count steps in 32 bits, a few groups past the end.
+  if (tiles > INT32_MAX || args.steps > INT32_MAX / 2) return cudaErrorInvalidConfiguration;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(tiles));
   config.blockDim = dim3(WARP_LANES);
