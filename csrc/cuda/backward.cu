@@ -1,16 +1,33 @@
 // The backward pass of the recurrence. Each warp processes the chunks between the saved states of
-// its tile, last first. For each chunk it first recomputes the states and the forget gates.
+// its tile, last first. While it goes back over a chunk, it recomputes the states and the forget
+// gates of the chunk before, so that the two chains of dependent instructions share their waits.
 #include "tile.h"
 
 namespace srulight::cuda {
 namespace {
 
-constexpr int CHUNK = CHECKPOINT_STEPS, UNROLL = 4;
+// Steps are copied in parts of a chunk.
+constexpr int CHUNK = CHECKPOINT_STEPS, PART = 4;
+// The chunk that the warp goes back over, the one that it recomputes, and those being copied.
+template <typename T>
+constexpr int SLOTS = sizeof(T) == 2 ? 4 : 3;
 
 // What one lane keeps of a step between recomputing it and going back over it.
 template <typename T>
 struct alignas(2 * sizeof(Pack<T>)) Kept {
   Pack<T> before, f;
+};
+
+// One lane's inputs of one step.
+template <typename T>
+struct Inputs {
+  Pack<T> candidate, forget, reset, skip, grad_h;
+
+  SRU_DEVICE static Inputs of(const TileRow<T, NUM_STREAMS>& row, int at) {
+    return {load(row.stream[CANDIDATE] + at), load(row.stream[FORGET] + at),
+            load(row.stream[RESET] + at), load(row.stream[SKIP] + at),
+            load(row.stream[GRAD_H] + at)};
+  }
 };
 
 // One lane's walk over a chunk: it recomputes states and forget gates, then goes back.
@@ -21,44 +38,37 @@ class Walk {
   static constexpr int N = CHANNELS<T>;
 
  public:
-  Pack<T> c;  // the state at the current step
+  Pack<T> c;      // the state after the last step that was recomputed
+  Pack<T> after;  // the state after the step to go back over
 
-  SRU_DEVICE Walk(const CudaBackwardArgs& args, const Tile<T>& tile, const Pack<T>& c)
-      : c(c),
-        p_(args, tile),
+  SRU_DEVICE Walk(const CudaBackwardArgs& args, const Tile<T>& tile)
+      : p_(args, tile),
         grad_c_(tile.read(args.grad_last, tile.sequence, 0)),
         to_candidate_(args.grads[CANDIDATE], tile, tile.length - 1, false),
         to_forget_(args.grads[FORGET], tile, tile.length - 1, false),
         to_reset_(args.grads[RESET], tile, tile.length - 1, false),
-        to_skip_(args.grads[SKIP], tile, tile.length - 1, false),
-        at_(tile.lane * N) {}
+        to_skip_(args.grads[SKIP], tile, tile.length - 1, false) {}
 
-  SRU_DEVICE void recompute(const TileRow<T, NUM_STREAMS>& row, Kept<T>& keep) {
-    const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
-    const Pack<T> forget = load(row.stream[FORGET] + at_);
+  SRU_DEVICE Kept<T> recompute(const Inputs<T>& x) {
     Kept<T> now{c, {}};
     for (int i = 0; i < N; ++i) {
       const Gate<A> gate(p_.v_f.at[i], p_.b_f.at[i]);
-      now.f.at[i] = gate.template open<O::peephole>(forget.at[i], c.at[i]);
-      c.at[i] = next_state(candidate.at[i], now.f.at[i], c.at[i]);
+      now.f.at[i] = gate.template open<O::peephole>(x.forget.at[i], c.at[i]);
+      c.at[i] = next_state(x.candidate.at[i], now.f.at[i], c.at[i]);
     }
-    keep = now;
+    return now;
   }
 
-  SRU_DEVICE void go_back(const TileRow<T, NUM_STREAMS>& row, const Kept<T>& keep) {
-    const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
-    const Pack<T> reset = load(row.stream[RESET] + at_), skip = load(row.stream[SKIP] + at_);
-    const Pack<T> grad_h = load(row.stream[GRAD_H] + at_);
-    const Kept<T> then = keep;
+  SRU_DEVICE void go_back(const Inputs<T>& x, const Kept<T>& then) {
     Pack<T> d_candidate, d_forget, d_reset, d_skip;
     for (int i = 0; i < N; ++i) {
       const A before = then.before.at[i];
       const Gate<A> gate(p_.v_r.at[i], p_.b_r.at[i]);
-      const A r = gate.template open<O::peephole>(reset.at[i], before);
+      const A r = gate.template open<O::peephole>(x.reset.at[i], before);
       const StepGradient<A> grad = transposed_step<O::activation>(
-          candidate.at[i], then.f.at[i], r, p_.scale * skip.at[i],
+          x.candidate.at[i], then.f.at[i], r, p_.scale * x.skip.at[i],
           O::peephole ? p_.v_f.at[i] : A(0), O::peephole ? p_.v_r.at[i] : A(0), p_.mask.at[i],
-          before, c.at[i], grad_h.at[i], grad_c_.at[i]);
+          before, after.at[i], x.grad_h.at[i], grad_c_.at[i]);
       d_candidate.at[i] = grad.candidate;
       d_forget.at[i] = grad.forget;
       d_reset.at[i] = grad.reset;
@@ -67,7 +77,7 @@ class Walk {
       sum_v_r_.at[i] += grad.reset * before;
       sum_b_f_.at[i] += grad.forget;
       sum_b_r_.at[i] += grad.reset;
-      c.at[i] = before;
+      after.at[i] = before;
     }
     to_candidate_.put(d_candidate);
     to_forget_.put(d_forget);
@@ -88,54 +98,89 @@ class Walk {
   Pack<T> grad_c_;
   Pack<T> sum_v_f_{}, sum_v_r_{}, sum_b_f_{}, sum_b_r_{};
   Writer<T, O::unit> to_candidate_, to_forget_, to_reset_, to_skip_;
-  const int at_;
 };
 
 template <typename O>
 __global__ void __launch_bounds__(WARP_LANES)
     backward_kernel(const __grid_constant__ CudaBackwardArgs args) {
   using T = typename O::T;
-  // One chunk is processed while the next one is being copied.
-  __shared__ TileRow<T, NUM_STREAMS> ring[2][CHUNK];
+  constexpr int SLOTS = cuda::SLOTS<T>, PART = O::unit == NUMBERS ? CHUNK : cuda::PART;
+  using Rows = TileRow<T, NUM_STREAMS>;
+  __shared__ Rows ring[SLOTS][CHUNK];
   __shared__ Kept<T> kept[CHUNK][WARP_LANES];
 
   const Tile<T> tile(args);
   const Reader<T, NUM_STREAMS, O::unit> reader(args, tile);
-  reader.clear(ring[0], 2 * CHUNK);
-  const auto fetch = [&](int64_t chunk) {
-    const int64_t begin = chunk * CHUNK;
-    const int64_t count = chunk < 0 ? 0 : tile.length - begin;
-    reader.template fetch<CHUNK>(ring[chunk & 1], begin, count);
+  reader.clear(ring[0], SLOTS * CHUNK);
+  const int length = static_cast<int>(tile.length);
+  int chunk = static_cast<int>(chunks(length)) - 1, slot = 0;
+#pragma unroll 1
+  for (int i = 0; i < SLOTS - 1; ++i) {
+    const int begin = (chunk - i) * CHUNK;
+    reader.template fetch<CHUNK>(ring[i], begin, begin < 0 ? 0 : length - begin);
     __pipeline_commit();
+  }
+  const auto saved = [&](int of) {
+    return tile.read(of < 0 ? nullptr : args.saved, tile.sequence * chunks(args.steps) + of, 0);
   };
-  const int64_t last = chunks(tile.length) - 1;
-  fetch(last);
-  fetch(last - 1);
-  const auto saved = [&](int64_t chunk) {
-    return tile.read(chunk < 0 ? nullptr : args.saved,
-                     tile.sequence * chunks(args.steps) + chunk, 0);
-  };
+  Walk<O> walk(args, tile);
+  walk.c = saved(chunk);
+  Pack<T> next = saved(chunk - 1);  // states are read long before they are needed
+  wait<SLOTS - 2>();
+  int count = length - chunk * CHUNK;  // 16 but for the last chunk
+#pragma unroll 1
+  for (int t = 0; t < count; ++t) {
+    kept[t][tile.lane] = walk.recompute(Inputs<T>::of(ring[0][t], tile.at));
+  }
 
-  Walk<O> walk(args, tile, saved(last));
-  for (int64_t chunk = last; chunk >= 0; --chunk) {
-    wait<1>();
-    const TileRow<T, NUM_STREAMS>* const rows = ring[chunk & 1];
-    const Pack<T> next = saved(chunk - 1);
-    if (tile.length - chunk * CHUNK >= CHUNK) {
-#pragma unroll UNROLL
-      for (int t = 0; t < CHUNK; ++t) walk.recompute(rows[t], kept[t][tile.lane]);
-#pragma unroll UNROLL
-      for (int t = CHUNK - 1; t >= 0; --t) walk.go_back(rows[t], kept[t][tile.lane]);
-    } else {
-      const int count = static_cast<int>(tile.length - chunk * CHUNK);
+  bool flip = false;  // whether the last step is kept first
 #pragma unroll 1
-      for (int t = 0; t < count; ++t) walk.recompute(rows[t], kept[t][tile.lane]);
-#pragma unroll 1
-      for (int t = count - 1; t >= 0; --t) walk.go_back(rows[t], kept[t][tile.lane]);
-    }
-    __syncwarp();
-    fetch(chunk - 2);
+  for (; chunk >= 0; --chunk) {
+    wait<SLOTS - 3>();
+    const Rows* const rows = ring[slot];
+    Rows* const refill = ring[slot == 0 ? SLOTS - 1 : slot - 1];
+    slot = slot == SLOTS - 1 ? 0 : slot + 1;
+    const Rows* const before = ring[slot];
+    const int begin = (chunk - SLOTS + 1) * CHUNK;
+    const int refilled = begin < 0 ? 0 : CHUNK;
+    walk.after = walk.c;
     walk.c = next;
+    next = saved(chunk - 2);
+    if (count == CHUNK) {
+      // What is kept of a step takes the place of the step that the warp has just gone back over.
+      Kept<T>* const place = kept[flip ? 0 : CHUNK - 1] + tile.lane;
+      const int stride = flip ? WARP_LANES : -WARP_LANES;
+      // All loads of a step come before the store of the step before, which they must not pass.
+      Inputs<T> forth = Inputs<T>::of(before[0], tile.at);
+      Inputs<T> back = Inputs<T>::of(rows[CHUNK - 1], tile.at);
+      Kept<T> then = *place;
+#pragma unroll
+      for (int i = 0; i < CHUNK; ++i) {
+        const Inputs<T> x = forth, y = back;
+        const Kept<T> now = then;
+        if (i + 1 < CHUNK) {
+          forth = Inputs<T>::of(before[i + 1], tile.at);
+          back = Inputs<T>::of(rows[CHUNK - 2 - i], tile.at);
+          then = place[(i + 1) * stride];
+        }
+        if (i % PART == 0) reader.template fetch<PART>(refill + i, begin + i, refilled - i);
+        place[i * stride] = walk.recompute(x);
+        walk.go_back(y, now);
+      }
+      flip = !flip;
+    } else {
+      reader.template fetch<CHUNK>(refill, begin, refilled);
+#pragma unroll 1
+      for (int t = count - 1; t >= 0; --t) {
+        walk.go_back(Inputs<T>::of(rows[t], tile.at), kept[t][tile.lane]);
+      }
+#pragma unroll 1
+      for (int t = 0; t < CHUNK; ++t) {
+        kept[t][tile.lane] = walk.recompute(Inputs<T>::of(before[t], tile.at));
+      }
+      count = CHUNK;
+    }
+    __pipeline_commit();
   }
 
   walk.write_sums(args, tile);

@@ -5,71 +5,148 @@
 namespace srulight::cuda {
 namespace {
 
-// Copies run SLOTS - 1 groups of steps ahead. These 28 steps of 512 bytes last a warp longer than
-// the latency of memory.
-constexpr int GROUP = 4, SLOTS = 8;
-static_assert(CHECKPOINT_STEPS % GROUP == 0);
+// Steps are processed in groups, and copied in parts of a group. With these slots, 8 warps fit on a
+// multiprocessor, and copies run at least a group and a part ahead, which a warp takes longer to
+// process than memory takes to answer.
+constexpr int GROUP = CHECKPOINT_STEPS, PART = 4;
+template <typename T>
+constexpr int SLOTS = sizeof(T) == 2 ? 4 : 3;
+
+// Writes states to a (B, rows, D) tensor of the wide type row by row, if there is such a tensor.
+template <typename T>
+class Saver {
+ public:
+  SRU_DEVICE Saver(void* to, const Tile<T>& tile, int64_t rows)
+      : to_(static_cast<Wide<T>*>(to)), stride_(tile.channels), count_(0) {
+    if (!to) return;
+    to_ += tile.sequence * rows * tile.channels + tile.mine;
+    count_ = tile.count;
+  }
+  SRU_DEVICE void put(const Pack<T>& x) {
+    for (int i = 0; i < CHANNELS<T>; ++i) store_if(i < count_, to_ + i, x.at[i]);
+    to_ += stride_;
+  }
+
+ private:
+  Wide<T>* to_;
+  int64_t stride_;
+  int count_;
+};
+
+// One lane's inputs of one step.
+template <typename T>
+struct Inputs {
+  Pack<T> candidate, forget, reset, skip;
+
+  SRU_DEVICE static Inputs of(const TileRow<T, 4>& row, int at) {
+    return {load(row.stream[CANDIDATE] + at), load(row.stream[FORGET] + at),
+            load(row.stream[RESET] + at), load(row.stream[SKIP] + at)};
+  }
+};
+
+// One lane's walk over its steps. Only the forget gate and the state depend on the step before. A
+// warp is often alone on its scheduler and issues in order, so nothing else may make it wait: the
+// inputs of a step are loaded, and its output is finished, during its neighbors.
+template <typename O>
+class Walk {
+  using T = typename O::T;
+  using A = Wide<T>;
+  static constexpr int N = CHANNELS<T>;
+
+ public:
+  Pack<T> c;  // the state after the last step that was advanced
+
+  SRU_DEVICE Walk(const CudaForwardArgs& args, const Tile<T>& tile)
+      : c(tile.read(args.c0, tile.sequence, 0)),
+        p_(args, tile),
+        out_(args.h, tile, 0, true) {}
+
+  // Computes the next state, and writes the output of the step before if there is one.
+  SRU_DEVICE void step(const Inputs<T>& x, bool later) {
+    const Pack<T> before = c;
+    for (int i = 0; i < N; ++i) {
+      const Gate<A> gate(p_.v_f.at[i], p_.b_f.at[i]);
+      const A f = gate.template open<O::peephole>(x.forget.at[i], before.at[i]);
+      c.at[i] = next_state(x.candidate.at[i], f, before.at[i]);
+    }
+    out_.put_if(later, finished(before));
+    before_ = before;
+    x_ = x;
+  }
+  // Writes the output of the last step.
+  SRU_DEVICE void finish() { out_.put(finished(c)); }
+
+ private:
+  SRU_DEVICE Pack<T> finished(const Pack<T>& after) const {
+    Pack<T> h;
+    for (int i = 0; i < N; ++i) {
+      const Gate<A> gate(p_.v_r.at[i], p_.b_r.at[i]);
+      const A r = gate.template open<O::peephole>(x_.reset.at[i], before_.at[i]);
+      h.at[i] = output<O::activation>(after.at[i], p_.scale * x_.skip.at[i], p_.mask.at[i] * r);
+    }
+    return h;
+  }
+
+  const Parameters<T> p_;
+  Writer<T, O::unit> out_;
+  Pack<T> before_{};
+  Inputs<T> x_{};
+};
 
 template <typename O>
 __global__ void __launch_bounds__(WARP_LANES)
     forward_kernel(const __grid_constant__ CudaForwardArgs args) {
   using T = typename O::T;
-  using A = Wide<T>;
-  constexpr int N = CHANNELS<T>;
-  __shared__ TileRow<T, 4> ring[SLOTS][GROUP];
+  constexpr int SLOTS = cuda::SLOTS<T>, RING = SLOTS * GROUP;
+  // Synchronous loads must be many at a time.
+  constexpr int PART = O::unit == NUMBERS ? GROUP : cuda::PART;
+  __shared__ TileRow<T, 4> ring[RING];
 
   const Tile<T> tile(args);
   const Reader<T, 4, O::unit> reader(args, tile);
-  reader.clear(ring[0], SLOTS * GROUP);
-  const auto fetch = [&](int64_t begin, int slot) {
-    reader.template fetch<GROUP>(ring[slot], begin, tile.length - begin);
+  reader.clear(ring, RING);
+  const int at = tile.at, length = static_cast<int>(tile.length);
+#pragma unroll 1
+  for (int slot = 0; slot < SLOTS - 1; ++slot) {
+    reader.template fetch<GROUP>(ring + slot * GROUP, slot * GROUP, length - slot * GROUP);
     __pipeline_commit();
-  };
-#pragma unroll 1
-  for (int slot = 0; slot < SLOTS - 1; ++slot) fetch(slot * GROUP, slot);
-
-  const Parameters<T> p(args, tile);
-  Pack<T> c = tile.read(args.c0, tile.sequence, 0);
-  Writer<T, O::unit> out(args.h, tile, 0, true);
-
-  const auto step = [&](const TileRow<T, 4>& row) {
-    const int at = tile.lane * N;
-    const Pack<T> candidate = load(row.stream[CANDIDATE] + at);
-    const Pack<T> forget = load(row.stream[FORGET] + at), reset = load(row.stream[RESET] + at);
-    const Pack<T> skip = load(row.stream[SKIP] + at);
-    Pack<T> h;
-    for (int i = 0; i < N; ++i) {
-      const Gate<A> forget_gate(p.v_f.at[i], p.b_f.at[i]), reset_gate(p.v_r.at[i], p.b_r.at[i]);
-      const A f = forget_gate.template open<O::peephole>(forget.at[i], c.at[i]);
-      const A r = reset_gate.template open<O::peephole>(reset.at[i], c.at[i]);
-      c.at[i] = next_state(candidate.at[i], f, c.at[i]);
-      h.at[i] = output<O::activation>(c.at[i], p.scale * skip.at[i], p.mask.at[i] * r);
-    }
-    out.put(h);
-  };
-
-  int slot = 0;
-  int64_t saved = tile.sequence * chunks(args.steps);
-  const int64_t end_of_saved = saved + chunks(args.steps);
-  for (int64_t begin = 0; begin < tile.length; begin += GROUP) {
-    wait<SLOTS - 2>();
-    fetch(begin + (SLOTS - 1) * GROUP, slot == 0 ? SLOTS - 1 : slot - 1);
-    if (args.saved && begin % CHECKPOINT_STEPS == 0) {
-      tile.write(args.saved, saved++, c);
-    }
-    if (begin + GROUP <= tile.length) {
-#pragma unroll
-      for (int i = 0; i < GROUP; ++i) step(ring[slot][i]);
-    } else {
-#pragma unroll 1
-      for (int i = 0; i < tile.length - begin; ++i) step(ring[slot][i]);
-    }
-    slot = slot == SLOTS - 1 ? 0 : slot + 1;
   }
 
-  tile.write(args.last, tile.sequence, c);
+  Walk<O> walk(args, tile);
+  Saver<T> saver(args.saved, tile, chunks(args.steps));
+  int slot = 0;
+#pragma unroll 1
+  for (int begin = 0; begin < length; begin += GROUP) {
+    wait<SLOTS - 2>();
+    TileRow<T, 4>* const rows = ring + slot * GROUP;
+    TileRow<T, 4>* const refill = ring + (slot == 0 ? SLOTS - 1 : slot - 1) * GROUP;
+    saver.put(walk.c);
+    if (begin + GROUP <= length) {
+      Inputs<T> next = Inputs<T>::of(rows[0], at);
+#pragma unroll
+      for (int i = 0; i < GROUP; ++i) {
+        const Inputs<T> now = next;
+        if (i + 1 < GROUP) next = Inputs<T>::of(rows[i + 1], at);
+        walk.step(now, i > 0 || begin > 0);
+        if (i % PART == 0) {
+          const int t = begin + (SLOTS - 1) * GROUP + i;
+          reader.template fetch<PART>(refill + i, t, length - t);
+        }
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < length - begin; ++i) {
+        walk.step(Inputs<T>::of(rows[i], at), begin + i > 0);
+      }
+    }
+    __pipeline_commit();
+    slot = slot == SLOTS - 1 ? 0 : slot + 1;
+  }
+  if (length > 0) walk.finish();
+
+  tile.write(args.last, tile.sequence, walk.c);
   Writer<T, O::unit>::clear_padding(args.h, tile, args.steps);
-  while (args.saved && saved < end_of_saved) tile.write(args.saved, saved++, Pack<T>{});
+  for (int64_t i = chunks(length); i < chunks(args.steps); ++i) saver.put(Pack<T>{});
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ struct Tile {
   using A = Wide<T>;
 
   int lane;
+  int at;  // where this lane's channels are in a row of shared memory
   int64_t sequence, channels, length;
   int64_t first;   // first channel of the tile
   int width;       // number of its channels, at most WIDTH
@@ -26,14 +27,17 @@ struct Tile {
   bool backwards;  // whether steps are processed right to left
 
   SRU_DEVICE explicit Tile(const CudaArgs& args) {
-    const int64_t tiles = (args.hidden + WIDTH<T> - 1) / WIDTH<T>;
-    const int64_t rest = blockIdx.x / tiles;
-    const int64_t offset = blockIdx.x % tiles * WIDTH<T>;
+    // There are fewer than 2^31 tiles, and 32 bits are much faster to divide.
+    const unsigned tiles = static_cast<unsigned>((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
+    const unsigned rest = blockIdx.x / tiles;
+    const int64_t offset = static_cast<int64_t>(blockIdx.x - rest * tiles) * WIDTH<T>;
     lane = threadIdx.x;
-    backwards = rest % args.directions == 1;
-    sequence = rest / args.directions;
+    at = min(lane * CHANNELS<T>, WIDTH<T> - CHANNELS<T>);
+    const bool both = args.directions == 2;
+    backwards = both && rest % 2 == 1;
+    sequence = both ? rest / 2 : rest;
     channels = args.directions * args.hidden;
-    first = rest % args.directions * args.hidden + offset;
+    first = (backwards ? args.hidden : 0) + offset;
     width = static_cast<int>(min(args.hidden - offset, static_cast<int64_t>(WIDTH<T>)));
     mine = first + lane * CHANNELS<T>;
     count = max(0, min(width - lane * CHANNELS<T>, CHANNELS<T>));
@@ -89,6 +93,11 @@ class Writer {
     store<unit>(reinterpret_cast<T*>(row_), x, count_);
     row_ += stride_;
   }
+  // Writes nothing, and stays at its step, unless the channels are `real`.
+  SRU_DEVICE void put_if(bool real, const Pack<T>& x) {
+    store<unit>(reinterpret_cast<T*>(row_), x, real ? count_ : 0);
+    row_ += real ? stride_ : 0;
+  }
 
   // Writes zeros to the padded steps.
   static SRU_DEVICE void clear_padding(const CudaSequences& to, const Tile<T>& tile,
@@ -106,6 +115,28 @@ class Writer {
   int count_;
 };
 
+// Starts an asynchronous copy to shared memory, without a branch (see `store_if`).
+template <int bytes>
+SRU_DEVICE void copy_if(bool condition, char* to, const char* from) {
+#if defined(__CUDACC__)
+  const unsigned shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const int p = condition;
+  if constexpr (bytes == 16) {
+    asm volatile(
+        "{.reg .pred p; setp.ne.s32 p, %0, 0; @p cp.async.cg.shared.global [%1], [%2], 16;}" ::"r"(
+            p),
+        "r"(shared), "l"(from));
+  } else {
+    asm volatile(
+        "{.reg .pred p; setp.ne.s32 p, %0, 0; @p cp.async.ca.shared.global [%1], [%2], %3;}" ::"r"(
+            p),
+        "r"(shared), "l"(from), "n"(bytes));
+  }
+#else
+  if (condition) __pipeline_memcpy_async(to, from, bytes);
+#endif
+}
+
 // One step of a tile in shared memory.
 template <typename T, int streams>
 struct alignas(16) TileRow {
@@ -113,8 +144,8 @@ struct alignas(16) TileRow {
 };
 
 // Copies rows of a tile to shared memory while the warp computes. Each lane copies one unit of a
-// stream at a time. In VECTORS, one instruction of the warp copies 4 streams of a step; in PACKS,
-// it copies one stream. NUMBERS cannot be copied asynchronously, so the warp waits for them.
+// stream at a time. In VECTORS, one instruction of the warp copies 4 streams of a step. NUMBERS
+// cannot be copied asynchronously, so the warp waits for them.
 template <typename T, int streams, Unit unit>
 class Reader {
  public:
@@ -149,40 +180,36 @@ class Reader {
   // Starts copying the first `count` of `steps` steps, beginning at `begin`. `wait` completes the
   // copy.
   template <int steps>
-  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int64_t begin, int64_t count) const {
+  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int begin, int count) const {
     for (int i = 0; i < EACH; ++i) {
-      if (count_[i] == 0) continue;
       const char* from = from_[i] + begin * step_[i];
       char* const to = reinterpret_cast<char*>(rows) + offset_[i];
+      const int real = count_[i] > 0 ? count : 0;
       if constexpr (unit != NUMBERS) {
         for (int t = 0; t < steps; ++t, from += step_[i]) {
-          if (t < count) __pipeline_memcpy_async(to + t * sizeof(*rows), from, BYTES);
+          copy_if<BYTES>(t < real, to + t * sizeof(*rows), from);
         }
       } else {
-        T numbers[steps][NUMBERS_OF_UNIT];  // all loads are issued before the first store
+        T numbers[steps];  // all loads are issued before the first store
         for (int t = 0; t < steps; ++t, from += step_[i]) {
-          for (int c = 0; c < NUMBERS_OF_UNIT; ++c) {
-            if (t < count && c < count_[i]) numbers[t][c] = reinterpret_cast<const T*>(from)[c];
-          }
+          if (t < real) numbers[t] = *reinterpret_cast<const T*>(from);
         }
         for (int t = 0; t < steps; ++t) {
-          for (int c = 0; c < NUMBERS_OF_UNIT; ++c) {
-            T* const row = reinterpret_cast<T*>(to + t * sizeof(*rows));
-            if (t < count && c < count_[i]) row[c] = numbers[t][c];
-          }
+          if (t < real) *reinterpret_cast<T*>(to + t * sizeof(*rows)) = numbers[t];
         }
       }
     }
   }
 
  private:
-  static constexpr int NUMBERS_OF_UNIT = unit == VECTORS ? 16 / sizeof(T) : CHANNELS<T>;
+  static constexpr int BYTES_OF_UNIT = unit == VECTORS ? 16 : unit == PACKS ? 4 : 1;
+  static constexpr int NUMBERS_OF_UNIT = BYTES_OF_UNIT < sizeof(T) ? 1 : BYTES_OF_UNIT / sizeof(T);
   static constexpr int BYTES = NUMBERS_OF_UNIT * sizeof(T);
   static constexpr int IN_STREAM = WIDTH<T> / NUMBERS_OF_UNIT;
   static constexpr int EACH = (streams * IN_STREAM + WARP_LANES - 1) / WARP_LANES;
 
-  const char* from_[EACH];
-  int64_t step_[EACH];
+  const char* from_[EACH] = {};  // null: nothing to copy
+  int64_t step_[EACH] = {};
   int offset_[EACH], count_[EACH];
 };
 
@@ -199,7 +226,8 @@ template <typename T, typename Args>
 cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) {
   const int64_t tiles = args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
   if (tiles == 0) return cudaSuccess;
-  if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
+  // The kernels count steps in 32 bits, a few groups past the end.
+  if (tiles > INT32_MAX || args.steps > INT32_MAX / 2) return cudaErrorInvalidConfiguration;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(tiles));
   config.blockDim = dim3(WARP_LANES);
@@ -229,8 +257,8 @@ template <typename T, typename F>
 cudaError_t with_type(const CudaArgs& args, const F& f) {
   if (args.alignment == 16 && !args.v) return with_unit<T, false, VECTORS>(args, f);
   if (args.alignment == 16) return with_unit<T, true, VECTORS>(args, f);
-  if constexpr (CHANNELS<T> > 1) {
-    if (args.alignment % (CHANNELS<T> * sizeof(T)) != 0) {
+  if constexpr (sizeof(T) == 2) {
+    if (args.alignment % 4 != 0) {
       return with_unit<T, true, NUMBERS>(args, f);
     }
   }

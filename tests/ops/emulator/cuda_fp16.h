@@ -9,5 +9,6 @@ struct __half2 {
   __half x, y;
 };
 inline __half __float2half_rn(float x) { return x; }
+inline float __half2float(__half x) { return x; }
 inline float2 __half22float2(__half2 x) { return {x.x, x.y}; }
 inline __half2 __floats2half2_rn(float x, float y) { return {x, y}; }
