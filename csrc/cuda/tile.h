@@ -25,10 +25,11 @@ struct Tile {
   int count;       // number of its channels
   bool backwards;  // whether steps are processed right to left
 
-  SRU_DEVICE explicit Tile(const CudaArgs& args) {
+  SRU_DEVICE explicit Tile(const CudaArgs& args) : Tile(args, blockIdx.x) {}
+  SRU_DEVICE Tile(const CudaArgs& args, int64_t index) {
     const int64_t tiles = (args.hidden + WIDTH<T> - 1) / WIDTH<T>;
-    const int64_t rest = blockIdx.x / tiles;
-    const int64_t offset = blockIdx.x % tiles * WIDTH<T>;
+    const int64_t rest = index / tiles;
+    const int64_t offset = index % tiles * WIDTH<T>;
     lane = threadIdx.x;
     backwards = rest % args.directions == 1;
     sequence = rest / args.directions;
@@ -118,13 +119,14 @@ struct alignas(16) TileRow {
 template <typename T, int streams, Unit unit>
 class Reader {
  public:
-  SRU_DEVICE Reader(const CudaArgs& args, const Tile<T>& tile) {
+  // Copies only the first `limit` streams.
+  SRU_DEVICE Reader(const CudaArgs& args, const Tile<T>& tile, int limit = streams) {
     for (int i = 0; i < EACH; ++i) {
       const int index = tile.lane + i * WARP_LANES, stream = index / IN_STREAM;
       const int channel = index % IN_STREAM * NUMBERS_OF_UNIT;
       offset_[i] = index * BYTES;
       count_[i] = 0;
-      if (stream < streams && args.streams[stream].data && tile.length > 0) {
+      if (stream < limit && args.streams[stream].data && tile.length > 0) {
         const CudaSequences& s = args.streams[stream];
         count_[i] = max(0, min(tile.width - channel, NUMBERS_OF_UNIT));
         from_[i] = s.data + tile.sequence * s.batch + (tile.first + channel) * sizeof(T);
@@ -194,14 +196,20 @@ SRU_DEVICE void wait() {
   __syncwarp();
 }
 
-// Launches a kernel with one warp per tile. Without tiles it does nothing.
+template <typename T>
+SRU_INLINE int64_t number_of_tiles(const CudaArgs& args) {
+  return args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
+}
+
+// Launches a kernel with one warp per tile and chunk of time. Without tiles it does nothing.
 template <typename T, typename Args>
-cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) {
-  const int64_t tiles = args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
-  if (tiles == 0) return cudaSuccess;
-  if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
+cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream,
+                   int64_t chunks_of_time = 1) {
+  const int64_t warps = number_of_tiles<T>(args) * chunks_of_time;
+  if (warps == 0) return cudaSuccess;
+  if (warps > INT32_MAX) return cudaErrorInvalidConfiguration;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(tiles));
+  config.gridDim = dim3(static_cast<unsigned>(warps));
   config.blockDim = dim3(WARP_LANES);
   config.stream = stream;
   return cudaLaunchKernelEx(&config, kernel, args);
