@@ -108,8 +108,10 @@ __global__ void __launch_bounds__(WARP_LANES)
 
   const Plan& plan = args.plan;
   const bool guessing = args.round == 0;
-  const int64_t tiles = number_of_tiles<T>(args), count = count_chunks(plan, args.steps);
-  const int64_t index = blockIdx.x % tiles, chunk = blockIdx.x / tiles;
+  const unsigned tiles = static_cast<unsigned>(number_of_tiles<T>(args));
+  const int64_t count = args.count;
+  const unsigned index = blockIdx.x % tiles;
+  const int64_t chunk = blockIdx.x / tiles;
   const Tile<T> tile(args, index);
   const Board<T> board(args.board, tiles, count, index, tile.lane, args.round);
   const int64_t begin = chunk * plan.chunk, whole = min(begin + plan.chunk, args.steps);
@@ -134,7 +136,9 @@ __global__ void __launch_bounds__(WARP_LANES)
     start = tile.read(from == tile.length ? args.grad_last : nullptr, tile.sequence, 0);
   } else {
     if (stop == tile.length) return;
-    start = board.template expected<false>(chunk, -1, count_chunks(plan, tile.length) - 1);
+    // Steps are fewer than 2^31. A division of 64-bit numbers would take longer.
+    const auto last_chunk = static_cast<unsigned>(tile.length - 1) / static_cast<unsigned>(plan.chunk);
+    start = board.template expected<false>(chunk, -1, last_chunk);
     if (same(start, board.get(START, chunk), board.scale(chunk), plan.tolerance)) return;
   }
 
@@ -205,9 +209,9 @@ __global__ void __launch_bounds__(WARP_LANES)
 cudaError_t launch_chunked_backward(ChunkedBackwardArgs args, cudaStream_t stream) {
   return with_chunked_options(args, [&](auto options) {
     using O = decltype(options);
+    args.count = static_cast<int>(count_chunks(args.plan, args.steps));
     for (args.round = 0; args.round != 2; ++args.round) {
-      const cudaError_t error = launch<typename O::T>(chunked_backward_kernel<O>, args, stream,
-                                                      count_chunks(args.plan, args.steps));
+      const cudaError_t error = launch<typename O::T>(chunked_backward_kernel<O>, args, stream, args.count);
       if (error != cudaSuccess) return error;
     }
     return cudaSuccess;

@@ -67,21 +67,22 @@ __global__ void __launch_bounds__(WARP_LANES)
   const Plan& plan = args.plan;
   const bool guessing = args.round == 0, walking = args.round > plan.rounds;
   const float tolerance = args.round == 1 ? 0.f : plan.tolerance;
-  const int64_t tiles = number_of_tiles<T>(args), count = count_chunks(plan, args.steps);
-  const int64_t index = blockIdx.x % tiles;
+  const unsigned tiles = static_cast<unsigned>(number_of_tiles<T>(args));
+  const int64_t count = args.count;
+  const unsigned index = blockIdx.x % tiles;
   const int lane = threadIdx.x;
   const Board<T> board(args.board, tiles, count, index, lane, args.round);
   if (walking && board.flag() == 0) return;
 
   const Tile<T> tile(args, index);
-  const Reader<T, 4, O::unit> reader(args, tile), state_reader(args, tile, FORGET + 1);
+  const Reader<T, 4, O::unit> reader(args, tile);
   const Step<O> step(args, tile);
   const int64_t saved = tile.sequence * chunks(args.steps);
   bool cleared = false;
   Pack<T> end{};
   if (walking) end = board.get(END, 0);
 
-  int64_t chunk = walking ? 1 : blockIdx.x / tiles;
+  int64_t chunk = walking ? 1u : blockIdx.x / tiles;
   const int64_t after = walking ? count : chunk + 1;
 #pragma unroll 1
   for (; chunk < after; ++chunk) {
@@ -125,11 +126,8 @@ __global__ void __launch_bounds__(WARP_LANES)
     if (!cleared) reader.clear(ring[0], SLOTS * GROUP);
     cleared = true;
     const auto fetch = [&](int64_t at, int slot) {
-      if (at < begin) {
-        state_reader.template fetch<GROUP>(ring[slot], at, stop - at);
-      } else {
-        reader.template fetch<GROUP>(ring[slot], at, stop - at);
-      }
+      const int streams = at < begin ? FORGET + 1 : 4;  // states depend on two streams only
+      reader.template fetch<GROUP>(ring[slot], at, stop - at, streams);
       __pipeline_commit();
     };
 #pragma unroll 1
@@ -163,8 +161,11 @@ __global__ void __launch_bounds__(WARP_LANES)
           tile.write(args.saved, row, c);
         }
         if (at + GROUP <= stop) {
+          Pack<T> h[GROUP];  // stores wait, so that loads of the next step need not
 #pragma unroll
-          for (int i = 0; i < GROUP; ++i) out.put(step.run(ring[slot][i], c, product));
+          for (int i = 0; i < GROUP; ++i) h[i] = step.run(ring[slot][i], c, product);
+#pragma unroll
+          for (int i = 0; i < GROUP; ++i) out.put(h[i]);
         } else {
 #pragma unroll 1
           for (int i = 0; i < stop - at; ++i) out.put(step.run(ring[slot][i], c, product));
@@ -197,9 +198,9 @@ __global__ void __launch_bounds__(WARP_LANES)
 cudaError_t launch_chunked_forward(ChunkedForwardArgs args, cudaStream_t stream) {
   return with_chunked_options(args, [&](auto options) {
     using O = decltype(options);
-    const int64_t count = count_chunks(args.plan, args.steps);
+    args.count = static_cast<int>(count_chunks(args.plan, args.steps));
     for (args.round = 0; args.round <= args.plan.rounds + 1; ++args.round) {
-      const int64_t warps = args.round > args.plan.rounds ? 1 : count;
+      const int64_t warps = args.round > args.plan.rounds ? 1 : args.count;
       const cudaError_t error =
           launch<typename O::T>(chunked_forward_kernel<O>, args, stream, warps);
       if (error != cudaSuccess) return error;

@@ -49,7 +49,7 @@ Plan plan(const CudaArgs& args, int multiprocessors, const Cost& cost) {
 }  // namespace
 
 bool supports_chunks(const CudaArgs& args) {
-  if (args.type == Type::DOUBLE || args.steps == 0) return false;
+  if (args.type == Type::DOUBLE || args.steps == 0 || args.steps > INT32_MAX) return false;
   return args.type == Type::FLOAT || args.alignment % 4 == 0;  // not number by number
 }
 

@@ -73,7 +73,8 @@ struct ChunkedForwardArgs : CudaForwardArgs {
   void* board;  // board_bytes(); `saved` must not be null
   int* swept;   // (rounds + 2, chunks, tiles) zeros; written: how many steps of each chunk each
                 // launch processed; null: not written
-  int round;    // set by the launch
+  int round;    // set by the launch, as is the number of chunks
+  int count;
 };
 
 struct ChunkedBackwardArgs : CudaBackwardArgs {
@@ -81,6 +82,7 @@ struct ChunkedBackwardArgs : CudaBackwardArgs {
   void* board;  // board_bytes(); `sums` has a row for each sequence and chunk, (B, chunks, 4, D)
   int* swept;   // (2, chunks, tiles) zeros; the same
   int round;
+  int count;
 };
 
 // Whether a plan may have chunks.

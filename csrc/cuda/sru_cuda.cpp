@@ -72,8 +72,9 @@ CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type typ
   return args;
 }
 
-// Set by tests: the plan of all passes that chunks support.
+// Set by tests: the plan of all passes that chunks support, and where they note what they did.
 std::optional<Plan> forced;
+int* swept = nullptr;
 
 // Plans the work on the current device.
 Plan plan_for(Plan (*plan)(const CudaArgs&, int), const CudaArgs& args) {
@@ -122,7 +123,7 @@ void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Output
       c = torch::stable::new_empty(out.last, {n.batch, chunks(n.steps), n.channels});
       args.saved = c->mutable_data_ptr();
     }
-    return launch_chunked_forward({args, plan, kept.mutable_data_ptr(), nullptr, 0}, stream);
+    return launch_chunked_forward({args, plan, kept.mutable_data_ptr(), swept, 0, 0}, stream);
   });
 }
 
@@ -150,7 +151,7 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
     const int64_t count = (n.steps + plan.chunk - 1) / plan.chunk;
     out.sums = torch::stable::new_empty(out.sums, {n.batch * count, 4, n.channels});
     args.sums = out.sums.mutable_data_ptr();
-    return launch_chunked_backward({args, plan, kept.mutable_data_ptr(), nullptr, 0}, stream);
+    return launch_chunked_backward({args, plan, kept.mutable_data_ptr(), swept, 0, 0}, stream);
   });
 }
 
@@ -159,11 +160,14 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
 STABLE_TORCH_LIBRARY_IMPL(srulight, CUDA, m) { srulight::register_operators(m); }
 
 extern "C" {
-// For tests: all passes that chunks of time support use this plan. With a chunk of 0 steps, all
-// sequences are processed in order; with a negative number, plans are chosen again.
+// For tests. All passes that chunks of time support use this plan; with a chunk of 0 steps they
+// process all sequences in order, with a negative number they plan again. `noted` receives the steps
+// of each chunk in each launch, if it is not null; see `swept` in kernels.h.
 __attribute__((visibility("default"))) void srulight_force_plan(int64_t chunk, int64_t warmup,
-                                                                int rounds, float tolerance) {
+                                                                int rounds, float tolerance,
+                                                                int* noted) {
   srulight::forced.reset();
   if (chunk >= 0) srulight::forced = srulight::cuda::Plan{chunk, warmup, rounds, tolerance};
+  srulight::swept = noted;
 }
 }

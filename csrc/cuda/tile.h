@@ -26,15 +26,16 @@ struct Tile {
   bool backwards;  // whether steps are processed right to left
 
   SRU_DEVICE explicit Tile(const CudaArgs& args) : Tile(args, blockIdx.x) {}
-  SRU_DEVICE Tile(const CudaArgs& args, int64_t index) {
-    const int64_t tiles = (args.hidden + WIDTH<T> - 1) / WIDTH<T>;
-    const int64_t rest = index / tiles;
-    const int64_t offset = index % tiles * WIDTH<T>;
+  SRU_DEVICE Tile(const CudaArgs& args, unsigned index) {
+    // Divisions of 64-bit numbers would take longer than some launches have to do otherwise.
+    const unsigned tiles = static_cast<unsigned>((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
+    const unsigned rest = index / tiles, directions = static_cast<unsigned>(args.directions);
+    const int64_t offset = static_cast<int64_t>(index % tiles) * WIDTH<T>;
     lane = threadIdx.x;
-    backwards = rest % args.directions == 1;
-    sequence = rest / args.directions;
+    backwards = rest % directions == 1;
+    sequence = rest / directions;
     channels = args.directions * args.hidden;
-    first = rest % args.directions * args.hidden + offset;
+    first = rest % directions * args.hidden + offset;
     width = static_cast<int>(min(args.hidden - offset, static_cast<int64_t>(WIDTH<T>)));
     mine = first + lane * CHANNELS<T>;
     count = max(0, min(width - lane * CHANNELS<T>, CHANNELS<T>));
@@ -119,14 +120,13 @@ struct alignas(16) TileRow {
 template <typename T, int streams, Unit unit>
 class Reader {
  public:
-  // Copies only the first `limit` streams.
-  SRU_DEVICE Reader(const CudaArgs& args, const Tile<T>& tile, int limit = streams) {
+  SRU_DEVICE Reader(const CudaArgs& args, const Tile<T>& tile) {
     for (int i = 0; i < EACH; ++i) {
       const int index = tile.lane + i * WARP_LANES, stream = index / IN_STREAM;
       const int channel = index % IN_STREAM * NUMBERS_OF_UNIT;
       offset_[i] = index * BYTES;
       count_[i] = 0;
-      if (stream < limit && args.streams[stream].data && tile.length > 0) {
+      if (stream < streams && args.streams[stream].data && tile.length > 0) {
         const CudaSequences& s = args.streams[stream];
         count_[i] = max(0, min(tile.width - channel, NUMBERS_OF_UNIT));
         from_[i] = s.data + tile.sequence * s.batch + (tile.first + channel) * sizeof(T);
@@ -148,12 +148,13 @@ class Reader {
     }
   }
 
-  // Starts copying the first `count` of `steps` steps, beginning at `begin`. `wait` completes the
-  // copy.
+  // Starts copying the first `count` of `steps` steps, beginning at `begin`, of the first `limit`
+  // streams. `wait` completes the copy.
   template <int steps>
-  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int64_t begin, int64_t count) const {
+  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int64_t begin, int64_t count,
+                        int limit = streams) const {
     for (int i = 0; i < EACH; ++i) {
-      if (count_[i] == 0) continue;
+      if (count_[i] == 0 || offset_[i] >= limit * IN_STREAM * BYTES) continue;
       const char* from = from_[i] + begin * step_[i];
       char* const to = reinterpret_cast<char*>(rows) + offset_[i];
       if constexpr (unit != NUMBERS) {
