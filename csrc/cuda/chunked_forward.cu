@@ -24,6 +24,10 @@ class Step {
  public:
   SRU_DEVICE Step(const CudaArgs& args, const Tile<T>& tile) : p_(args, tile), at_(tile.lane * N) {}
 
+  SRU_DEVICE Pack<T> candidate(const TileRow<T, 4>& row) const {
+    return load(row.stream[CANDIDATE] + at_);
+  }
+
   // Advances only the state.
   SRU_DEVICE void warm_up(const TileRow<T, 4>& row, Pack<T>& c) const {
     const Pack<T> candidate = load(row.stream[CANDIDATE] + at_);
@@ -147,6 +151,8 @@ __global__ void __launch_bounds__(WARP_LANES)
 #pragma unroll
         for (int i = 0; i < GROUP; ++i) step.warm_up(ring[slot][i], c);
       } else {
+        // Rounding errors are relative to candidates as well as to states.
+        if (guessing) enlarge(scale, step.candidate(ring[slot][0]));
         if (at % CHECKPOINT_STEPS == 0) {
           const int64_t row = saved + at / CHECKPOINT_STEPS;
           if (guessing) {

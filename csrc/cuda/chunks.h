@@ -73,7 +73,7 @@ class Board {
     put(chunk, get(START, chunk), get(END, chunk), get(PRODUCT, chunk));
   }
 
-  // The largest magnitude of a state in a chunk. The first launch writes it.
+  // The largest magnitude among some numbers of a chunk. The first launch writes it.
   SRU_DEVICE Pack<T>& scale(int64_t chunk) const { return *at(0, NUM_FIELDS, chunk); }
 
   // One flag per tile: whether the last round found guesses that were not right.

