@@ -137,7 +137,8 @@ __global__ void __launch_bounds__(WARP_LANES)
   } else {
     if (stop == tile.length) return;
     // Steps are fewer than 2^31. A division of 64-bit numbers would take longer.
-    const auto last_chunk = static_cast<unsigned>(tile.length - 1) / static_cast<unsigned>(plan.chunk);
+    const int64_t last_chunk =
+        static_cast<unsigned>(tile.length - 1) / static_cast<unsigned>(plan.chunk);
     start = board.template expected<false>(chunk, -1, last_chunk);
     if (same(start, board.get(START, chunk), board.scale(chunk), plan.tolerance)) return;
   }
@@ -211,7 +212,8 @@ cudaError_t launch_chunked_backward(ChunkedBackwardArgs args, cudaStream_t strea
     using O = decltype(options);
     args.count = static_cast<int>(count_chunks(args.plan, args.steps));
     for (args.round = 0; args.round != 2; ++args.round) {
-      const cudaError_t error = launch<typename O::T>(chunked_backward_kernel<O>, args, stream, args.count);
+      const cudaError_t error =
+          launch<typename O::T>(chunked_backward_kernel<O>, args, stream, args.count);
       if (error != cudaSuccess) return error;
     }
     return cudaSuccess;

@@ -79,10 +79,7 @@ __global__ void __launch_bounds__(WARP_LANES)
   if (walking && board.flag() == 0) return;
 
   const Tile<T> tile(args, index);
-  const Reader<T, 4, O::unit> reader(args, tile);
-  const Step<O> step(args, tile);
   const int64_t saved = tile.sequence * chunks(args.steps);
-  bool cleared = false;
   Pack<T> end{};
   if (walking) end = board.get(END, 0);
 
@@ -127,8 +124,9 @@ __global__ void __launch_bounds__(WARP_LANES)
       c = walking ? before : board.template expected<true>(chunk, 1, 0);
     }
 
-    if (!cleared) reader.clear(ring[0], SLOTS * GROUP);
-    cleared = true;
+    const Reader<T, 4, O::unit> reader(args, tile);
+    const Step<O> step(args, tile);
+    reader.clear(ring[0], SLOTS * GROUP);
     const auto fetch = [&](int64_t at, int slot) {
       const int streams = at < begin ? FORGET + 1 : 4;  // states depend on two streams only
       reader.template fetch<GROUP>(ring[slot], at, stop - at, streams);
@@ -194,7 +192,8 @@ __global__ void __launch_bounds__(WARP_LANES)
     }
     if (!walking) board.put(chunk, start, end, product);
     if (args.swept && lane == 0) {
-      args.swept[(args.round * count + chunk) * tiles + index] = static_cast<int>(min(at, stop) - from);
+      args.swept[(args.round * count + chunk) * tiles + index] =
+          static_cast<int>(min(at, stop) - from);
     }
   }
 }

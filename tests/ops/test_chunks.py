@@ -23,6 +23,14 @@ LAST = ROUNDS + 1
 Force = Callable[..., Tensor]
 
 
+@pytest.fixture(autouse=True)
+def _nan_in_fresh_memory() -> Iterator[None]:
+    """Fills new memory with NaNs, so that places that a kernel leaves unwritten show."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture
 def force(device: str) -> Iterator[Force]:
     """Returns a function that sets the plan, and returns what the kernels note about their work."""
@@ -37,9 +45,9 @@ def force(device: str) -> Iterator[Force]:
         chunk: int, warmup: int = 0, rounds: int = ROUNDS, tolerance: float = 0.0, noted: int = 1
     ) -> Tensor:
         kept.append(torch.zeros(noted, dtype=torch.int32))
-        address = ctypes.c_void_p(kept[-1].data_ptr() if noted > 1 else None)
+        tensor = ctypes.c_void_p(kept[-1].data_ptr() if noted > 1 else None)
         function(
-            ctypes.c_int64(chunk), ctypes.c_int64(warmup), rounds, ctypes.c_float(tolerance), address
+            ctypes.c_int64(chunk), ctypes.c_int64(warmup), rounds, ctypes.c_float(tolerance), tensor
         )
         return kept[-1]
 
@@ -82,7 +90,12 @@ def compare(got: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: fl
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize(("chunk", "warmup", "channels"), [(16, 0, 38), (32, 16, 160)])
 def test_chunks_equal_steps_in_order(
-    force: Force, dtype: torch.dtype, options: dict[str, Any], chunk: int, warmup: int, channels: int
+    force: Force,
+    dtype: torch.dtype,
+    options: dict[str, Any],
+    chunk: int,
+    warmup: int,
+    channels: int,
 ) -> None:
     arguments = make(dtype, batch=4, steps=75, channels=channels, **options)
     if options.get("lengths"):
