@@ -62,7 +62,9 @@ class Board {
         buffer_(round & 1) {}
 
   // What the previous launch wrote.
-  SRU_DEVICE Pack<T> get(Field field, int64_t chunk) const { return *at(1 - buffer_, field, chunk); }
+  SRU_DEVICE Pack<T> get(Field field, int64_t chunk) const {
+    return *at(1 - buffer_, field, chunk);
+  }
   SRU_DEVICE void put(int64_t chunk, const Pack<T>& start, const Pack<T>& end,
                       const Pack<T>& product) const {
     *at(buffer_, START, chunk) = start;

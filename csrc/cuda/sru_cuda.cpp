@@ -160,9 +160,9 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
 STABLE_TORCH_LIBRARY_IMPL(srulight, CUDA, m) { srulight::register_operators(m); }
 
 extern "C" {
-// For tests. All passes that chunks of time support use this plan; with a chunk of 0 steps they
-// process all sequences in order, with a negative number they plan again. `noted` receives the steps
-// of each chunk in each launch, if it is not null; see `swept` in kernels.h.
+// For tests. All passes that chunks of time support use this plan. With a chunk of 0 steps, they
+// process all sequences in order; with a negative number, they plan again. `noted`, if it is not
+// null, receives the number of steps of each chunk in each launch; see `swept` in kernels.h.
 __attribute__((visibility("default"))) void srulight_force_plan(int64_t chunk, int64_t warmup,
                                                                 int rounds, float tolerance,
                                                                 int* noted) {
