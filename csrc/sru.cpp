@@ -163,7 +163,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
   const Tensor with_rows = with_packed_channels(u);
   backward(planes(with_rows), arguments, n, packed(c), with_packed_channels(grad_h),
            packed(grad_last), out);
-  // The backend writes one row per sequence. Summing them here keeps the order of additions fixed,
+  // The backend writes a row per sequence, or per part of one. Summing them here keeps the order of additions fixed,
   // however the work was divided among threads.
   const int64_t over_batch = 0;
   const torch::headeronly::IntHeaderOnlyArrayRef dim(&over_batch, 1);

@@ -69,7 +69,8 @@ struct Outputs {
 struct Gradients {
   Tensor u;             // (B, T, K, D)
   OptionalTensor skip;  // (B, T, D)
-  Tensor sums;          // (B, 4, D) wide: per sequence, of v and then of b, forget before reset
+  Tensor sums;          // (B, 4, D) wide: per sequence, of v and then of b, forget before reset.
+                        // A backend may replace it by a tensor with more rows.
   Tensor c0;            // (B, D) wide
 };
 

@@ -57,6 +57,49 @@ struct CudaBackwardArgs : CudaArgs {
   void* grad_c0;           // (B, D) written
 };
 
+// How a sequence is split into chunks of time, which are processed in parallel.
+struct Plan {
+  int64_t chunk = 0;    // steps of a chunk, a multiple of CHECKPOINT_STEPS; 0: no chunks
+  int64_t warmup = 64;  // steps before a chunk that lead to its guessed state, a multiple of
+                        // CHECKPOINT_STEPS
+  int rounds = 4;       // launches of the forward pass that correct guesses
+  // States this close, relative to the largest number in the chunk, count as equal once the guesses
+  // have been corrected once. Rounding errors of some hundred steps add up to this much.
+  float tolerance = 1.f / (1 << 20);
+};
+
+struct ChunkedForwardArgs : CudaForwardArgs {
+  Plan plan;
+  void* board;  // board_bytes(); `saved` must not be null
+  int* swept;   // (rounds + 2, chunks, tiles) zeros; written: how many steps of each chunk each
+                // launch processed; null: not written
+  int round;    // set by the launch, as is the number of chunks
+  int count;
+};
+
+struct ChunkedBackwardArgs : CudaBackwardArgs {
+  Plan plan;
+  void* board;  // board_bytes(); `sums` has a row for each sequence and chunk, (B, chunks, 4, D)
+  int* swept;   // (2, chunks, tiles) zeros; the same
+  int round;
+  int count;
+};
+
+// Whether a plan may have chunks.
+bool supports_chunks(const CudaArgs& args);
+
+// Chooses a plan for a GPU with this many multiprocessors. Its `chunk` is 0 where the kernels that
+// process each sequence in order are as fast, or where the others do not support the arguments.
+Plan plan_forward(const CudaArgs& args, int multiprocessors);
+Plan plan_backward(const CudaArgs& args, int multiprocessors);
+
+// The bytes of memory that both passes need for the ends of the chunks.
+int64_t board_bytes(const CudaArgs& args, const Plan& plan);
+
+// Neither waits for the kernels. The results report errors of the launches only.
+cudaError_t launch_chunked_forward(ChunkedForwardArgs args, cudaStream_t stream);
+cudaError_t launch_chunked_backward(ChunkedBackwardArgs args, cudaStream_t stream);
+
 // These return without waiting for the kernel. The result reports errors of the launch only.
 cudaError_t launch_forward(const CudaForwardArgs& args, cudaStream_t stream);
 cudaError_t launch_backward(const CudaBackwardArgs& args, cudaStream_t stream);

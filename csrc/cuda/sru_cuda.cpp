@@ -4,6 +4,7 @@
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/ops.h>
 
 namespace srulight {
 namespace {
@@ -71,13 +72,35 @@ CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type typ
   return args;
 }
 
-template <typename Args>
-void run(cudaError_t (*launch)(const Args&, cudaStream_t), const Args& args, const Tensor& on) {
+// Set by tests: the plan of all passes that chunks support, and where they note what they did.
+std::optional<Plan> forced;
+int* swept = nullptr;
+
+// Plans the work on the current device.
+Plan plan_for(Plan (*plan)(const CudaArgs&, int), const CudaArgs& args) {
+  int device = 0, multiprocessors = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
+          cudaSuccess) {
+    return {};
+  }
+  if (!forced) return plan(args, multiprocessors);
+  return supports_chunks(args) ? *forced : Plan{};
+}
+
+// Allocates the board of a plan.
+Tensor board(const CudaArgs& args, const Plan& plan, const Tensor& wide) {
+  const int64_t numbers = (board_bytes(args, plan) + 3) / 4;
+  return torch::stable::new_empty(wide, {numbers});
+}
+
+template <typename Launch>
+void run(const Tensor& on, const Launch& launch) {
   const int32_t device = on.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);
   void* stream;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
-  const cudaError_t error = launch(args, static_cast<cudaStream_t>(stream));
+  const cudaError_t error = launch(static_cast<cudaStream_t>(stream));
   SRU_CHECK(error == cudaSuccess, "the CUDA kernel could not be launched: ",
             cudaGetErrorString(error));
 }
@@ -91,7 +114,17 @@ void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Output
   args.h = writing(out.h, type);
   args.last = out.last.mutable_data_ptr();
   args.saved = out.c ? out.c->mutable_data_ptr() : nullptr;
-  run(launch_forward, args, out.h);
+  run(out.h, [&](cudaStream_t stream) {
+    const Plan plan = plan_for(plan_forward, args);
+    if (plan.chunk == 0) return launch_forward(args, stream);
+    const Tensor kept = board(args, plan, out.last);
+    OptionalTensor c;  // the kernels compare states with those that they have saved
+    if (!out.c) {
+      c = torch::stable::new_empty(out.last, {n.batch, chunks(n.steps), n.channels});
+      args.saved = c->mutable_data_ptr();
+    }
+    return launch_chunked_forward({args, plan, kept.mutable_data_ptr(), swept, 0, 0}, stream);
+  });
 }
 
 void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const Tensor& c,
@@ -106,12 +139,35 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
     args.grads[k] = moved(grad_u, k * out.u.stride(2), type);
   }
   if (out.skip) args.grads[SKIP] = writing(*out.skip, type);
-  args.sums = out.sums.mutable_data_ptr();
   args.grad_c0 = out.c0.mutable_data_ptr();
   args.alignment = alignment(args.alignment, args.streams[GRAD_H]);
-  run(launch_backward, args, out.u);
+  run(out.u, [&](cudaStream_t stream) {
+    const Plan plan = plan_for(plan_backward, args);
+    if (plan.chunk == 0) {
+      args.sums = out.sums.mutable_data_ptr();
+      return launch_backward(args, stream);
+    }
+    const Tensor kept = board(args, plan, out.c0);
+    const int64_t count = (n.steps + plan.chunk - 1) / plan.chunk;
+    out.sums = torch::stable::new_empty(out.sums, {n.batch * count, 4, n.channels});
+    args.sums = out.sums.mutable_data_ptr();
+    return launch_chunked_backward({args, plan, kept.mutable_data_ptr(), swept, 0, 0}, stream);
+  });
 }
 
 }  // namespace srulight
 
 STABLE_TORCH_LIBRARY_IMPL(srulight, CUDA, m) { srulight::register_operators(m); }
+
+extern "C" {
+// For tests. All passes that chunks of time support use this plan. With a chunk of 0 steps, they
+// process all sequences in order; with a negative number, they plan again. `noted`, if it is not
+// null, receives the number of steps of each chunk in each launch; see `swept` in kernels.h.
+__attribute__((visibility("default"))) void srulight_force_plan(int64_t chunk, int64_t warmup,
+                                                                int rounds, float tolerance,
+                                                                int* noted) {
+  srulight::forced.reset();
+  if (chunk >= 0) srulight::forced = srulight::cuda::Plan{chunk, warmup, rounds, tolerance};
+  srulight::swept = noted;
+}
+}

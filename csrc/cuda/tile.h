@@ -26,11 +26,12 @@ struct Tile {
   int count;       // number of its channels
   bool backwards;  // whether steps are processed right to left
 
-  SRU_DEVICE explicit Tile(const CudaArgs& args) {
+  SRU_DEVICE explicit Tile(const CudaArgs& args) : Tile(args, blockIdx.x) {}
+  SRU_DEVICE Tile(const CudaArgs& args, unsigned index) {
     // There are fewer than 2^31 tiles, and 32 bits are much faster to divide.
     const unsigned tiles = static_cast<unsigned>((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
-    const unsigned rest = blockIdx.x / tiles;
-    const int64_t offset = static_cast<int64_t>(blockIdx.x - rest * tiles) * WIDTH<T>;
+    const unsigned rest = index / tiles;
+    const int64_t offset = static_cast<int64_t>(index - rest * tiles) * WIDTH<T>;
     lane = threadIdx.x;
     at = min(lane * CHANNELS<T>, WIDTH<T> - CHANNELS<T>);
     const bool both = args.directions == 2;
@@ -177,14 +178,16 @@ class Reader {
     }
   }
 
-  // Starts copying the first `count` of `steps` steps, beginning at `begin`. `wait` completes the
-  // copy.
+  // Starts copying the first `count` of `steps` steps, beginning at `begin`, of the first `limit`
+  // streams. `wait` completes the copy.
   template <int steps>
-  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int begin, int count) const {
+  SRU_DEVICE void fetch(TileRow<T, streams>* rows, int begin, int count,
+                        int limit = streams) const {
     for (int i = 0; i < EACH; ++i) {
       const char* from = from_[i] + begin * step_[i];
       char* const to = reinterpret_cast<char*>(rows) + offset_[i];
-      const int real = count_[i] > 0 ? count : 0;
+      const bool wanted = count_[i] > 0 && offset_[i] < limit * IN_STREAM * BYTES;
+      const int real = wanted ? count : 0;
       if constexpr (unit != NUMBERS) {
         for (int t = 0; t < steps; ++t, from += step_[i]) {
           copy_if<BYTES>(t < real, to + t * sizeof(*rows), from);
@@ -221,15 +224,21 @@ SRU_DEVICE void wait() {
   __syncwarp();
 }
 
-// Launches a kernel with one warp per tile. Without tiles it does nothing.
+template <typename T>
+SRU_INLINE int64_t number_of_tiles(const CudaArgs& args) {
+  return args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
+}
+
+// Launches a kernel with one warp per tile and chunk of time. Without tiles it does nothing.
 template <typename T, typename Args>
-cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream) {
-  const int64_t tiles = args.batch * args.directions * ((args.hidden + WIDTH<T> - 1) / WIDTH<T>);
-  if (tiles == 0) return cudaSuccess;
+cudaError_t launch(void (*kernel)(Args), const Args& args, cudaStream_t stream,
+                   int64_t chunks_of_time = 1) {
+  const int64_t warps = number_of_tiles<T>(args) * chunks_of_time;
+  if (warps == 0) return cudaSuccess;
   // The kernels count steps in 32 bits, a few groups past the end.
-  if (tiles > INT32_MAX || args.steps > INT32_MAX / 2) return cudaErrorInvalidConfiguration;
+  if (warps > INT32_MAX || args.steps > INT32_MAX / 2) return cudaErrorInvalidConfiguration;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(tiles));
+  config.gridDim = dim3(static_cast<unsigned>(warps));
   config.blockDim = dim3(WARP_LANES);
   config.stream = stream;
   return cudaLaunchKernelEx(&config, kernel, args);

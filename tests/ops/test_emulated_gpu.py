@@ -19,7 +19,7 @@ def test_kernels_on_an_emulated_gpu(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
     # A GPU cannot report wrong lengths to the host; it stops.
     unlike = "not cuda and not refuses_more_real_steps"
-    files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer")]
+    files = [f"tests/ops/test_{name}.py" for name in ("sru", "refused", "layer", "chunks")]
     status = "from srulight.ops import extension as e; e.load('cpu'); print(e.status['cpu'])"
     said = []
     for command in (

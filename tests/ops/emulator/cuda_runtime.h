@@ -17,6 +17,7 @@ using std::max;
 using std::min;
 
 void __syncwarp();
+int __all_sync(unsigned mask, int holds);
 
 inline float __uint_as_float(unsigned bits) {
   float x;

@@ -80,6 +80,16 @@ using namespace emulator;
 
 void __syncwarp() { swapcontext(&self().context, &scheduler); }
 
+int __all_sync(unsigned mask, int holds) {
+  static bool votes[LANES];
+  expect(mask == 0xffffffff, "all lanes must vote");
+  votes[thread.x] = holds != 0;
+  __syncwarp();
+  const bool all = std::all_of(votes, votes + LANES, [](bool vote) { return vote; });
+  __syncwarp();  // a lane that runs ahead must not change its vote before all have counted
+  return all;
+}
+
 void __pipeline_memcpy_async(void* to, const void* from, size_t size) {
   const auto misplaced = (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % size;
   expect((size == 4 || size == 8 || size == 16) && misplaced == 0,
