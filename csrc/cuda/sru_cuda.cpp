@@ -72,8 +72,9 @@ CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type typ
   return args;
 }
 
-// Set by tests: the plan of all passes that chunks support, and where they note what they did.
-std::optional<Plan> forced;
+// The plan of all passes that chunks support, and where they note what they did. Until the rule that
+// chooses chunks has been measured on a GPU, all steps are processed in order, except in tests.
+std::optional<Plan> forced = Plan{};
 int* swept = nullptr;
 
 // Plans the work on the current device.

@@ -52,7 +52,7 @@ def force(device: str) -> Iterator[Force]:
         return kept[-1]
 
     yield force
-    force(-1)
+    force(0)
 
 
 def both(arguments: list[Any], *, save: bool = True) -> tuple[Tensor, ...]:
