@@ -14,6 +14,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= data
+PROCESSES ?= 2
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -24,7 +25,7 @@ train: $(VENV)/installed
 
 test: OPTIONS = -m "not slow"
 test test-all: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal $(OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(OPTIONS)
 
 # On other platforms, mypy only checks how srulight uses Python. Reading torch once more for each platform
 # would take half a minute each.

@@ -1,7 +1,7 @@
 """Compiles the kernels with ninja, either on first use or in advance for a wheel.
 
 The sources are few and use only the stable ABI of LibTorch. A build therefore takes a few seconds
-for the CPU and half a minute for the GPU, and any torch of the same version can load the result.
+for the CPU and a minute or two for the GPU, and any torch of the same version can load the result.
 Each device type has a library of its own, because the GPU library needs a torch with CUDA.
 """
 
@@ -125,7 +125,7 @@ def cuda(csrc: Path, architectures: str | None = None) -> Recipe:
 
 
 RECIPES: dict[str, Callable[[Path], Recipe]] = {"cpu": cpu, "cuda": cuda}
-_PATIENCE = {"cpu": "for the CPU (a few seconds)", "cuda": "for the GPU (half a minute)"}
+_PATIENCE = {"cpu": "for the CPU (a few seconds)", "cuda": "for the GPU (a minute or two)"}
 
 
 def sources() -> Path:
