@@ -13,7 +13,8 @@ from srulight.export.operators import OPERATORS, Call
 from srulight.export.recurrence_operators import sru, torch_recurrent
 from srulight.runtime.errors import InputError
 
-_IGNORED = ("aten._assert_tensor_metadata", "aten._assert_scalar", "aten.sym_constrain_range")
+_IGNORED = ("aten._assert_tensor_metadata", "aten._assert_scalar", "aten.sym_constrain_range",
+            "aten.promote_types")
 
 
 def to_onnx(

@@ -133,6 +133,13 @@ OPERATORS["aten.__or__"] = OPERATORS["aten.bitwise_or"] = OPERATORS["aten.logica
 OPERATORS["aten.rsub"] = _arithmetic("Sub", reverse=True)
 
 
+@translates("floor_divide")
+def _floor_divide(c: Call) -> Name:
+    a, b = c.number(0), c.number(1)
+    # Div of integers rounds toward zero.
+    return c.g.op("Div", c.g.op("Sub", a, c.g.op("Mod", a, b)), b)
+
+
 @translates("ne")
 def _ne(c: Call) -> Name:
     return c.g.op("Not", OPERATORS["aten.eq"](c))
