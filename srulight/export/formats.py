@@ -9,14 +9,11 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from srulight.export.networks.base import Model, Run, Sizes, Tensors
-from srulight.export.onnx_program import to_onnx
+from srulight.export.onnx_program import LARGEST, to_onnx
 from srulight.runtime.errors import InputError
 
 _EXAMPLE = 3
 """Size of the first named dimension of the example; each further one has 4 more."""
-
-_LARGEST = 1_500_000_000
-"""Size of the weights, in bytes, above which an ONNX model keeps them in a file of their own."""
 
 
 class Format(ABC):
@@ -110,7 +107,7 @@ class Onnx(Format):
         )  # fmt: skip
         path = folder / f"{model.name}.onnx"
         proto.doc_string = model.about
-        if sum(len(one.raw_data) for one in proto.graph.initializer) > _LARGEST:
+        if sum(len(one.raw_data) for one in proto.graph.initializer) > LARGEST:
             onnx.save_model(
                 proto, path, save_as_external_data=True, location=f"{model.name}.onnx.data"
             )
@@ -182,7 +179,8 @@ class Compiled(Format):
 def _runner(call: Callable[..., Any]) -> Run:
     def run(inputs: Tensors) -> Tensors:
         with torch.no_grad():
-            found = call(*inputs)
+            # Compiled code reads wrong numbers from a tensor that is not contiguous.
+            found = call(*(one.contiguous() for one in inputs))
         return (found,) if isinstance(found, torch.Tensor) else tuple(found)
 
     return run

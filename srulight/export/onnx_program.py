@@ -13,6 +13,9 @@ from srulight.export.operators import OPERATORS, Call
 from srulight.export.recurrence_operators import sru, torch_recurrent
 from srulight.runtime.errors import InputError
 
+LARGEST = 1_500_000_000
+"""Size of the weights, in bytes, above which an ONNX model keeps them in a file of their own."""
+
 _IGNORED = ("aten._assert_tensor_metadata", "aten._assert_scalar", "aten.sym_constrain_range",
             "aten.promote_types")
 
@@ -78,7 +81,8 @@ def to_onnx(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
         producer_name="srulight",
     )  # fmt: skip
-    checker.check_model(model)
+    if sum(array.nbytes for array in g.constants.values()) < LARGEST:
+        checker.check_model(model)
     return model
 
 
