@@ -109,11 +109,11 @@ class Graph:
     def reshape(self, x: Name, sizes: Sequence[Size]) -> Name:
         """Gives a tensor another shape."""
         dynamic = [i for i, size in enumerate(sizes) if not isinstance(size, int)]
-        if len(dynamic) == 1:
+        if len(dynamic) == 1 and 0 not in [size for size in sizes if isinstance(size, int)]:
             shape = self.constant([-1 if i in dynamic else int(s) for i, s in enumerate(sizes)])
-        else:
-            shape = self.shape(sizes)
-        return self.op("Reshape", x, shape)
+            return self.op("Reshape", x, shape)
+        # Without allowzero, a size of 0 would stand for the size of x.
+        return self.op("Reshape", x, self.shape(sizes), allowzero=1)
 
     def _expression(self, value: Any) -> Name:  # noqa: ANN401
         """Computes a size from the sizes of the inputs."""

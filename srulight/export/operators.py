@@ -95,8 +95,6 @@ def translates(*names: str) -> Callable[[Translation], Translation]:
 
 def _arithmetic(kind: str, reverse: bool = False) -> Translation:
     def translate(c: Call) -> Name:
-        kinds = [c.meta(i).dtype for i in (0, 1) if isinstance(c.raw(i), fx.Node)]
-        kinds = [k for k in kinds if isinstance(k, torch.dtype)]
         result = c.meta().dtype
         dtype = result if result != torch.bool else _common(c)
         a, b = c.number(0, dtype), c.number(1, dtype)
@@ -107,13 +105,13 @@ def _arithmetic(kind: str, reverse: bool = False) -> Translation:
 
 def _common(c: Call) -> torch.dtype:
     """Returns the type in which two arguments are compared."""
-    first, second = c.raw(0), c.raw(1)
-    other = c.meta(1) if isinstance(second, fx.Node) else second
-    if isinstance(other, torch.SymInt):
-        other = 0
-    return torch.result_type(torch.empty(first.meta["val"].shape and (1,), dtype=c.meta(0).dtype),
-                             torch.empty(other.shape and (1,), dtype=other.dtype)
-                             if isinstance(other, torch.Tensor) else other)  # fmt: skip
+    both = []
+    for place in (0, 1):
+        value = c.meta(place) if isinstance(c.raw(place), fx.Node) else c.raw(place)
+        if isinstance(value, torch.Tensor):  # only the type and whether it is a scalar matter
+            value = torch.empty((1,) * min(value.dim(), 1), dtype=value.dtype)
+        both.append(0 if isinstance(value, torch.SymInt) else value)
+    return torch.result_type(*both)
 
 
 for _name, _kind in {
@@ -138,6 +136,13 @@ def _floor_divide(c: Call) -> Name:
     a, b = c.number(0), c.number(1)
     # Div of integers rounds toward zero.
     return c.g.op("Div", c.g.op("Sub", a, c.g.op("Mod", a, b)), b)
+
+
+@translates("remainder")
+def _remainder(c: Call) -> Name:
+    if c.meta().dtype.is_floating_point:
+        raise NotImplementedError  # Mod rounds floats differently
+    return c.g.op("Mod", c.number(0), c.number(1))
 
 
 @translates("ne")
