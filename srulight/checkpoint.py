@@ -111,7 +111,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
             names a class that it must not name, or an argument that was passed as code is missing.
     """
     if Path(path).is_dir():
-        return _rebuild(path, read_export(Path(path)), device, **code)
+        return rebuild(path, read_export(Path(path)), device, **code)
     return restore(path, read(path), device, **code)
 
 
@@ -136,16 +136,29 @@ def restore(
         InputError: As for ``load``.
     """
     require_checkpoint(checkpoint, str(path))
-    return _rebuild(path, checkpoint, device, **code)
+    return rebuild(path, checkpoint, device, **code)
 
 
-def _rebuild(
+def rebuild(
     path: str | Path,
     checkpoint: dict[str, Any],
-    device: str | torch.device,
+    device: str | torch.device = "cpu",
     **code: Any,  # noqa: ANN401
 ) -> Task:
-    """Builds the task from the parts of a checkpoint that do not concern its training."""
+    """Builds a task from the parts of a checkpoint that do not concern its training.
+
+    Args:
+        path: Path of the checkpoint or of the export, for error messages.
+        checkpoint: What ``srulight.export.settings.read_export`` returns, or a whole checkpoint.
+        device: As for ``load``.
+        **code: As for ``load``.
+
+    Returns:
+        The task, in evaluation mode.
+
+    Raises:
+        InputError: As for ``load``.
+    """
     device = get_device(device)
     load_plugins()
     missing = [name for name in checkpoint[DROPPED] if name not in code]

@@ -13,7 +13,6 @@ from srulight.commands.runs import find_checkpoint
 from srulight.export.folder import check_folder, export
 from srulight.export.formats import FORMATS
 from srulight.export.tasks import network_of
-from srulight.runtime.errors import InputError
 from srulight.runtime.program import program
 from srulight.runtime.provenance import today
 

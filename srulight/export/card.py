@@ -62,15 +62,15 @@ def card(
     return "\n".join(
         [
             *header, "---", "", f"# {task}", "",
-            f"A network that srulight {__version__} trained and exported to {form.title}.", "",
+            f"A network that srulight {__version__} exported to {form.title}.", "",
             "| | |", "|---|---|",
             f"| Task | {task} |",
             *(f"| {name} | {_cell(value)} |" for name, value in _parts(checkpoint).items()),
             f"| Parameters | {count:,} |",
             f"| Data | {_data(checkpoint)} |",
-            f"| Training | {checkpoint['global_step']:,} steps, {checkpoint['epoch'] + 1:,} epochs |",
-            *(f"| Metric: {name} | {value:.5g} |" for name, value in _metrics(checkpoint).items()),
-            f"| License | {license_name or 'not stated: ask whoever exported this model'} |",
+            f"| Training | {_training(checkpoint)} |",
+            *(f"| Metric: {key} | {value:.5g} |" for key, value in numbers_of(checkpoint).items()),
+            f"| License | {_cell(license_name) or 'not stated: ask whoever exported this model'} |",
             "", "## Files", "",
             *(line for one in measured for line in _model(one, form)),
             "- `weights.safetensors`: the weights. `settings.json` and `metadata.json`: the "
@@ -91,7 +91,7 @@ def card(
             "To use the weights with srulight:", "",
             "```python", "import srulight", "", 'task = srulight.load("FOLDER")', "```",
             "", "## Limits", "",
-            f"The outputs equal those of the checkpoint up to {TOLERANCE:g} of their largest value. "
+            f"The outputs equal those of the checkpoint up to {TOLERANCE:g} of the largest value. "
             "The network was trained on the data above: other data, languages and domains may give "
             "much worse results, and it reproduces what is wrong or unfair in its data. "
             f"{_limit(task)}", "",
@@ -130,13 +130,15 @@ def _data(checkpoint: dict[str, Any]) -> str:
     return _cell(_described(corpus))
 
 
-def _metrics(checkpoint: dict[str, Any]) -> dict[str, float]:
-    return numbers_of(checkpoint) or {"none in the checkpoint": float("nan")}
+def _training(checkpoint: dict[str, Any]) -> str:
+    return f"{checkpoint['global_step']:,} steps, {checkpoint['epoch'] + 1:,} epochs"
 
 
 def _model(one: Measured, form: Format) -> list[str]:
     def shapes(given: dict[str, tuple[str | int, ...]]) -> str:
-        return ", ".join(f"`{name}` ({', '.join(map(str, shape))})" for name, shape in given.items())
+        return ", ".join(
+            f"`{name}` ({', '.join(map(str, shape))})" for name, shape in given.items()
+        )
 
     suffix = "onnx" if form.name == "onnx" else "pt2"
     return [
@@ -171,4 +173,3 @@ def _limit(task: str) -> str:
         "QuestionAnswering": "The models read word ids and features of each word, not text.",
         "Translation": "The models compute one step of decoding; a beam search is up to you.",
     }.get(task, "")
-

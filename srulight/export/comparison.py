@@ -93,7 +93,8 @@ def difference(ours: Tensor, theirs: Tensor) -> Difference:
     if ours.numel() == 0:
         return Difference(0.0, 0.0)
     a, b = ours.double(), theirs.double()
-    apart = torch.where(a == b, 0.0, (a - b).abs()).nan_to_num(nan=float("inf"))
+    apart = torch.where(a == b, 0.0, (a - b).abs())
+    apart = torch.where(apart.isnan(), float("inf"), apart)
     finite = a.abs()[a.isfinite()]
     scale = max(1.0, float(finite.max()) if len(finite) else 1.0)
     largest = float(apart.max())

@@ -29,7 +29,7 @@ class Format(ABC):
     title: ClassVar[str]
     needs: ClassVar[str]
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most formats need nothing
         """Raises InputError if a package is missing that writes or runs this format."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ def program_of(model: Model) -> ExportedProgram:
 
 
 class _Named(torch.nn.Module):
-    """Calls a module, so that the program's inputs are positional, whatever the module calls them."""
+    """Calls a module, so that its inputs have no names of their own."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -144,7 +144,9 @@ class TorchProgram(Format):
 
     name = "torch"
     title = "torch.export"
-    needs = "PyTorch, and `import srulight.encoders`, which registers the operators of the recurrence"
+    needs = (
+        "PyTorch, and `import srulight.encoders`, which registers the operators of the recurrence"
+    )
 
     def write(self, model: Model, folder: Path) -> Run:
         path = folder / f"{model.name}.pt2"

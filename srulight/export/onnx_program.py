@@ -8,20 +8,30 @@ from torch import SymInt, Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from srulight.export import elementwise_operators, layer_operators, shape_operators
 from srulight.export.onnx_graph import IR, OPSET, TYPES, Graph
-from srulight.export.operators import OPERATORS, Call
 from srulight.export.recurrence_operators import sru, torch_recurrent
+from srulight.export.translation import OPERATORS, Call
 from srulight.runtime.errors import InputError
 
 LARGEST = 1_500_000_000
 """Size of the weights, in bytes, above which an ONNX model keeps them in a file of their own."""
 
-_IGNORED = ("aten._assert_tensor_metadata", "aten._assert_scalar", "aten.sym_constrain_range",
-            "aten.promote_types")
+REGISTERED = (elementwise_operators, layer_operators, shape_operators)
+"""Modules that register translations of operators; those of quantized layers belong here, too."""
+
+_IGNORED = (
+    "aten._assert_tensor_metadata",
+    "aten._assert_scalar",
+    "aten.sym_constrain_range",
+    "aten.promote_types",
+)
 
 
 def to_onnx(
-    program: ExportedProgram, inputs: dict[str, list[str | int]], outputs: dict[str, list[str | int]]
+    program: ExportedProgram,
+    inputs: dict[str, list[str | int]],
+    outputs: dict[str, list[str | int]],
 ) -> Any:  # noqa: ANN401
     """Translates a program.
 
@@ -91,7 +101,9 @@ def _add(
 ) -> None:
     """Adds the nodes of one call."""
     value = node.meta.get("val")
-    if isinstance(value, int | SymInt | bool | torch.SymBool) or str(node.target).startswith(_IGNORED):
+    if isinstance(value, int | SymInt | bool | torch.SymBool) or str(node.target).startswith(
+        _IGNORED
+    ):
         return  # sizes are computed where they are used
     if node.target is operator.getitem:
         if node.users:  # an operator may have outputs that are only used in training
@@ -126,7 +138,9 @@ def _unknown(name: str) -> str:
 
 
 def _sru(c: Call) -> tuple[str, str]:
-    u, skip, v, b, c0, mask, lengths, scale, activation, bidirectional = (c.get(i) for i in range(10))
+    u, skip, v, b, c0, mask, lengths, scale, activation, bidirectional = (
+        c.get(i) for i in range(10)
+    )
     assert mask is None, "a mask of dropout occurs in training only"
     uses = [user.args[1] for user in c.node.users if user.users]
     return sru(
@@ -142,9 +156,7 @@ def _sru_step(c: Call) -> tuple[str, str]:
     product = c.g.op("MatMul", x, c.g.op("Transpose", weight, perm=[1, 0]))
     shape = (batch, 1, planes, channels)
     u = c.g.reshape(product, shape)
-    return sru(
-        c.g, u, skip, v, b, c0, None, scale, activation, False, shape=shape, needs_last=True
-    )
+    return sru(c.g, u, skip, v, b, c0, None, scale, activation, False, shape=shape, needs_last=True)
 
 
 def _used(nodes: list[Any]) -> set[str]:

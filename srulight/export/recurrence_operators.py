@@ -1,4 +1,4 @@
-"""Translates recurrences to ONNX: the recurrence of SRU to ``Scan``, an LSTM and a GRU to theirs."""
+"""Translates recurrences to ONNX: that of SRU to ``Scan``, an LSTM and a GRU to theirs."""
 
 from typing import Any
 

@@ -57,7 +57,9 @@ def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Pa
     _write_json(folder / SETTINGS, settings)
     _write_json(folder / VOCABULARY, checkpoint[METADATA])
     # Tied weights and views share memory, which the format has no notion of.
-    weights = {name: t.detach().clone().contiguous() for name, t in checkpoint["state_dict"].items()}
+    weights = {
+        name: t.detach().clone().contiguous() for name, t in checkpoint["state_dict"].items()
+    }
     _safetensors().save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 

@@ -31,7 +31,7 @@ def setting(name: str, **options: object) -> dict[str, Any]:
     return {"class_path": f"srulight.{name}", "init_args": options}
 
 
-def checkpoint_of(kind: type[Task], metadata: dict[str, Any], **settings: Any) -> dict[str, Any]:
+def checkpoint_of(kind: type[Task], metadata: dict[str, Any], **settings: object) -> dict[str, Any]:
     """Returns the contents of a checkpoint of a task with random weights, away from zero."""
     task = instantiate_module(kind, settings)
     task.build(metadata)

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from srulight.encoders import (
-    CNN, GRU, LSTM, QRNN, SRU, Encoder, EncoderFactory, Recurrent, ResidualCNN, SRUpp,
+    CNN,
+    GRU,
+    LSTM,
+    QRNN,
+    SRU,
+    Encoder,
+    EncoderFactory,
+    Recurrent,
+    ResidualCNN,
+    SRUpp,
 )  # fmt: skip
 from srulight.encoders.base import directions
 from tests.export.models import in_onnxruntime
@@ -41,6 +50,8 @@ every = pytest.mark.parametrize(
 
 
 class Whole(nn.Module):
+    """Encodes padded batches."""
+
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
@@ -50,6 +61,8 @@ class Whole(nn.Module):
 
 
 class Step(nn.Module):
+    """Encodes steps, with a state."""
+
     def __init__(self, encoder: Recurrent) -> None:
         super().__init__()
         self.encoder = encoder

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.export.operators import OPERATORS
+from srulight.export.translation import OPERATORS
 from srulight.runtime.errors import InputError
 from tests.export.models import in_onnxruntime
 
@@ -63,6 +63,8 @@ class All(nn.Module):
 
 
 class Layers(nn.Module):
+    """Layers with weights."""
+
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(7, 4)
@@ -99,7 +101,9 @@ def test_operators(module: type[nn.Module]) -> None:
         with torch.no_grad():
             expected = network(x, n)
         for name, one, other in zip(names, run(x, n), expected, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                one, other, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 def test_unknown_operator_is_refused_by_name() -> None:

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from srulight.export.networks.base import (
-    Model, Network, Run, Sizes, Tensors, initial_state, some_state,
+    Model,
+    Network,
+    Run,
+    Sizes,
+    Tensors,
+    initial_state,
+    some_state,
 )  # fmt: skip
 from srulight.export.networks.texts import HEAD, encoder_code, facts_of, lines_or_grammar
 from srulight.tasks.language_modeling.softmax import AdaptiveSoftmax
@@ -113,9 +119,9 @@ class LanguageModelNetwork(Network[LanguageModeling]):
 
     def example(self) -> str:
         name = 'metadata["tokenizer"]["vocabulary"]'
-        text = "bytes([i - rules['specials'] for i in made if i >= rules['specials']]).decode()"
+        text = "bytes([i - rules['specials'] for i in made[1:]]).decode('utf-8', 'replace')"
         if self.task.tokenizer.vocabulary is not None:
-            text = f'rules["space"].join({name}[i] for i in made)'
+            text = f'rules["space"].join({name}[i] for i in made[1:]).replace("<eos>", "\\n")'
         return f"""{HEAD}{encoder_code(self.task.tokenizer)}
 
 # Continues a text: one step of the model per token, in constant time.

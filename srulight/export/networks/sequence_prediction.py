@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from srulight.encoders import Recurrent
 from srulight.export.networks.base import (
-    Model, Network, Run, Sizes, Tensors, initial_state, lengths_between, some_state,
+    Model,
+    Network,
+    Run,
+    Sizes,
+    Tensors,
+    initial_state,
+    lengths_between,
+    some_state,
 )  # fmt: skip
 from srulight.layers.padding import pad
 from srulight.tasks.sequence_prediction.inputs import Steps
@@ -69,7 +76,11 @@ class SequenceNetwork(Network[SequencePrediction]):
 
         def whole(sizes: Sizes) -> Tensors:
             batch, steps = sizes["batch"], sizes["steps"]
-            return torch.randn(batch, steps, size), lengths_between(sizes), *self._codes(batch, steps)
+            return (
+                torch.randn(batch, steps, size),
+                lengths_between(sizes),
+                *self._codes(batch, steps),
+            )
 
         outputs = task.head.out_features
         per = ("batch", "steps", outputs) if task.per_step else ("batch", outputs)

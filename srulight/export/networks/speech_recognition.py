@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from srulight.encoders import Recurrent
 from srulight.encoders.base import directions
 from srulight.export.networks.base import (
-    Model, Network, Run, Sizes, Tensors, initial_state, lengths_between, some_state,
+    Model,
+    Network,
+    Run,
+    Sizes,
+    Tensors,
+    initial_state,
+    lengths_between,
+    some_state,
 )  # fmt: skip
 from srulight.layers.padding import pad
 from srulight.runtime.errors import InputError
@@ -39,7 +46,11 @@ class _Frames(nn.Module):
         super().__init__()
         bank = frontend.filter_bank
         assert bank is not None
-        self.window, self.shift, self.floor = bank.window, bank.shift, torch.finfo(torch.float32).eps
+        self.window, self.shift, self.floor = (
+            bank.window,
+            bank.shift,
+            torch.finfo(torch.float32).eps,
+        )
         frames = torch.eye(bank.window, dtype=torch.float64)
         frames = frames - frames.mean(1, keepdim=True)
         before = torch.cat((frames[:, :1], frames[:, :-1]), 1)
@@ -120,7 +131,8 @@ class SpeechNetwork(Network[SpeechRecognition]):
             found.append(
                 Model(
                     "features", f"from samples of {bank.sample_rate} Hz, from -1 to 1, to frames",
-                    _Frames(task.frontend), {"samples": ("samples",)}, {"frames": ("frames", frames)},
+                    _Frames(task.frontend), {"samples": ("samples",)},
+                    {"frames": ("frames", frames)},
                     lambda sizes: (torch.rand(sizes["samples"]) - 0.5,),
                     {"samples": bank.window + bank.shift},
                 )
@@ -230,7 +242,7 @@ session = onnxruntime.InferenceSession(FOLDER / "features.onnx")
 """
         if self.task.frontend.filter_bank is None:
             head = head.replace("import wave\n", "")
-            read = '\nframes = np.load(sys.argv[1]).astype(np.float32)  # (T, F), standardized\n'
+            read = "\nframes = np.load(sys.argv[1]).astype(np.float32)  # (T, F), standardized\n"
         text = 'print(facts["space"].join(tokens[i] for i in found))'
         if isinstance(self.task.tokenizer, Bytes):
             text = 'print(bytes([i - 1 for i in found]).decode("utf-8", "replace"))'

@@ -12,7 +12,6 @@ from srulight.layers.padding import pad
 from srulight.tasks.text_classification.task import TextClassification
 from srulight.text.tokenizers import UNKNOWN_ID
 
-
 EXAMPLE_TEXT = "the plot was dull but the acting was charming"
 ANSWERS = {
     "class": """print(target["names"][row.argmax()], text, sep="\\t")""",
@@ -58,7 +57,9 @@ class ClassifierNetwork(Network[TextClassification]):
         most = self.task.check_trained()["max_length"]
         texts = lines_or_grammar(paths)
         ids = [torch.tensor(self.task.tokenizer.encode(t)[:most] or [UNKNOWN_ID]) for t in texts]
-        return {"model": [pad(ids[i : i + 32], torch.device("cpu")) for i in range(0, len(ids), 32)]}
+        return {
+            "model": [pad(ids[i : i + 32], torch.device("cpu")) for i in range(0, len(ids), 32)]
+        }
 
     def facts(self) -> dict[str, Any]:
         return {

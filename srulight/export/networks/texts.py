@@ -77,7 +77,8 @@ def encode(text):
     parts = re.findall(rules["pattern"], text, re.VERBOSE | re.IGNORECASE)
     return [ids.get(part, rules["unknown"]) for part in parts]
 """
-    return f"""# {type(tokenizer).__name__} needs another package; pass token ids, separated by spaces.
+    name = type(tokenizer).__name__
+    return f"""# {name} needs another package: pass token ids, separated by spaces.
 
 
 def encode(text):

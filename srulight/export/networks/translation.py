@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srulight.export.networks.base import Model, Network, Run, Shape, Sizes, Tensors, lengths_between
+from srulight.export.networks.base import (
+    Model,
+    Network,
+    Run,
+    Shape,
+    Sizes,
+    Tensors,
+    lengths_between,
+)
 from srulight.export.networks.texts import HEAD, encoder_code, facts_of
 from srulight.layers.padding import pad
 from srulight.runtime.files import lines
