@@ -4,6 +4,8 @@
 trace packed sequences.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -22,12 +24,13 @@ def _run(
     rest = (weights, True, num_layers, 0.0, False, bidirectional)
     if lengths is None:
         if c0 is None:
-            y, h = torch.gru(x, h0, *rest, True)  # type: ignore[arg-type]
+            y, h = torch.gru(x, h0, *rest, True)
             return y, h, h.new_empty(0)
-        return torch.lstm(x, (h0, c0), *rest, True)  # type: ignore[return-value]
+        return torch.lstm(x, (h0, c0), *rest, True)
     packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
     data, sizes, order, back = packed
     assert order is not None
+    assert back is not None
     h0 = h0.index_select(1, order)
     if c0 is None:
         y, h = torch.gru(data, sizes, h0, *rest)
@@ -58,7 +61,7 @@ def torch_recurrent(
     lengths: Tensor | None,
     h0: Tensor,
     c0: Tensor | None,
-    weights: list[Tensor],
+    weights: Sequence[Tensor],
     num_layers: int,
     bidirectional: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,5 +80,5 @@ def torch_recurrent(
         Outputs, (B, T, directions * H), and the last states h and c; c is empty for a GRU.
     """
     return torch.ops.srulight.torch_recurrent.default(
-        x, lengths, h0, c0, weights, num_layers, bidirectional
+        x, lengths, h0, c0, list(weights), num_layers, bidirectional
     )

@@ -34,12 +34,18 @@ for _name, _kind in {
     "logical_and": "And", "logical_or": "Or", "pow": "Pow",
 }.items():  # fmt: skip
     OPERATORS[f"aten.{_name}"] = _arithmetic(_kind)
+
+
+def _function(kind: str) -> Translation:
+    return lambda c: c.g.op(kind, c.get(0))
+
+
 for _name, _kind in {
     "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "exp": "Exp", "log": "Log", "abs": "Abs",
-    "neg": "Neg", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos",
+    "neg": "Neg", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos", "bitwise_not": "Not",
+    "logical_not": "Not",
 }.items():  # fmt: skip
-    OPERATORS[f"aten.{_name}"] = lambda c, kind=_kind: c.g.op(kind, c.get(0))
-OPERATORS["aten.bitwise_not"] = OPERATORS["aten.logical_not"] = lambda c: c.g.op("Not", c.get(0))
+    OPERATORS[f"aten.{_name}"] = _function(_kind)
 OPERATORS["aten.__and__"] = OPERATORS["aten.bitwise_and"] = OPERATORS["aten.logical_and"]
 OPERATORS["aten.__or__"] = OPERATORS["aten.bitwise_or"] = OPERATORS["aten.logical_or"]
 OPERATORS["aten.rsub"] = _arithmetic("Sub", reverse=True)

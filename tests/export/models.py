@@ -51,7 +51,9 @@ def in_onnxruntime(
     """Translates a module to ONNX, and returns a function that runs it there."""
     model = Model("model", "", module.eval(), inputs, {}, example, {})
     found = model.run(example(example_sizes(model)))
-    names = {f"y{i}": [f"y{i}_{axis}" for axis in range(y.dim())] for i, y in enumerate(found)}
+    names: dict[str, list[str | int]] = {
+        f"y{i}": [f"y{i}_{axis}" for axis in range(y.dim())] for i, y in enumerate(found)
+    }
     proto = to_onnx(program_of(model), {k: list(v) for k, v in inputs.items()}, names)
     domains = {node.domain for node in proto.graph.node}
     assert domains == {""}, "only standard operators"

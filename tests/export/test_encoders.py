@@ -102,12 +102,12 @@ def test_steps_equal_the_whole(make: EncoderFactory) -> None:
     assert isinstance(encoder, Recurrent)
     with torch.no_grad():
         _, last = encoder.forward_with_state(torch.randn(8, 6, F))
-    layers, _, width = last.shape
+    layers, width = last.size(0), last.size(2)
 
     def example(sizes: dict[str, int]) -> tuple[Tensor, Tensor]:
         return torch.randn(sizes["B"], 1, F), last[:, : sizes["B"]].clone()
 
-    shapes = {"x": ("B", 1, F), "state": (layers, "B", width)}
+    shapes: dict[str, tuple[str | int, ...]] = {"x": ("B", 1, F), "state": (layers, "B", width)}
     run = in_onnxruntime(Step(encoder), example, shapes)
     x = torch.randn(2, 7, F)
     with torch.no_grad():

@@ -17,7 +17,7 @@ import srulight
 from srulight.checkpoint import rebuild
 from srulight.commands import export as command
 from srulight.export import folder as folder_module
-from srulight.export.comparison import difference
+from srulight.export.comparison import Speed, difference
 from srulight.export.folder import export
 from srulight.export.formats import FORMATS, Format, Onnx
 from srulight.export.networks.base import Model, Run
@@ -223,13 +223,13 @@ def test_step_model_equals_the_whole(tmp_path: Path) -> None:
     assert float(said[-1].split()[-1]) < 1e-5
     assert (tmp_path / "model" / "step.onnx").is_file()
     env = {**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    example = [sys.executable, tmp_path / "model" / "example.py", "the", "plot"]
+    example: list[str | Path] = [sys.executable, tmp_path / "model" / "example.py", "the", "plot"]
     out = subprocess.run(example, capture_output=True, text=True, check=True, env=env)
     assert out.stdout.startswith("the plot ")
 
 
 def test_slower_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    speeds = iter([folder_module.Speed(1.0, 2.5), folder_module.Speed(3.0, 2.0)])
+    speeds = iter([Speed(1.0, 2.5), Speed(3.0, 2.0)])
     monkeypatch.setattr(folder_module, "speed", lambda *args: next(speeds))
     said = written(classifier(), tmp_path / "model")
     assert said[2] == (

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from srulight.checkpoint import rebuild
-from srulight.export.comparison import compare
 from srulight.export.folder import export
 from srulight.export.formats import Onnx
+from srulight.export.settings import read_export
 from srulight.export.tasks import network_of
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
@@ -46,7 +46,7 @@ STEPS = {
 }  # fmt: skip
 PLAIN = STEPS["features"] | {"categories": {}, "intervals": None}  # type: ignore[operator]
 NUMBERS = {"kind": "numbers", "names": ["n"], "columns": [], "mean": [5.0], "std": [2.0]}
-QUESTIONS = {
+QUESTIONS: dict[str, Any] = {
     "tokenizer": TOKENIZER, "annotator": None, "tag_names": [], "no_answer": True,
     "windows": {"size": 40, "overlap": 10},
 }  # fmt: skip
@@ -113,11 +113,12 @@ def test_exported(
     monkeypatch.setattr("srulight.export.comparison._SECONDS", 0.0)
     checkpoint = checkpoint_of(kind, metadata, **settings)
     task = rebuild("a.ckpt", checkpoint)
-    folder, said = tmp_path / "model", []
+    folder = tmp_path / "model"
+    said: list[str] = []
     export(checkpoint, network_of(task), Onnx(), folder, say=said.append)
     assert {path.stem for path in folder.glob("*.onnx")} == {*models}
     assert said[-1].startswith("models together" if len(models) > 1 else f"{models[-1]}: batch 32")
-    loaded = rebuild("a.ckpt", checkpoint_like(folder))
+    loaded = rebuild("a.ckpt", read_export(folder))
     for name, weight in task.state_dict().items():
         assert loaded.state_dict()[name].equal(weight)
     args: list[Any] = []
@@ -146,12 +147,6 @@ def test_exported(
         assert out.stdout.strip() == (best.text or "(no answer)")
 
 
-def checkpoint_like(folder: Path) -> dict[str, Any]:
-    from srulight.export.settings import read_export
-
-    return read_export(folder)
-
-
 def test_other_tasks_are_refused() -> None:
     with pytest.raises(InputError, match="VideoPrediction cannot be exported; pass the checkpoint"):
         network_of(VideoPrediction())
@@ -162,6 +157,5 @@ def test_real_input_is_checked(tmp_path: Path) -> None:
     task = rebuild("a", checkpoint_of(QuestionAnswering, QUESTIONS, embedding_size=4))
     path = tmp_path / "none.json"
     path.write_text('{"data": []}')
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="none.json"):
         network_of(task).real([str(path)])
-    assert compare.__doc__

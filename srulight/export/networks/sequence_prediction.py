@@ -124,8 +124,9 @@ class SequenceNetwork(Network[SequencePrediction]):
             found.append((torch.from_numpy(numbers), torch.from_numpy(codes)))
         device = torch.device("cpu")
         inputs, lengths = pad([numbers for numbers, _ in found], device)
-        codes = (pad([codes for _, codes in found], device)[0],) if features.category_sizes else ()
-        return {"model": [(inputs, lengths, *codes)]}
+        if not features.category_sizes:
+            return {"model": [(inputs, lengths)]}
+        return {"model": [(inputs, lengths, pad([one for _, one in found], device)[0])]}
 
     def _walks(self) -> Iterator[Steps]:
         """Generates random walks with gaps, in the units of the training data."""

@@ -41,6 +41,8 @@ class _Frames(nn.Module):
 
     transform: Tensor
     filters: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, frontend: Frontend) -> None:
         super().__init__()
@@ -94,6 +96,7 @@ class _Step(nn.Module):
 
     def forward(self, frames: Tensor, state: Tensor) -> Tensors:
         x, _ = self.subsampling(frames)
+        assert isinstance(self.encoder, Recurrent)
         encoded, state = self.encoder.forward_with_state(x, state)
         return self.head(encoded)[:, 0].log_softmax(-1), state
 

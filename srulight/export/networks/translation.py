@@ -19,7 +19,7 @@ from srulight.export.networks.base import (
 from srulight.export.networks.texts import HEAD, encoder_code, facts_of
 from srulight.layers.padding import pad
 from srulight.runtime.files import lines
-from srulight.tasks.translation.batch import BEGIN_ID, END_ID
+from srulight.tasks.translation.batch import BEGIN_ID, END_ID, PAD_ID
 from srulight.tasks.translation.corpora.synthetic_numbers import SyntheticNumbers
 from srulight.tasks.translation.models.attention_rnn import AttentionRNN
 from srulight.tasks.translation.models.base import Memory
@@ -173,7 +173,7 @@ class TranslationNetwork(Network[Translation]):
                   for shape in self._state_shapes()]  # fmt: skip
         return {
             "source": facts_of(self.task.source), "target": facts_of(self.task.target),
-            "begin": BEGIN_ID, "end": END_ID, "states": shapes,
+            "begin": BEGIN_ID, "end": END_ID, "forbidden": [PAD_ID, BEGIN_ID], "states": shapes,
         }  # fmt: skip
 
     def example(self) -> str:
@@ -202,6 +202,7 @@ while len(made) < 2 * source.shape[1] + 16:
     given["tokens"] = np.array([[token]])
     scores, _, *states = decoder.run(None, given)
     given.update({{f"state_{{i}}": state for i, state in enumerate(states)}}){start}
+    scores[0, facts["forbidden"]] = -np.inf
     token = int(scores[0].argmax())
     if token == facts["end"]:
         break
