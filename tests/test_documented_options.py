@@ -40,7 +40,7 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif command == "doctor":
         doctor.parser().parse_args(args)
     elif command == "export":
-        export.parser().parse_args(args)
+        export.parser().parse_args([*args, "--ckpt_path=best"])
     elif command == "bench":  # on any machine
         monkeypatch.setattr(bench, "get_device", torch.device)
         monkeypatch.setattr(bench, "usable_cores", lambda: 2)

@@ -157,5 +157,5 @@ def test_real_input_is_checked(tmp_path: Path) -> None:
     task = rebuild("a", checkpoint_of(QuestionAnswering, QUESTIONS, embedding_size=4))
     path = tmp_path / "none.json"
     path.write_text('{"data": []}')
-    with pytest.raises(InputError, match="none.json"):
+    with pytest.raises(InputError, match=r"none\.json"):
         network_of(task).real([str(path)])
