@@ -49,7 +49,7 @@ def run(args: list[str]) -> None:
         export(
             checkpoint, network, form, folder, inputs=options.input, overwrite=options.overwrite,
             license_name=options.license,
-            machine=f"{torch.get_num_threads()} threads of a CPU, {today()}", say=_say,
+            machine=f"threads of the CPU: {torch.get_num_threads()}, {today()}", say=_say,
         )  # fmt: skip
     print(f"wrote {folder}", flush=True)
 

@@ -131,7 +131,7 @@ def _data(checkpoint: dict[str, Any]) -> str:
 
 
 def _training(checkpoint: dict[str, Any]) -> str:
-    return f"{checkpoint['global_step']:,} steps, {checkpoint['epoch'] + 1:,} epochs"
+    return f"{checkpoint['global_step']:,} steps, to epoch {checkpoint['epoch'] + 1:,}"
 
 
 def _model(one: Measured, form: Format) -> list[str]:

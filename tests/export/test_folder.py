@@ -129,7 +129,7 @@ def test_card(exported: Path) -> None:
     assert f"| Parameters | {count:,} |" in card
     assert "SRU(hidden_size=6, num_layers=1, bidirectional=True)" in card
     assert "| License | not stated" in card
-    assert "| Training | 7 steps, 3 epochs |" in card
+    assert "| Training | 7 steps, to epoch 3 |" in card
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "metadata.json", "model.onnx"])
