@@ -116,3 +116,33 @@ def test_steps_equal_the_whole(make: EncoderFactory) -> None:
     for step in range(7):
         y, state = run(x[:, step : step + 1], state)
         torch.testing.assert_close(y[:, 0], expected[:, step], rtol=1e-4, atol=1e-5)
+
+
+class Last(nn.Module):
+    """Encodes padded batches from a state, and returns the last state."""
+
+    def __init__(self, encoder: SRU) -> None:
+        super().__init__()
+        self.layer = encoder.layers[0]
+
+    def forward(self, x: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h, last = self.layer(x, state, lengths)
+        return h, last
+
+
+def test_padding_keeps_the_last_state() -> None:
+    module = Last(SRU(F, 4, 1, bidirectional=True).eval())
+
+    def example(sizes: dict[str, int]) -> tuple[Tensor, Tensor, Tensor]:
+        batch = sizes["B"]
+        x = torch.randn(batch, sizes["T"], F)
+        return x, torch.full((batch,), sizes["T"]), torch.randn(batch, 8)
+
+    run = in_onnxruntime(
+        module, example, {"x": ("B", "T", F), "lengths": ("B",), "state": ("B", 8)}
+    )
+    given = torch.randn(3, 6, F), torch.tensor([6, 0, 2]), torch.randn(3, 8)
+    with torch.no_grad():
+        expected = module(*given)
+    for one, other in zip(run(*given), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
