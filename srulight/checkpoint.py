@@ -8,6 +8,7 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import instantiate_module
 
+from srulight.export.settings import read_export
 from srulight.plugins import load_plugins, trusted_modules
 from srulight.runtime.devices import get_device
 from srulight.runtime.errors import InputError
@@ -96,7 +97,8 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
     a class of that kind.
 
     Args:
-        path: Path of the checkpoint, such as ``best.ckpt`` or ``last.ckpt``.
+        path: Path of the checkpoint, such as ``best.ckpt`` or ``last.ckpt``, or of a folder that
+            the command ``export`` wrote.
         device: Device for the weights, such as "cpu" or "cuda".
         **code: Arguments of the task that were passed as code in training, such as
             ``encoder=lambda size: ...``. No file can contain them.
@@ -108,6 +110,8 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
         InputError: If the device is not available, the file is not a checkpoint of srulight or
             names a class that it must not name, or an argument that was passed as code is missing.
     """
+    if Path(path).is_dir():
+        return rebuild(path, read_export(Path(path)), device, **code)
     return restore(path, read(path), device, **code)
 
 
@@ -131,9 +135,32 @@ def restore(
     Raises:
         InputError: As for ``load``.
     """
+    require_checkpoint(checkpoint, str(path))
+    return rebuild(path, checkpoint, device, **code)
+
+
+def rebuild(
+    path: str | Path,
+    checkpoint: dict[str, Any],
+    device: str | torch.device = "cpu",
+    **code: Any,  # noqa: ANN401
+) -> Task:
+    """Builds a task from the parts of a checkpoint that do not concern its training.
+
+    Args:
+        path: Path of the checkpoint or of the export, for error messages.
+        checkpoint: What ``srulight.export.settings.read_export`` returns, or a whole checkpoint.
+        device: As for ``load``.
+        **code: As for ``load``.
+
+    Returns:
+        The task, in evaluation mode.
+
+    Raises:
+        InputError: As for ``load``.
+    """
     device = get_device(device)
     load_plugins()
-    require_checkpoint(checkpoint, str(path))
     missing = [name for name in checkpoint[DROPPED] if name not in code]
     if missing:
         raise InputError(

@@ -8,8 +8,9 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.checkpoint import describe, read, restore
+from srulight.checkpoint import describe, load, read, restore
 from srulight.commands.configurations import read_config
+from srulight.export.settings import MANIFEST
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
 
@@ -167,9 +168,12 @@ def open_task(name: str, device: str) -> Task:
     """Loads the task of a checkpoint, and prints which checkpoint it is.
 
     Args:
-        name: As for ``find_checkpoint``.
+        name: As for ``find_checkpoint``, or the path of an exported folder.
         device: Device to compute on, such as "cpu", "cuda" or "cuda:1".
     """
+    if (Path(name) / MANIFEST).is_file():
+        rank_zero_info(f"loading the exported model {name}")
+        return load(name, device)
     path = find_checkpoint(name)
     checkpoint = read(path)
     rank_zero_info(f"loading {describe(path, checkpoint)}")

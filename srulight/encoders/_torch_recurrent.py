@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from srulight.encoders._exported_recurrent import torch_recurrent
 from srulight.encoders.base import Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import zero_padding
+from srulight.ops.sru import is_exporting
 
 
 class TorchRecurrent(Recurrent):
@@ -50,6 +52,10 @@ class TorchRecurrent(Recurrent):
         if _lacks_kernels(x):
             with torch.autocast("cpu", enabled=False):
                 return self(x.to(self._dtype), lengths)
+        if is_exporting():
+            real = lengths.clamp(min=1) if self.bidirectional and lengths is not None else None
+            y, _ = self._exported(x, None, real)
+            return y if lengths is None else zero_padding(y, lengths)
         steps = x.size(1)
         if steps == 0:
             x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers refuse an empty sequence
@@ -75,11 +81,26 @@ class TorchRecurrent(Recurrent):
             with torch.autocast("cpu", enabled=False):
                 before = None if state is None else state.to(self._dtype)
                 return self.forward_with_state(x.to(self._dtype), before)
+        if is_exporting():
+            return self._exported(x, state, None)
         if x.size(1) > 0:
             return self._continue(x, state)
         if state is None:
             state = x.new_zeros(self.rnn.num_layers, len(x), self.states * self.rnn.hidden_size)
         return x.new_zeros(len(x), 0, self.rnn.hidden_size), state
+
+    def _exported(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Runs the layers as one operator, for ``torch.export``."""
+        layers, size = self.rnn.num_layers, self.rnn.hidden_size
+        if state is None:
+            rows = layers * (2 if self.bidirectional else 1)
+            state = x.new_zeros(rows, x.size(0), self.states * size)
+        h0, c0 = state.chunk(2, dim=-1) if self.states == 2 else (state, None)
+        weights = [one for group in self.rnn.all_weights for one in group]
+        y, h, c = torch_recurrent(x, lengths, h0, c0, weights, layers, self.bidirectional)
+        return y, h if c0 is None else torch.cat((h, c), dim=-1)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -262,7 +262,7 @@ class SRUppLayer(PeepholeLayer):
             return c
         size = self.attention.memory_size
         memory = x.detach()[:, -size:].to(c.dtype)
-        count = c.new_full((len(x), 1), x.size(1))
+        count = c.new_full((x.size(0), 1), x.size(1))
         missing = size - memory.size(1)
         if state is not None:
             older, old_count = self._memory(state)

@@ -158,7 +158,13 @@ class Comparing:
         for one in self.comparison.contenders:
             own = (settings or {}).get(one.label, ())
             steps = [option.replace(STEPS, ANY_STEPS) for option in self._with_steps]
-            more = (*own, *steps, "--trainer.max_epochs=2", *self.field.folds[0], *_seeds(self.field, 1))
+            more = (
+                *own,
+                *steps,
+                "--trainer.max_epochs=2",
+                *self.field.folds[0],
+                *_seeds(self.field, 1),
+            )
             probes[one.label] = self._training(one, place, more)
         found: dict[str, tuple[str, ...] | RunError] = {}
         for label, probed in self.pool.run_all(probes).items():

@@ -69,7 +69,7 @@ def last_step(x: Tensor, lengths: Tensor, bidirectional: bool = False) -> Tensor
         Features of the last real step, (B, H). If ``bidirectional``, the second half is taken from
         the first step.
     """
-    last = x[torch.arange(len(x), device=x.device), lengths - 1]
+    last = x[torch.arange(x.size(0), device=x.device), lengths - 1]
     if not bidirectional:
         return last
     half = x.size(2) // 2

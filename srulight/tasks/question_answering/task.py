@@ -261,6 +261,19 @@ class QuestionAnswering(Task):
 
         return by_length(items, lambda one: len(one[1].starts), batch_size, answer)
 
+    def batch_of(self, inputs: Sequence[tuple[str, str]]) -> QuestionBatch:
+        """Builds a batch of questions about texts.
+
+        Args:
+            inputs: Pairs of a text and a question about it.
+
+        Raises:
+            InputError: If an input is not a pair of strings, or a text has no words.
+        """
+        featurizer, items = self._read([_pair(one) for one in inputs])
+        examples, contexts = map(list, zip(*items, strict=True))
+        return featurizer.batch(examples, contexts)
+
     def _read(
         self, inputs: list[tuple[str, str]]
     ) -> tuple[QuestionFeaturizer, list[tuple[QuestionExample, QuestionContext]]]:

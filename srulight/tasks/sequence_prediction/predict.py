@@ -229,6 +229,24 @@ def _read(path: str, metadata: dict[str, Any]) -> Iterator[_Sequence]:
             yield _Sequence(path, column, one.name, steps, one.rows)
 
 
+def read_steps(paths: Iterable[str], metadata: dict[str, Any]) -> Iterator[Steps]:
+    """Reads the sequences of tables and NumPy files.
+
+    Args:
+        paths: Paths of the files.
+        metadata: Metadata of the task.
+
+    Yields:
+        The steps of each sequence.
+
+    Raises:
+        InputError: If a file cannot be used.
+    """
+    for path in paths:
+        for one in _read(path, metadata):
+            yield one.steps
+
+
 def _numbered(name: str, steps: int) -> Iterator[dict[str, Any]]:
     for step in range(steps):
         yield {"sequence": name, "step": step}

@@ -137,12 +137,21 @@ class SequencePrediction(SegmentTask, TargetTask):
             Outputs, (B, K), or (B, T, K) if each step has a target: the logits of the classes or
             labels, or standardized numbers.
         """
-        encoded = self.encoder(self._embed(inputs, codes), lengths)
+        encoded = self.encoder(self.embed(inputs, codes), lengths)
         if not self.per_step:
             encoded = pool(encoded, lengths, self.pooling, directions(self.encoder))
         return self.head(self.dropout(encoded))
 
-    def _embed(self, inputs: Tensor, codes: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor, codes: Tensor) -> Tensor:
+        """Appends the embeddings of the categorical features to the numeric ones.
+
+        Args:
+            inputs: Numeric features, (B, T, F).
+            codes: Codes of the categorical features, (B, T, C) int64; ignored if there are none.
+
+        Returns:
+            What the encoder reads, (B, T, F').
+        """
         if not len(self.embeddings):
             return inputs
         embedded = [table(codes[..., i]) for i, table in enumerate(self.embeddings)]
@@ -151,7 +160,7 @@ class SequencePrediction(SegmentTask, TargetTask):
     def _next(self, inputs: Tensor, codes: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Computes the outputs of the next steps, (B, T, K), and the state after them."""
         assert isinstance(self.encoder, Recurrent)
-        encoded, state = self.encoder.forward_with_state(self._embed(inputs, codes), state)
+        encoded, state = self.encoder.forward_with_state(self.embed(inputs, codes), state)
         return self.head(self.dropout(encoded)), state.detach()
 
     def outputs(self, batch: StepsBatch, stage: Stage | Literal["train"]) -> Tensor:
@@ -235,7 +244,7 @@ class SequencePrediction(SegmentTask, TargetTask):
             outputs, state = self._next(inputs, codes, state)
             return outputs, Memory(carries, state, None, 0)
         assert isinstance(self.encoder, Recurrent)
-        encoded, state = self.encoder.forward_with_state(self._embed(inputs, codes), state)
+        encoded, state = self.encoder.forward_with_state(self.embed(inputs, codes), state)
         pooled, count = (None, 0) if before is None else (before.pooled, before.steps)
         if self.pooling == "max":
             so_far = encoded.cummax(1).values

@@ -130,7 +130,7 @@ def transcribe(
     Raises:
         InputError: If a folder holds no recordings.
     """
-    paths = [path for name in inputs for path in _files(Path(name))]
+    paths = [path for name in inputs for path in recordings_in(Path(name))]
     for piece in pieces(paths, batch_size, "transcribing"):
         try:
             transcripts = task.predict(piece, batch_size)
@@ -157,7 +157,15 @@ def _row(path: str, transcript: Transcript) -> dict[str, object]:
     }
 
 
-def _files(path: Path) -> list[str]:
+def recordings_in(path: Path) -> list[str]:
+    """Returns the paths of the recordings in a folder, or the path itself if it is no folder.
+
+    Args:
+        path: Folder or file.
+
+    Raises:
+        InputError: If a folder holds no recordings.
+    """
     if not path.is_dir():
         return [str(path)]
     found = sorted(str(p) for p in path.rglob("*") if _is_recording(p))

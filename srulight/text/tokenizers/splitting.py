@@ -88,6 +88,15 @@ def word_spans(text: str, split: str) -> Iterator[tuple[int, int]]:
         yield starts[first], ends[last - 1]
 
 
+def word_pattern(split: str) -> str | None:
+    """Returns a regular expression that finds the words of an ASCII text, or None without one.
+
+    Args:
+        split: One of ``Splitting``. The expression needs the flags VERBOSE and IGNORECASE.
+    """
+    return {"english": _ENGLISH.pattern, "characters": r"\S", "space": r"\S+"}.get(split)
+
+
 def normalize(text: str) -> str:
     """Normalizes a text to NFC, with plain instead of typographic apostrophes."""
     if text.isascii():

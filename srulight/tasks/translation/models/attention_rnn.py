@@ -75,7 +75,7 @@ class AttentionRNN(Translator):
     def decode(self, target: Tensor, memory: Memory, state: State | None = None) -> Decoded:
         x = self.dropout(target)
         if state is None:
-            x = torch.cat((x[:, :1] + self._summary(memory, len(x)), x[:, 1:]), 1)
+            x = torch.cat((x[:, :1] + self.summary(memory, x.size(0)), x[:, 1:]), 1)
         before = None if state is None else state[0]
         if not self.input_feeding:
             hidden, after = self.decoder.forward_with_state(x, before)
@@ -96,7 +96,7 @@ class AttentionRNN(Translator):
 
     def _attend(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Computes outputs, (N, T, H), and attention, (N, T, S), of decoder steps, (N, T, D)."""
-        sentences = len(memory.encoded)
+        sentences = memory.encoded.size(0)
         encoded, keys = memory.encoded.split(
             (self.memory_size, memory.encoded.size(-1) - self.memory_size), -1
         )
@@ -108,9 +108,17 @@ class AttentionRNN(Translator):
         shape = hidden.shape[:2]
         return outputs.reshape(*shape, -1), weights.reshape(*shape, -1)
 
-    def _summary(self, memory: Memory, rows: int) -> Tensor:
-        """Maps the mean encoded source of each translation to an embedding, (N, 1, E)."""
+    def summary(self, memory: Memory, rows: int) -> Tensor:
+        """Maps the mean encoded source of each translation to an embedding.
+
+        Args:
+            memory: Result of ``encode`` for B sentences.
+            rows: Number of translations, N.
+
+        Returns:
+            What ``decode`` adds to the embedding of each first target token, (N, 1, E).
+        """
         encoded = memory.encoded[..., : self.memory_size]
         mean = masked_mean(encoded * memory.valid.unsqueeze(-1), memory.valid.sum(1))
-        summary: Tensor = self.bridge(mean).repeat_interleave(rows // len(mean), 0).unsqueeze(1)
+        summary: Tensor = self.bridge(mean).repeat_interleave(rows // mean.size(0), 0).unsqueeze(1)
         return summary

@@ -143,7 +143,7 @@ class CrossAttention(nn.Module):
     def _heads(self, x: Tensor, keys_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Computes queries, (B, heads, K * T, E / heads), and keys and values of S steps."""
         # The steps of all K sequences become queries of the same sequence.
-        queries = self.query(x).reshape(len(keys_values), -1, x.size(-1))
+        queries = self.query(x).reshape(keys_values.size(0), -1, x.size(-1))
         q = queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k, v = keys_values.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         return q, k, v

@@ -1,0 +1,1 @@
+"""Exports the network of a checkpoint to formats that run without srulight."""

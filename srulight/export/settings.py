@@ -1,0 +1,197 @@
+"""The files of an export from which its task can be rebuilt: settings, vocabulary and weights."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srulight import __version__
+from srulight.runtime.errors import InputError
+from srulight.runtime.structure import require
+from srulight.training.resume.checkpoint_format import DROPPED, METADATA, TASK
+
+SETTINGS, VOCABULARY, WEIGHTS = "settings.json", "metadata.json", "weights.safetensors"
+"""Names of the files."""
+MANIFEST = "manifest.json"
+"""File with the checksums of all others."""
+
+_FORMAT = "srulight export"
+_VERSION = 1
+_MANIFEST = {"format": str, "version": int, "files": {"*": {"bytes": int, "sha256": str}}}
+_SETTINGS = {
+    "format": str, "version": int, TASK: str, "hyper_parameters": {"*": object}, "step": int,
+    "epoch": int, "lightning": str,
+}  # fmt: skip
+
+
+def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Path) -> None:
+    """Writes settings, vocabulary and weights of a checkpoint.
+
+    Args:
+        checkpoint: Contents of the checkpoint.
+        facts: What the example and other programs need to know, for the file of settings.
+        folder: Folder to write to.
+
+    Raises:
+        InputError: If the settings are not plain data, or safetensors is not installed.
+    """
+    if checkpoint[DROPPED]:
+        raise InputError(
+            f"the training script passed {' and '.join(checkpoint[DROPPED])} as code, which no "
+            "file can contain; pass a checkpoint of the command fit"
+        )
+    settings = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "srulight": __version__,
+        TASK: checkpoint[TASK],
+        "hyper_parameters": checkpoint["hyper_parameters"],
+        "step": checkpoint["global_step"],
+        "epoch": checkpoint["epoch"],
+        "lightning": checkpoint["pytorch-lightning_version"],
+        **facts,
+    }
+    _write_json(folder / SETTINGS, settings)
+    _write_json(folder / VOCABULARY, checkpoint[METADATA])
+    # Tied weights and views share memory, which the format has no notion of.
+    weights = {
+        name: t.detach().clone().contiguous() for name, t in checkpoint["state_dict"].items()
+    }
+    _safetensors().save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False, default=_plain)
+    path.write_text(f"{text}\n", encoding="utf-8", errors="surrogatepass")
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        return value.tolist()
+    raise InputError(f"cannot write {type(value).__name__} in the settings of the checkpoint")
+
+
+def _safetensors() -> Any:  # noqa: ANN401
+    try:
+        from safetensors import torch as safetensors
+    except ImportError as error:
+        raise InputError(
+            "exported weights need safetensors, which is not installed; run pip install "
+            '"srulight[export]"'
+        ) from error
+    return safetensors
+
+
+def write_manifest(folder: Path) -> None:
+    """Writes the sizes and the SHA-256 checksums of all files in a folder.
+
+    Args:
+        folder: The folder, without folders in it.
+    """
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": _checksum(path)}
+        for path in sorted(folder.iterdir())
+    }
+    _write_json(folder / MANIFEST, {"format": _FORMAT, "version": _VERSION, "files": files})
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """Reads an exported folder as if it were the checkpoint that it was made from.
+
+    Nothing in the folder is run: the models and the example are not even opened, except to compute
+    their checksums.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        What ``srulight.checkpoint.restore`` needs of a checkpoint.
+
+    Raises:
+        InputError: If a file is missing or was changed, or the folder is not an export.
+    """
+    manifest = _read_json(folder, MANIFEST)
+    require(manifest, _MANIFEST, str(folder / MANIFEST))
+    _check_version(manifest, folder / MANIFEST)
+    for name in (SETTINGS, VOCABULARY, WEIGHTS):
+        if name not in manifest["files"]:
+            raise InputError(f"{folder / MANIFEST}: expected a checksum of {name}, got none")
+    for name, known in manifest["files"].items():
+        _check(folder, name, known)
+    settings = _read_json(folder, SETTINGS)
+    require(settings, _SETTINGS, str(folder / SETTINGS))
+    _check_version(settings, folder / SETTINGS)
+    try:
+        weights = _safetensors().load_file(folder / WEIGHTS)
+    except Exception as error:  # safetensors raises its own exceptions, and those of torch
+        raise InputError(f"{folder / WEIGHTS} is damaged: {error}; export it again") from error
+    return {
+        "epoch": settings["epoch"],
+        "global_step": settings["step"],
+        "pytorch-lightning_version": settings["lightning"],
+        "state_dict": weights,
+        "hyper_parameters": settings["hyper_parameters"],
+        DROPPED: [],
+        TASK: settings[TASK],
+        METADATA: _read_json(folder, VOCABULARY),
+        "loops": {},
+    }
+
+
+def _check(folder: Path, name: str, known: dict[str, Any]) -> None:
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise InputError(f"{folder / MANIFEST}: expected names of files, got {name!r:.60}")
+    path = folder / name
+    if not path.is_file():
+        raise InputError(f"{path} is missing; export the model again, or copy the whole folder")
+    if path.stat().st_size != known["bytes"] or _checksum(path) != known["sha256"]:
+        raise InputError(
+            f"{path} was changed after the export: its checksum is not that of {MANIFEST}; copy "
+            "the folder again"
+        )
+
+
+def _check_version(data: dict[str, Any], path: Path) -> None:
+    if data["format"] != _FORMAT or data["version"] != _VERSION:
+        raise InputError(
+            f"{path}: expected the format {_FORMAT!r} of version {_VERSION}, got "
+            f"{data['format']!r:.40} of version {data['version']}; export the model again"
+        )
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    if not path.is_file():
+        raise InputError(f"{folder}: expected an exported model with a file {name}, got none")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {error}; export the model again") from error
+    require(data, dict, str(path))
+    found: dict[str, Any] = data
+    return found
+
+
+def numbers_of(checkpoint: dict[str, Any]) -> dict[str, float]:
+    """Returns the metrics that a checkpoint contains, by name, such as its best score.
+
+    Args:
+        checkpoint: Contents of the checkpoint.
+    """
+    found = {}
+    for state in checkpoint.get("callbacks", {}).values():
+        score, monitor = state.get("best_model_score"), state.get("monitor")
+        if isinstance(score, torch.Tensor) and score.numel() == 1 and isinstance(monitor, str):
+            found[f"best {monitor}"] = float(score)
+        score = state.get("current_score")
+        if isinstance(score, torch.Tensor) and score.numel() == 1 and isinstance(monitor, str):
+            found[f"{monitor} of this checkpoint"] = float(score)
+    return found
