@@ -22,9 +22,10 @@ OTHERS = {
     "bench": "srulight.commands.bench",
     "compare": "srulight.experiments.compare",
     "doctor": "srulight.commands.doctor",
+    "quantize": "srulight.commands.quantize",
     "sweep": "srulight.experiments.sweep",
 }
-"""Modules of the commands that need no checkpoint; each has a function ``run``."""
+"""Modules of the other commands; each has a function ``run``."""
 
 HELP = """\
 srulight: train simple recurrent units (SRU) and other sequence encoders.
@@ -38,6 +39,7 @@ commands:
   predict    apply a checkpoint to new input: classify, score or translate lines, transcribe
              recordings, or answer questions
   generate   continue a prompt with a language model
+  quantize   store the weights of a checkpoint as 8-bit integers, and compare both checkpoints
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report
   bench      time layers side by side: SRU, LSTM, convolutions and others
@@ -64,6 +66,10 @@ examples:
   python train.py fit --config configs/language_model.yaml
   python train.py generate --ckpt_path=best --prompt="the plot was"
   python train.py predict --ckpt_path=best --input recording.wav FOLDER
+
+  # make a smaller checkpoint, which takes the place of the original
+  python train.py quantize --ckpt_path=best --output=small.ckpt
+  python train.py test --ckpt_path=small.ckpt
 
   # search for a learning rate and an encoder
   python train.py sweep --config configs/quickstart.yaml --epochs 5 \\
