@@ -37,9 +37,13 @@ class Comparison:
         weights: Mapping[str, Tensor],
         quantized: Mapping[str, Tensor],
     ) -> None:
-        self.rows = [
-            ("checkpoint, MB", *(path.stat().st_size / 1e6 for path in (before, after))),
-            ("weights, MB", *(stored_bytes(w) / 1e6 for w in (weights, quantized))),
+        files, tensors = (
+            [path.stat().st_size / 1e6 for path in (before, after)],
+            [stored_bytes(w) / 1e6 for w in (weights, quantized)],
+        )
+        self.rows: list[tuple[str, float, float]] = [
+            ("checkpoint, MB", files[0], files[1]),
+            ("weights, MB", tensors[0], tensors[1]),
         ]
         self.sentences: list[str] = []
 
@@ -83,8 +87,8 @@ class Comparison:
 
 def stored_bytes(weights: Mapping[str, Tensor]) -> int:
     """Returns the bytes of some tensors, counting those that share their memory once."""
-    storages = {w.untyped_storage().data_ptr(): w.untyped_storage().nbytes() for w in weights.values()}
-    return sum(storages.values())
+    storages = [w.untyped_storage() for w in weights.values()]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 @torch.inference_mode()
@@ -127,7 +131,8 @@ def latencies(
 def _said(size: int, before: float, after: float) -> str:
     what = "a single example" if size == 1 else f"a batch of {size}"
     if after > before * (1 + _SAME):
-        return f"With {what}, the quantized model is slower: it takes {after / before:.2f} times as long."
+        times = f"{after / before:.2f} times"
+        return f"With {what}, the quantized model is slower: it takes {times} as long."
     if before > after * (1 + _SAME):
         return f"With {what}, the quantized model is {before / after:.2f} times as fast."
     return f"With {what}, both models take about the same time."

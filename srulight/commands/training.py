@@ -52,7 +52,12 @@ from srulight.runtime.terminal import decimal
 from srulight.targets.report import Report
 from srulight.tasks.base import NOT_TRAINED, Task
 from srulight.training.logger import Log
-from srulight.training.resume.checkpoint_format import CONFIG, METADATA, QUANTIZATION, require_checkpoint
+from srulight.training.resume.checkpoint_format import (
+    CONFIG,
+    METADATA,
+    QUANTIZATION,
+    require_checkpoint,
+)
 from srulight.training.resume.lightning_internals import CommandLine
 
 

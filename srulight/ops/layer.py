@@ -150,20 +150,20 @@ def sru_layer(
         if step and not save and not compiling and x.size(0) <= _FEW_SEQUENCES:
             dtype = weight.dtype
     skips_input = skip is x
-    inputs, weight, skip = cast(dtype, x, weight, skip)
+    inputs, matrix, skip = cast(dtype, x, weight, skip)
     skip = inputs if skips_input else skip
     v, bias, c0, mask = cast(wide(dtype), v, b, c0, mask)
     rest = (skip, v, bias, c0, mask, lengths, scale, activated, bidirectional)
     if transformed():
-        u = _gates(F.linear(inputs, weight), bias)
+        u = _gates(F.linear(inputs, matrix), bias)
         return reference.sru(u, *rest, False)[:2]
     if save and not compiling:
-        return _Layer.apply(inputs, weight, *rest, save)  # type: ignore[no-untyped-call]
+        return _Layer.apply(inputs, matrix, *rest, save)  # type: ignore[no-untyped-call]
     if step and not save:
-        h, last = torch.ops.srulight.sru_step.default(inputs, weight, *rest[:4], *rest[6:8])
+        h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
     product = F.linear if compiling else linear  # a compiler chooses the library itself
-    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, weight), bias), *rest, save)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, matrix), bias), *rest, save)
     return h, last
 
 

@@ -51,6 +51,9 @@ class QuantizedMatrix(StoredMatrix):
     values: Tensor
     scale: Tensor
     range: Tensor | None
+    _dense: Tensor | None
+    _packed: Tensor | None
+    _ends: tuple[float, float] | None
 
     def __init__(self, values: Tensor, scale: Tensor, range: Tensor | None = None) -> None:
         super().__init__()
@@ -143,13 +146,11 @@ class QuantizedMatrix(StoredMatrix):
 
     def _forget(self) -> None:
         """Drops what was computed from the buffers, because they change."""
-        self._dense: Tensor | None = None
-        self._packed: Tensor | None = None
-        self._ends: tuple[float, float] | None = None
+        self._dense = self._packed = self._ends = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QuantizedMatrix":
         self._forget()
-        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         self._forget()

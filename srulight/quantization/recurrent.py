@@ -41,7 +41,9 @@ class QuantizedRNN(nn.Module):
         self._cells: list[Any] = []
 
     def forward(
-        self, x: Tensor | PackedSequence, state: Any = None  # noqa: ANN401
+        self,
+        x: Tensor | PackedSequence,
+        state: Any = None,  # noqa: ANN401
     ) -> tuple[Any, Any]:
         """Does what the replaced module does.
 
@@ -82,8 +84,8 @@ class QuantizedRNN(nn.Module):
 
     def _run(self, x: Tensor, sizes: Tensor | None, state: Any) -> tuple[Tensor, Any]:  # noqa: ANN401
         inputs = (x, state) if sizes is None else (x, sizes, state)
-        options = (True, self.num_layers, 0.0, False, self.bidirectional)
-        options += (True,) if sizes is None else ()  # batch first
+        batch_first = (True,) if sizes is None else ()
+        options = (True, self.num_layers, 0.0, False, self.bidirectional, *batch_first)
         if self._with_integers(x):
             params = self._cells = self._cells or self._packed_cells()
             if self.is_lstm:
@@ -145,7 +147,7 @@ class QuantizedRNN(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> "QuantizedRNN":  # noqa: ANN401
         self._cells = []
-        return super()._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         self._cells = []

@@ -147,8 +147,10 @@ class AdaptiveSoftmax(TokenLayers):
         for pair in self.softmax.tail:
             pair[1].weight.data = _drawn(*pair[1].weight.shape)  # type: ignore[index]
         if not tied:
-            ends = zip(self._clusters(), pairwise([*self.starts, vocabulary_size]), strict=True)
-            tables = [dense(t)[: end - start].detach().clone() for (t, _), (start, end) in ends]
+            tables = [
+                dense(table)[: end - start].detach().clone()
+                for (table, _), start, end in zip(self._clusters(), self.starts, ends, strict=True)
+            ]
             maps = [dense(m).detach().clone() for _, m in self._clusters() if m is not None]
             self.own = nn.ParameterList([*tables, *maps])
 
