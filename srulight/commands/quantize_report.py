@@ -1,14 +1,17 @@
 """Compares a quantized checkpoint with its original."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from srulight.bench.timing import medians
+from srulight.bench.statistics import LEAST, Estimate, ratio
+from srulight.bench.timing import rounds, warm_up
 from srulight.commands.training import TrainingCLI, quiet
 from srulight.data.base import Split, TaskData
 from srulight.runtime.terminal import decimal
@@ -17,7 +20,7 @@ from srulight.tasks.base import Task
 BATCHES = (1, 32)
 """Numbers of examples with which the speed is measured."""
 
-_SAME = 0.03  # a difference of the speeds that is not worth a sentence
+_SAME = 0.02  # a difference of the speeds that is not worth a sentence
 
 
 class Comparison:
@@ -72,9 +75,9 @@ class Comparison:
             return
         for size in BATCHES:
             times = latencies(cli, {"before": original, "after": quantized}, split, size, seconds)
-            before, after = times["before"], times["after"]
-            self.rows.append((f"batch of {size}, ms", before * 1e3, after * 1e3))
-            self.sentences.append(_said(size, before, after))
+            before, after = (1e3 * median(times[name]) for name in ("before", "after"))
+            self.rows.append((f"batch of {size}, ms", before, after))
+            self.sentences.append(said(size, ratio(times["after"], times["before"])))
 
     def text(self) -> str:
         """Returns a table, and a sentence about each speed."""
@@ -94,7 +97,7 @@ def stored_bytes(weights: Mapping[str, Tensor]) -> int:
 @torch.inference_mode()
 def latencies(
     cli: TrainingCLI, tasks: Mapping[str, Task], split: Split, size: int, seconds: float
-) -> dict[str, float]:
+) -> dict[str, list[float]]:
     """Measures evaluation steps of tasks that take turns.
 
     A step consists of the network, the decoding if there is one, and the metrics.
@@ -107,7 +110,7 @@ def latencies(
         seconds: Approximate duration of the measurement, in seconds.
 
     Returns:
-        Median duration of a step of each task, in seconds.
+        Duration of a step of each task in each round, in seconds.
     """
     data, trainer = cli.datamodule, cli.trainer
     assert isinstance(data, TaskData)
@@ -122,17 +125,31 @@ def latencies(
 
     for task in tasks.values():
         task.to(device).eval()
-    found = medians({name: lambda t=task: step(t) for name, task in tasks.items()}, seconds)  # type: ignore[misc]
+    runs = {name: partial(step, task) for name, task in tasks.items()}
+    warm = {name: warm_up(one) for name, one in runs.items()}
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for _, times in rounds(runs, warm, seconds, LEAST):
+        for name, duration in times.items():
+            found[name].append(duration)
     for task in tasks.values():
         (task.val_metrics if split == "val" else task.test_metrics).reset()
     return found
 
 
-def _said(size: int, before: float, after: float) -> str:
+def said(size: int, times: Estimate) -> str:
+    """Returns a sentence about the speed of the quantized model.
+
+    Args:
+        size: Number of examples.
+        times: Its duration as a multiple of that of the original, with the interval of the median.
+    """
     what = "a single example" if size == 1 else f"a batch of {size}"
-    if after > before * (1 + _SAME):
-        times = f"{after / before:.2f} times"
-        return f"With {what}, the quantized model is slower: it takes {times} as long."
-    if before > after * (1 + _SAME):
-        return f"With {what}, the quantized model is {before / after:.2f} times as fast."
-    return f"With {what}, both models take about the same time."
+    if times.low <= 1 + _SAME and times.high >= 1 - _SAME:
+        verdict = "takes about as long as the original"
+    else:
+        verdict = "is slower" if times.median > 1 else "is faster"
+    interval = f"{times.low:.2f} to {times.high:.2f}"
+    return (
+        f"With {what}, the quantized model {verdict}: {times.median:.2f} ({interval}) times the "
+        "time."
+    )
