@@ -11,7 +11,7 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from srulight.bench.statistics import LEAST, Estimate, ratio
-from srulight.bench.timing import rounds, warm_up
+from srulight.bench.timing import Run, rounds, warm_up
 from srulight.commands.training import TrainingCLI, quiet
 from srulight.data.base import Split, TaskData
 from srulight.runtime.terminal import decimal
@@ -125,7 +125,7 @@ def latencies(
 
     for task in tasks.values():
         task.to(device).eval()
-    runs = {name: partial(step, task) for name, task in tasks.items()}
+    runs: dict[str, Run] = {name: partial(step, task) for name, task in tasks.items()}
     warm = {name: warm_up(one) for name, one in runs.items()}
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _, times in rounds(runs, warm, seconds, LEAST):

@@ -4,6 +4,7 @@ A weight is rounded to -127 to 127, with one scale per row. An activation x is r
 unsigned integer q, which stands for x = step * (q - zero).
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor
 HIGHEST = 127
 """Largest absolute value of a weight."""
 
+_BLOCK = 1 << 17  # numbers to round at a time
 _SIZES = ((1, 64, 48), (32, 64, 48))  # M, F and N of the products that are tried out
 
 
@@ -58,8 +60,13 @@ def round_rows(x: Tensor) -> Rounded:
         x: Activations, (M, F) float32.
     """
     top = levels()
-    step = x.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny).div_(top)
-    return Rounded(torch.div(x, step).round_().add_(top + 1).to(torch.uint8), step, top + 1)
+    values = torch.empty(x.shape, dtype=torch.uint8)
+    steps = torch.empty(len(x), 1)
+    for rows in _blocks(x):
+        step = steps[rows].copy_(x[rows].abs().amax(1, keepdim=True))
+        step.clamp_min_(torch.finfo(x.dtype).tiny).div_(top)
+        values[rows] = torch.div(x[rows], step).round_().add_(top + 1)
+    return Rounded(values, steps, top + 1)
 
 
 def round_to_range(x: Tensor, low: float, high: float) -> Rounded:
@@ -73,8 +80,16 @@ def round_to_range(x: Tensor, low: float, high: float) -> Rounded:
     top = 2 * levels() + 1
     step = (high - low) / top
     zero = round(-low / step)
-    values = torch.mul(x, 1 / step).round_().add_(zero).clamp_(0, top)
-    return Rounded(values.to(torch.uint8), step, zero)
+    values = torch.empty(x.shape, dtype=torch.uint8)
+    for rows in _blocks(x):
+        values[rows] = torch.mul(x[rows], 1 / step).round_().add_(zero).clamp_(0, top)
+    return Rounded(values, step, zero)
+
+
+def _blocks(x: Tensor) -> Iterator[slice]:
+    """Divides rows into blocks whose intermediate results stay in the cache of a core."""
+    size = max(1, _BLOCK // x.size(1))
+    return (slice(first, first + size) for first in range(0, len(x), size))
 
 
 def packed(weight: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.ops.product import StoredMatrix
+from srulight.ops.product import StoredMatrix, linear
 from srulight.ops.sru import is_exporting
 from srulight.quantization.integer import (
     levels,
@@ -18,12 +18,12 @@ from srulight.quantization.integer import (
     round_weight,
 )
 
-FEW = 12_000_000
+FEW = 20_000_000
 """Products of fewer multiplications than this are computed in floats, which is faster.
 
-On an AMD EPYC with AVX2 and without VNNI, one core, an integer product with 512 x 1536, 256 x 768
-and 128 x 384 weights becomes faster at 16, 64 and 256 rows, which is this many multiplications each
-time (``python benchmarks/integer_products.py``, 2026-11-29).
+On an AMD EPYC with AVX2 and without VNNI, an integer product of 12.6 million multiplications takes
+1.1 to 1.3 times the time of floats, and one of 50 million 0.7 to 0.9 times
+(``python benchmarks/quantized_layers.py``, 2026-11-29).
 """
 
 
@@ -83,7 +83,10 @@ class QuantizedMatrix(StoredMatrix):
             self.observed = min(low, self.observed[0]), max(high, self.observed[1])
         if not self._with_integers(x):
             weight = self._floats()
-            return F.linear(x, weight if weight.dtype == x.dtype else weight.to(x.dtype), bias)
+            weight = weight if weight.dtype == x.dtype else weight.to(x.dtype)
+            if bias is None and not torch.compiler.is_compiling():
+                return linear(x, weight)
+            return F.linear(x, weight, bias)
         rows = x.reshape(-1, self.shape[1]).float()
         if self._packed is None:
             self._prepare()
@@ -173,6 +176,7 @@ class QuantizedLinear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.weight = weight
+        self.bias: nn.Parameter | None
         self.register_parameter("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,9 +32,7 @@ def quantized(original: Path, *options: str) -> None:
     main(["quantize", f"--ckpt_path={original}", *options, *QUIET])
 
 
-def test_both_checkpoints_are_compared(
-    original: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_both_checkpoints_are_compared(original: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quantized(original, "--seconds=0.01")
     output = original.with_name("best-int8.ckpt")
     out = capsys.readouterr().out

@@ -14,14 +14,15 @@ from srulight.quantization.recurrent import QuantizedRNN
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
 from srulight.tasks.language_modeling.task import LanguageModeling
-from srulight.text.tokenizers import Words
+from srulight.text.tokenizers import PAD_UNKNOWN, Words
 
 WORDS = [f"word{i}" for i in range(40)]
 
 
 def language_model(**options: Any) -> LanguageModeling:  # noqa: ANN401
     task = LanguageModeling(embedding_size=32, **options)
-    task.metadata = {"tokenizer": Words().with_vocabulary(WORDS, ("<unk>", "<eos>")).settings}
+    tokenizer = Words("space").with_vocabulary(WORDS, PAD_UNKNOWN, lines=True)
+    task.metadata = {"tokenizer": tokenizer.settings}
     task.build(task.metadata)
     return task.eval()
 
@@ -102,21 +103,19 @@ MATRIX = "encoder.layers.0.weight"
         ({f"{MATRIX}.other": torch.zeros(1)}, "weights differ in name or shape, such as .*other"),
     ],
 )
-def test_what_is_stored_is_checked(
-    tmp_path: Path, entries: dict[str, Any], message: str
-) -> None:
+def test_what_is_stored_is_checked(tmp_path: Path, entries: dict[str, Any], message: str) -> None:
     path = saved(language_model(), tmp_path / "x.ckpt", Settings(8, "calibrated"))
     stored = read(path)
     for name, value in entries.items():
         (stored if name in stored else stored["state_dict"])[name] = value
-    torch.save(stored, path)
+    torch.save(stored, tmp_path / "altered.ckpt")
     with pytest.raises(InputError, match=message):
-        load(path)
+        load(tmp_path / "altered.ckpt")
 
 
 def test_weights_alone_do_not_quantize(tmp_path: Path) -> None:
     stored = read(saved(language_model(), tmp_path / "x.ckpt", Settings(8, "dynamic")))
     del stored["quantization"]
-    torch.save(stored, tmp_path / "x.ckpt")
+    torch.save(stored, tmp_path / "altered.ckpt")
     with pytest.raises(InputError, match="weights differ in name or shape"):
-        load(tmp_path / "x.ckpt")
+        load(tmp_path / "altered.ckpt")
