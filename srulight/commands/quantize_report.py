@@ -145,7 +145,7 @@ def said(size: int, times: Estimate) -> str:
     """
     what = "a single example" if size == 1 else f"a batch of {size}"
     if times.low <= 1 + _SAME and times.high >= 1 - _SAME:
-        verdict = "takes about as long as the original"
+        verdict = "is neither clearly faster nor slower"
     else:
         verdict = "is slower" if times.median > 1 else "is faster"
     interval = f"{times.low:.2f} to {times.high:.2f}"

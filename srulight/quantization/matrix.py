@@ -22,7 +22,7 @@ FEW = 20_000_000
 """Products of fewer multiplications than this are computed in floats, which is faster.
 
 On an AMD EPYC with AVX2 and without VNNI, an integer product of 12.6 million multiplications takes
-1.1 to 1.3 times the time of floats, and one of 50 million 0.7 to 0.9 times
+0.8 to 1.4 times the time of floats, and one of 25 million 0.9 times
 (``python benchmarks/quantized_layers.py``, 2026-11-29).
 """
 

@@ -119,7 +119,7 @@ def test_a_quantized_checkpoint_is_neither_trained_nor_quantized(
 def test_a_slower_model_is_called_slower() -> None:
     assert "slower: 1.30 (1.20 to 1.40) times the time" in said(1, Estimate(1.3, 1.2, 1.4))
     assert "batch of 32, the quantized model is faster: 0.50" in said(32, Estimate(0.5, 0.4, 0.6))
-    assert "takes about as long as" in said(1, Estimate(1.1, 0.9, 1.2))
+    assert "neither clearly faster nor slower: 1.10" in said(1, Estimate(1.1, 0.9, 1.2))
 
 
 def test_memory_that_tensors_share_counts_once() -> None:
