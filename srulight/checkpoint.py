@@ -17,7 +17,13 @@ from srulight.runtime.structure import require
 from srulight.runtime.terminal import decimal, printable
 from srulight.runtime.trust import Vetting
 from srulight.tasks.base import Task
-from srulight.training.resume.checkpoint_format import DROPPED, METADATA, TASK, require_checkpoint
+from srulight.training.resume.checkpoint_format import (
+    DROPPED,
+    METADATA,
+    QUANTIZATION,
+    TASK,
+    require_checkpoint,
+)
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -86,6 +92,8 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
             name = monitor if is_best else f"best {monitor} so far"
             said += f", {name} {decimal(score.item())}"
     said += f", step {checkpoint['global_step']}"
+    if QUANTIZATION in checkpoint:
+        said += f", quantized to {checkpoint[QUANTIZATION]['bits']} bits"
     return printable(said)
 
 

@@ -23,6 +23,7 @@ OTHERS = {
     "compare": "srulight.experiments.compare",
     "doctor": "srulight.commands.doctor",
     "export": "srulight.commands.export",
+    "quantize": "srulight.commands.quantize",
     "sweep": "srulight.experiments.sweep",
 }
 """Modules of the commands that parse their own options; each has a function ``run``."""
@@ -40,6 +41,7 @@ commands:
              recordings, or answer questions
   generate   continue a prompt with a language model
   export     write a network for other programs: ONNX, torch.export or AOTInductor
+  quantize   store the weights of a checkpoint as 8-bit integers, and compare both checkpoints
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report
   bench      time layers side by side: SRU, LSTM, convolutions and others
@@ -69,6 +71,9 @@ examples:
 
   # write the network for ONNX Runtime, with an example
   python train.py export --ckpt_path=best --format=onnx --output=exported
+  # make a smaller checkpoint, which takes the place of the original
+  python train.py quantize --ckpt_path=best --output=small.ckpt
+  python train.py test --ckpt_path=small.ckpt
 
   # search for a learning rate and an encoder
   python train.py sweep --config configs/quickstart.yaml --epochs 5 \\

@@ -16,7 +16,7 @@ LAYERS = (
     {"runtime"},
     {"ops", "layers"},
     {"encoders", "text", "data", "targets", "video"},
-    {"training", "tasks", "bench"},
+    {"training", "tasks", "bench", "quantization"},
     {"commands", "checkpoint", "plugins", "compat", "doctor", "export"},
     {"experiments"},
     {"cli"},

@@ -50,9 +50,14 @@ from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.program import program
 from srulight.runtime.terminal import decimal
 from srulight.targets.report import Report
-from srulight.tasks.base import Task
+from srulight.tasks.base import NOT_TRAINED, Task
 from srulight.training.logger import Log
-from srulight.training.resume.checkpoint_format import CONFIG, METADATA, require_checkpoint
+from srulight.training.resume.checkpoint_format import (
+    CONFIG,
+    METADATA,
+    QUANTIZATION,
+    require_checkpoint,
+)
 from srulight.training.resume.lightning_internals import CommandLine
 
 
@@ -62,6 +67,7 @@ class TrainingCLI(CommandLine):
     Args:
         resumed: Checkpoint that ``--ckpt_path`` names; None if there is none.
         callbacks: Callbacks of ``fit`` besides those of the configuration.
+        reports: Whether ``validate`` and ``test`` print and save their results.
         **kwargs: Arguments of LightningCLI.
     """
 
@@ -69,9 +75,11 @@ class TrainingCLI(CommandLine):
         self,
         resumed: Resumed | None = None,
         callbacks: Sequence[Callback] = (),
+        reports: bool = True,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         self.resumed = resumed
+        self.reports = reports
         self.more_callbacks = callbacks
         self.stored = None if resumed is None else resumed.stored
         self.changes: dict[str, tuple[Any, Any]] = {}
@@ -145,6 +153,8 @@ class TrainingCLI(CommandLine):
         self._print_results("test")
 
     def _print_results(self, stage: str) -> None:
+        if not self.reports:
+            return
         metrics = self.trainer.callback_metrics
         first = self.model.monitored(self.datamodule)[0].partition("/")[2]
         for name in sorted(metrics, key=lambda name: (not name.endswith(f"/{first}"), name)):
@@ -157,6 +167,8 @@ class TrainingCLI(CommandLine):
 
     def after_instantiate_classes(self) -> None:
         if self.resumed is not None and self.stored is not None:
+            if QUANTIZATION in self.stored and self.config.get("subcommand") == "fit":
+                raise InputError(f"{self.resumed.path}: {NOT_TRAINED}")
             doing = "resuming from" if self.config.get("subcommand") == "fit" else "loading"
             rank_zero_info(f"{doing} {describe(self.resumed.path, self.stored)}")
             # Words and labels must keep the indices that the weights were trained with.
@@ -244,13 +256,16 @@ _DESCRIPTIONS = {
 }
 
 
-def build(args: list[str], run: bool = True, callbacks: Sequence[Callback] = ()) -> TrainingCLI:
+def build(
+    args: list[str], run: bool = True, callbacks: Sequence[Callback] = (), reports: bool = True
+) -> TrainingCLI:
     """Parses a command line, builds the objects that it describes, and runs its command.
 
     Args:
         args: Command-line arguments. They start with the command if ``run`` is true.
         run: Whether to run the command. False only builds the objects, for tests and notebooks.
         callbacks: Callbacks of ``fit`` besides those of the configuration.
+        reports: Whether ``validate`` and ``test`` print and save their results.
 
     Returns:
         The command line, with its ``model``, ``datamodule`` and ``trainer``.
@@ -264,6 +279,7 @@ def build(args: list[str], run: bool = True, callbacks: Sequence[Callback] = ())
     return TrainingCLI(
         resumed=resumed,
         callbacks=callbacks,
+        reports=reports,
         model_class=Task,
         datamodule_class=TaskData,
         subclass_mode_model=True,

@@ -1,9 +1,12 @@
 """Attention restricted to a band of steps."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.ops.product import product
 from srulight.ops.sru import is_exporting
 
 # A sequence longer than this, and than the memory, is attended to block by block, so that time and
@@ -27,7 +30,10 @@ class BandAttention(nn.Module):
     Attributes:
         weight: Matrix that maps a step to its key and its value, (2 * P, P).
         alpha: Factor of the attention term, (1,). It starts at 0.
+        matrices: Names of the attributes that may also hold a ``StoredMatrix``.
     """
+
+    matrices: ClassVar = ("weight",)
 
     def __init__(
         self, size: int, num_heads: int, memory_size: int, bidirectional: bool, dropout: float
@@ -65,7 +71,7 @@ class BandAttention(nn.Module):
         before = 0 if past is None else self.memory_size
         after = self.memory_size if self.bidirectional else 0
         q = z.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T, P / heads)
-        k, v = F.linear(seen, self.weight).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
+        k, v = product(seen, self.weight).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
         k, v = k.transpose(1, 2), v.transpose(1, 2)
         block = max(self.memory_size, _BLOCK)
         # A compiled graph must serve all lengths, so its number of blocks cannot depend on one.

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,13 @@ def directions(encoder: Encoder) -> int:
 
 
 class PeepholeLayer(nn.Module, ABC):
-    """A layer whose gates may depend on its previous state, which makes it nonlinear."""
+    """A layer whose gates may depend on its previous state, which makes it nonlinear.
+
+    Attributes:
+        matrices: Names of the attributes that may also hold a ``StoredMatrix``.
+    """
+
+    matrices: ClassVar[tuple[str, ...]] = ("projection", "weight")
 
     @abstractmethod
     def state_jacobian(

@@ -43,7 +43,8 @@ class LSTM(TorchRecurrent):
             before = (h.contiguous(), c.contiguous())
         # oneDNN repacks the weights in every call, which takes longer than a single step.
         step = x.size(1) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
-        if before is not None and step and not torch.is_autocast_enabled("cpu"):
+        is_float = isinstance(self.rnn, nn.LSTM)  # not quantized
+        if before is not None and step and is_float and not torch.is_autocast_enabled("cpu"):
             return self._step(x[:, 0], *before)
         y, (h, c) = self.rnn(x, before)
         return y, torch.cat((h, c), dim=-1)

@@ -4,12 +4,12 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import valid_steps, zero_padding
 from srulight.ops import ACTIVATIONS, sru_layer, state_jacobian
+from srulight.ops.product import Matrix, product
 from srulight.runtime.errors import check_range
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -251,13 +251,13 @@ class SRULayer(PeepholeLayer):
         inner = self.norm(x) if self.norm is not None and self.norm_first else x
         if self.training and self.input_dropout > 0:
             inner = inner * _mask(inner[:, 0], self.input_dropout).unsqueeze(1)
-        return inner if self.projection is None else F.linear(inner, self.projection)
+        return inner if self.projection is None else product(inner, self.projection)
 
 
 @torch.no_grad()
 def layer_state_jacobian(
     inner: Tensor,
-    weight: Tensor,
+    weight: Matrix,
     v: Tensor,
     b: Tensor,
     c0: Tensor | None,
@@ -280,7 +280,7 @@ def layer_state_jacobian(
     """
     channels = b.size(1)
     part = slice(channels // 2 if bidirectional else channels)
-    u = F.linear(inner, weight).unflatten(-1, (-1, channels))  # (B, T, K, D)
+    u = product(inner, weight).unflatten(-1, (-1, channels))  # (B, T, K, D)
     c0 = None if c0 is None else c0[:, part]
     found = state_jacobian(u[..., part], v[:, part], b[:, part], c0)
     if lengths is None:

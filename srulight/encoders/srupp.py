@@ -10,6 +10,7 @@ from srulight.encoders.band_attention import BandAttention
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.encoders.sru import Activation, layer_state_jacobian
 from srulight.ops import ACTIVATIONS, sru_layer
+from srulight.ops.product import product
 from srulight.runtime.errors import check_range
 
 # Flash attention kernels need head sizes that are multiples of this.
@@ -286,12 +287,12 @@ class SRUppLayer(PeepholeLayer):
 
     def _inner(self, x: Tensor, state: Tensor | None, lengths: Tensor | None) -> Tensor:
         """Computes the input of the gates' matrix product, (B, T, P)."""
-        z = F.linear(x, self.projection)
+        z = product(x, self.projection)
         if self.attention is not None:
             past = count = None
             if state is not None:
                 memory, count = self._memory(state)
-                past = F.linear(memory.to(x.dtype), self.projection)
+                past = product(memory.to(x.dtype), self.projection)
             z = self.attention(z, past, count, lengths)
         if self.norm is not None:
             z = self.norm(z)

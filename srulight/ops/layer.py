@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srulight.ops import reference
-from srulight.ops.product import linear, linear_plus
+from srulight.ops.product import Matrix, StoredMatrix, linear, linear_plus
 from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sru import (
     STATE,
@@ -94,7 +94,7 @@ _FEW_SEQUENCES = 8
 
 def sru_layer(
     x: Tensor,
-    weight: Tensor,
+    weight: Matrix,
     skip: Tensor | None,
     v: Tensor | None,
     b: Tensor,
@@ -113,7 +113,7 @@ def sru_layer(
 
     Args:
         x: Inputs of the matrix product, (B, T, F).
-        weight: Stacked matrices of the gates, (K * D, F).
+        weight: Stacked matrices of the gates, (K * D, F). A ``StoredMatrix`` has no gradients.
         skip: Skip input, as in ``sru``.
         v: Peephole weights, as in ``sru``.
         b: Biases, as in ``sru``.
@@ -137,6 +137,10 @@ def sru_layer(
         raise RuntimeError(f"x must have shape {expected}, got {tuple(x.shape)}")
     if x.device != weight.device:  # the product may succeed if one of them is on meta
         raise RuntimeError(f"x must be on the device of weight, {weight.device}, got {x.device}")
+    activated = ACTIVATIONS.index(activation)
+    if isinstance(weight, StoredMatrix):
+        options = (mask, lengths, scale, activated, bidirectional)
+        return _stored(x, weight, skip, v, b, c0, *options)
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
     dtype = out_dtype = x.dtype
@@ -146,18 +150,37 @@ def sru_layer(
         if step and not save and not compiling and x.size(0) <= _FEW_SEQUENCES:
             dtype = weight.dtype
     skips_input = skip is x
-    inputs, weight, skip = cast(dtype, x, weight, skip)
+    inputs, matrix, skip = cast(dtype, x, weight, skip)
     skip = inputs if skips_input else skip
     v, bias, c0, mask = cast(wide(dtype), v, b, c0, mask)
-    rest = (skip, v, bias, c0, mask, lengths, scale, ACTIVATIONS.index(activation), bidirectional)
+    rest = (skip, v, bias, c0, mask, lengths, scale, activated, bidirectional)
     if transformed():
-        u = _gates(F.linear(inputs, weight), bias)
+        u = _gates(F.linear(inputs, matrix), bias)
         return reference.sru(u, *rest, False)[:2]
     if save and not compiling:
-        return _Layer.apply(inputs, weight, *rest, save)  # type: ignore[no-untyped-call]
+        return _Layer.apply(inputs, matrix, *rest, save)  # type: ignore[no-untyped-call]
     if step and not save:
-        h, last = torch.ops.srulight.sru_step.default(inputs, weight, *rest[:4], *rest[6:8])
+        h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
     product = F.linear if compiling else linear  # a compiler chooses the library itself
-    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, weight), bias), *rest, save)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, matrix), bias), *rest, save)
+    return h, last
+
+
+def _stored(
+    x: Tensor,
+    weight: StoredMatrix,
+    skip: Tensor | None,
+    v: Tensor | None,
+    b: Tensor,
+    c0: Tensor | None,
+    mask: Tensor | None,
+    *rest: Any,  # noqa: ANN401
+) -> tuple[Tensor, Tensor]:
+    """Does what ``sru_layer`` does, in the dtype of ``x``; autocast has no effect."""
+    u = weight(x)
+    (skip,) = cast(u.dtype, skip)
+    v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
+    state = (skip, v, bias, c0, mask)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, False)
     return h, last

@@ -1,11 +1,12 @@
-"""Matrix products with the library that is faster on this processor."""
+"""Matrix products with the library that is faster on this processor, or of stored matrices."""
 
+from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @cache
@@ -49,3 +50,87 @@ def linear_plus(x: Tensor, weight: Tensor, other: Tensor) -> Tensor:
     if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, "add")
     return other.addmm_(x, weight.t())
+
+
+class StoredMatrix(nn.Module, ABC):
+    """A matrix, (N, F), in another form than one tensor of floats, such as 8-bit integers.
+
+    The layers of srulight accept it in place of a weight or of a table of embeddings. It has no
+    gradients.
+
+    Attributes:
+        shape: The sizes N and F.
+    """
+
+    shape: torch.Size
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Device of the stored numbers."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Type of the numbers that it stands for, which is also that of ``dense``."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Multiplies by the transpose of the matrix.
+
+        Args:
+            x: Rows to multiply, (..., F).
+            bias: Numbers to add to each row of the product, (N,).
+
+        Returns:
+            The product, (..., N), in the dtype of ``x``.
+        """
+
+    @abstractmethod
+    def rows(self, indices: Tensor) -> Tensor:
+        """Returns rows of the matrix.
+
+        Args:
+            indices: Numbers of the rows, (...) int64.
+
+        Returns:
+            Rows, (..., F).
+        """
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """Returns the matrix as one tensor of floats, (N, F)."""
+
+    def size(self, dim: int) -> int:
+        """Returns one of the sizes N and F.
+
+        Args:
+            dim: 0 for N, 1 for F.
+        """
+        return self.shape[dim]
+
+    def __len__(self) -> int:
+        """Returns N."""
+        return self.shape[0]
+
+
+Matrix = Tensor | StoredMatrix
+"""A weight or a table of embeddings, (N, F)."""
+
+
+def product(x: Tensor, matrix: Matrix, bias: Tensor | None = None) -> Tensor:
+    """Multiplies x, (..., F), by the transpose of a matrix, (N, F), and adds a bias, (N,)."""
+    if isinstance(matrix, Tensor):
+        return F.linear(x, matrix, bias)
+    found: Tensor = matrix(x, bias)
+    return found
+
+
+def lookup(indices: Tensor, table: Matrix) -> Tensor:
+    """Returns the rows, (..., F), of a table, (N, F), whose numbers are ``indices``, (...)."""
+    return F.embedding(indices, table) if isinstance(table, Tensor) else table.rows(indices)
+
+
+def dense(matrix: Matrix) -> Tensor:
+    """Returns a matrix, (N, F), as one tensor of floats."""
+    return matrix if isinstance(matrix, Tensor) else matrix.dense()

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal, NoReturn, Self, final
 
 import torch
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from srulight.quantization.stored import Settings, restore_structure
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
 from srulight.runtime.structure import require
@@ -20,7 +22,7 @@ from srulight.tasks.compiling import check_compiler
 from srulight.tasks.metrics import MeanLoss
 from srulight.tasks.optimization import build_optimizer, build_schedule
 from srulight.tasks.prediction import Generator, LinePredictor, Predictor
-from srulight.training.resume.checkpoint_format import METADATA
+from srulight.training.resume.checkpoint_format import METADATA, QUANTIZATION
 from srulight.training.resume.lightning_internals import trainer_of
 from srulight.training.resume.restoring import (
     bounded,
@@ -31,6 +33,11 @@ from srulight.training.resume.resume_position import begin_loader
 from srulight.training.resume.task_state import restore_progress, save_progress, save_settings
 
 Stage = Literal["val", "test"]
+
+NOT_TRAINED = (
+    "a quantized model cannot be trained; train the original checkpoint, then quantize it again"
+)
+"""Message for an attempt to train a quantized model."""
 
 
 class Task(LightningModule, ABC):
@@ -69,6 +76,7 @@ class Task(LightningModule, ABC):
             Set by each task.
         resumed: Weights of the checkpoint that the task was loaded from, which limit the size of
             the modules; None for a new task.
+        quantization: How the weights were quantized; None if they were not.
         compiled: Whether a trainer runs the task through ``torch.compile``. Set by the tasks that
             support it.
         predictor: Class that implements the command ``predict`` for this task.
@@ -83,6 +91,7 @@ class Task(LightningModule, ABC):
     optimizer_factory: OptimizerCallable | None = None
     scheduler_factory: LRSchedulerCallable | None = None
     resumed: dict[str, Tensor] | None = None
+    quantization: Settings | None = None
     _fresh_schedule: dict[str, Any] | None = None
     compiled: bool = False
     predictor: ClassVar[type[Predictor]] = LinePredictor
@@ -368,6 +377,8 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
+        if self.quantization is not None:
+            checkpoint[QUANTIZATION] = asdict(self.quantization)
         save_settings(self, checkpoint)
         save_progress(self, checkpoint)
 
@@ -375,6 +386,9 @@ class Task(LightningModule, ABC):
         weights = self.resumed = checkpoint["state_dict"]
         if self.metadata is None:
             self._build_from_file(checkpoint[METADATA])
+        if QUANTIZATION in checkpoint:
+            self.quantization = Settings.of(checkpoint[QUANTIZATION])
+            restore_structure(self, weights)
         trainer = trainer_of(self)
         # A strategy that shards weights loads them later, under names of its own.
         if trainer is None or not trainer.strategy.restore_checkpoint_after_setup:
@@ -390,6 +404,8 @@ class Task(LightningModule, ABC):
                 check_schedule(config.scheduler, self._fresh_schedule)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        if self.quantization is not None:
+            raise InputError(NOT_TRAINED)
         trainer = trainer_of(self)
         clips = trainer is not None and bool(trainer.gradient_clip_val)
         optimizer = build_optimizer(self.parameters(), self.optimizer_factory, clips)

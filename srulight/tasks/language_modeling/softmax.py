@@ -4,12 +4,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.data.base import IGNORED
+from srulight.ops.product import Matrix, dense, lookup, product
 
 
 class TokenLayers(nn.Module, ABC):
@@ -60,7 +62,12 @@ class Softmax(TokenLayers):
         feature_size: Number of features that the encoder outputs, H.
         tied: Whether the embedding and the softmax share their weights (Press and Wolf 2017,
             arXiv 1608.05859). If so, and H differs from E, a linear map from H to E comes first.
+
+    Attributes:
+        matrices: Names of the attributes that may also hold a ``StoredMatrix``.
     """
+
+    matrices: ClassVar = ("embedding", "weight")
 
     def __init__(
         self, vocabulary_size: int, embedding_size: int, feature_size: int, tied: bool
@@ -72,7 +79,7 @@ class Softmax(TokenLayers):
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def embed(self, tokens: Tensor) -> Tensor:
-        return F.embedding(tokens, self.embedding)
+        return lookup(tokens, self.embedding)
 
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         logits = self._logits(features)
@@ -83,7 +90,7 @@ class Softmax(TokenLayers):
 
     def _logits(self, features: Tensor) -> Tensor:
         weight = self.embedding if self.weight is None else self.weight
-        logits = F.linear(self.mapping(features), weight, self.bias)
+        logits = product(self.mapping(features), weight, self.bias)
         return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
@@ -104,7 +111,12 @@ class AdaptiveSoftmax(TokenLayers):
     Raises:
         ValueError: If ``cutoffs`` do not increase from at least 1 to below ``vocabulary_size``, or
             if there are so many that a cluster would have no features.
+
+    Attributes:
+        matrices: Names of the attributes that may also hold a ``StoredMatrix``, or a list of them.
     """
+
+    matrices: ClassVar = ("own",)
 
     def __init__(
         self,
@@ -132,28 +144,35 @@ class AdaptiveSoftmax(TokenLayers):
         # All clusters start at the scale that Softmax uses, unlike with torch's initialization.
         self.own: nn.ParameterList | None = None
         self.softmax.head.weight.data = _drawn(*self.softmax.head.weight.shape)
-        for table, _ in self._clusters()[1:]:
-            table.data = _drawn(*table.shape)
+        for pair in self.softmax.tail:
+            pair[1].weight.data = _drawn(*pair[1].weight.shape)  # type: ignore[index]
         if not tied:
-            tables = [table.detach().clone() for table, _ in self._clusters()]
-            maps = [m.detach().clone() for _, m in self._clusters() if m is not None]
+            tables = [
+                dense(table)[: end - start].detach().clone()
+                for (table, _), start, end in zip(self._clusters(), self.starts, ends, strict=True)
+            ]
+            maps = [dense(m).detach().clone() for _, m in self._clusters() if m is not None]
             self.own = nn.ParameterList([*tables, *maps])
 
-    def _clusters(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Returns the embeddings of each cluster, and the matrix that maps them to E features."""
+    def _clusters(self) -> list[tuple[Matrix, Matrix | None]]:
+        """Returns the embeddings of each cluster, and the matrix that maps them to E features.
+
+        The first table may have more rows than its cluster has tokens.
+        """
         if self.own is not None:
             tables, maps = [*self.own][: len(self.starts)], [*self.own][len(self.starts) :]
             return list(zip(tables, [None, *maps], strict=True))
         tail = [(pair[1].weight, pair[0].weight) for pair in self.softmax.tail]  # type: ignore[index]
-        return [(self.softmax.head.weight[: self.softmax.shortlist_size], None), *tail]
+        return [(self.softmax.head.weight, None), *tail]
 
     def embed(self, tokens: Tensor) -> Tensor:
         features = None
-        for start, (table, mapping) in zip(self.starts, self._clusters(), strict=True):
+        ends = [*self.starts[1:], self.softmax.n_classes]
+        for start, end, (table, mapping) in zip(self.starts, ends, self._clusters(), strict=True):
             places = tokens - start
-            inside = (places >= 0) & (places < len(table))
-            rows = F.embedding(places.clamp(0, len(table) - 1), table)
-            rows = rows if mapping is None else rows @ mapping
+            inside = (places >= 0) & (tokens < end)
+            rows = lookup(places.clamp(0, end - start - 1), table)
+            rows = rows if mapping is None else rows @ dense(mapping)
             rows = rows * inside.unsqueeze(-1)
             features = rows if features is None else features + rows
         assert features is not None

@@ -1,10 +1,9 @@
 """The question answering task."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torchmetrics.text import SQuAD
 
 from srulight.encoders import SRU, EncoderFactory
 from srulight.layers.dropout import Dropout
+from srulight.ops.product import lookup
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.files import well_formed
 from srulight.tasks.base import Stage, Task
@@ -83,6 +83,7 @@ class QuestionAnswering(Task):
     """
 
     monitor = ("val/f1", "max")
+    matrices: ClassVar = ("fixed",)
     predictor = QuestionPredictor
     knows = {  # noqa: RUF012
         "tokenizer": SETTINGS, "annotator": (str, type(None)), "tag_names": [[str]],
@@ -186,7 +187,7 @@ class QuestionAnswering(Task):
         tuned = len(self.tuned.weight)
         if not len(self.fixed):
             return self.tuned(words)
-        fixed = F.embedding((words - tuned).clamp(min=0), self.fixed)
+        fixed = lookup((words - tuned).clamp(min=0), self.fixed)
         trained = self.tuned(words.clamp(max=tuned - 1))
         return torch.where((words < tuned).unsqueeze(-1), trained, fixed)
 

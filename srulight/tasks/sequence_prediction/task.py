@@ -266,8 +266,8 @@ class SequencePrediction(SegmentTask, TargetTask):
             self.features.encode(piece.numbers, piece.categories, piece.times, carry)
             for piece, carry in zip(pieces, carries, strict=True)
         ]
-        inputs, _ = pad([torch.from_numpy(one) for one, _, _ in encoded], self.head.weight)
-        codes, _ = pad([torch.from_numpy(one) for _, one, _ in encoded], self.head.weight)
+        inputs, _ = pad([torch.from_numpy(one) for one, _, _ in encoded], self.head.bias)
+        codes, _ = pad([torch.from_numpy(one) for _, one, _ in encoded], self.head.bias)
         return inputs, codes, [carry for _, _, carry in encoded]
 
     def stream(self) -> SequenceStream:

@@ -93,7 +93,7 @@ class StreamingRecognizer:
         frames = self._frames(self._frontend.standardize(self._bank(windows)))
         if frames is None:
             return
-        x, _ = self._subsampling(frames.unsqueeze(0).to(self._head.weight))
+        x, _ = self._subsampling(frames.unsqueeze(0).to(self._head.bias))
         encoded, self._state = self._encoder.forward_with_state(x, self._state)
         self._decoder.advance(self._head(encoded)[0].float().log_softmax(-1).cpu())
 

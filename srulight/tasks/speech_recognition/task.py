@@ -239,7 +239,7 @@ class SpeechRecognition(Task):
     def _recognize(self, frames: list[Tensor]) -> Iterator[list[Token]]:
         features = pad_sequence(frames, batch_first=True)
         lengths = torch.tensor(list(map(len, frames)))
-        logits, steps = self(features.to(self.head.weight), lengths.to(self.device))
+        logits, steps = self(features.to(self.head.bias), lengths.to(self.device))
         return _decode(logits.float().log_softmax(-1), steps, self.new_decoder)
 
     def text(self, tokens: Iterable[int]) -> str:

@@ -27,7 +27,7 @@ class FrameNetwork(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Computes the outputs, (N, K), of standardized frames, (N, C, H, W)."""
-        if torch.is_grad_enabled() and self.head.weight.requires_grad:
+        if torch.is_grad_enabled() and self.head.bias.requires_grad:
             return self._outputs(frames)
         with torch.no_grad():
             return torch.cat([self._outputs(piece) for piece in frames.split(_PIECE)])

@@ -184,7 +184,7 @@ class VideoPrediction(SegmentTask, TargetTask):
             Features, (B, T, F), zeros at padded frames.
         """
         if frames.dim() == 3:
-            return frames.to(self.head.weight.dtype)
+            return frames.to(self.head.bias.dtype)
         return encode_frames(self._encode, frames, lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ TRAIN_LOSS = "train_loss"
 """Key of the sums of the losses in the current epoch, of each process."""
 RANDOM_STATES = "random_states"
 """Key of the states of the random number generators of each process."""
+QUANTIZATION = "quantization"
+"""Key of how the weights were quantized; a checkpoint that was not quantized lacks it."""
 POSITION = "resume_position"
 """Key of the position in the run, as far as Lightning does not save it."""
 
@@ -43,6 +45,7 @@ _CHECKPOINT: dict[str, Any] = {
     f"{TRAIN_LOSS}?": [{"*": Tensor}],
     f"{RANDOM_STATES}?": [{"cpu": Tensor, "cuda?": Tensor}],
     f"{POSITION}?": {"batches": int, "metrics": {"*": Tensor}, "rows?": int, "steps?": int},
+    f"{QUANTIZATION}?": {"bits": int, "activations": str},
     "callbacks?": {"*": {"*": object}},
     "optimizer_states?": [{"state": dict, "param_groups": [{"params": [int], "*": object}]}],
     "lr_schedulers?": [{"*": object}],

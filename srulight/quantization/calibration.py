@@ -1,0 +1,52 @@
+"""Collects the ranges of activations."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from srulight.quantization.matrix import QuantizedMatrix
+from srulight.quantization.recurrent import QuantizedRNN
+
+
+@torch.no_grad()
+def calibrate(
+    network: nn.Module,
+    batches: Iterable[Any],
+    run: Callable[[Any], object],
+) -> tuple[int, int]:
+    """Sets the ranges of activations to what occurs in some batches.
+
+    Meanwhile the network computes with floats. A range always includes 0, which padding needs.
+    LSTMs and GRUs keep dynamic ranges, and so do matrices that no batch reaches.
+
+    Args:
+        network: A network with quantized matrices.
+        batches: The batches.
+        run: Runs the network on a batch.
+
+    Returns:
+        The number of matrices that have a range now, and the number of batches.
+    """
+    within = {
+        id(matrix)
+        for rnn in network.modules()
+        if isinstance(rnn, QuantizedRNN)
+        for matrix in rnn.modules()
+    }
+    matrices = [
+        m for m in network.modules() if isinstance(m, QuantizedMatrix) and id(m) not in within
+    ]
+    network.eval()
+    for matrix in matrices:
+        matrix.observed = (0.0, 0.0)  # padding needs 0
+    count = 0
+    try:
+        for batch in batches:
+            run(batch)
+            count += 1
+    finally:
+        for matrix in matrices:
+            matrix.set_range()
+    return sum(matrix.range is not None for matrix in matrices), count
