@@ -71,6 +71,17 @@ class QuantizedRNN(nn.Module):
             return PackedSequence(y, *x[1:]), last
         return y, last
 
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The floats that the replaced module would have as ``all_weights``."""
+        return [
+            [
+                *(self.get_submodule(name).dense() for name in matrices),  # type: ignore[operator]
+                *(self.get_parameter(name) for name in biases),
+            ]
+            for matrices, biases in self._names
+        ]
+
     def extra_repr(self) -> str:
         kind = "LSTM" if self.is_lstm else "GRU"
         return f"{kind}, {self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
@@ -95,14 +106,7 @@ class QuantizedRNN(nn.Module):
                 return y, (h, c)
             y, h = torch.quantized_gru(*inputs, params, *options)
             return y, h
-        weights = [
-            tensor
-            for matrices, biases in self._names
-            for tensor in (
-                *(self.get_submodule(name).dense() for name in matrices),  # type: ignore[operator]
-                *(self.get_parameter(name) for name in biases),
-            )
-        ]
+        weights = [weight for group in self.all_weights for weight in group]
         if self.is_lstm:
             y, h, c = torch.lstm(*inputs, weights, *options)  # type: ignore[call-overload]
             return y, (h, c)
