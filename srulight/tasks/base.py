@@ -351,8 +351,8 @@ class Task(LightningModule, ABC):
                 "a new task needs a data module, which provides its vocabulary; pass "
                 "datamodule=... to the trainer"
             )
-        # Lightning makes the device of the training the default here. Each device draws other random
-        # numbers, but a seed should give the same initial weights on all of them.
+        # Lightning makes the device of the training the default here. Each device draws other
+        # random numbers, but a seed should give the same initial weights on all of them.
         with torch.device("cpu"):
             self._build(data.metadata)  # type: ignore[attr-defined]
             self.load_pretrained_embeddings(data)

@@ -119,7 +119,7 @@ def test_the_best_trial_and_the_time_decide(
 def test_a_seed_goes_to_all_that_takes_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, options: list[str]
 ) -> None:
-    taken = []
+    taken: list[str] = []
 
     class Fails(Here):
         def epochs(self) -> Iterator[Epoch]:

@@ -76,7 +76,9 @@ def _model(lstm: nn.LSTM) -> Any:  # noqa: ANN401
     ]  # fmt: skip
 
     def values(names: list[str], first: str) -> list[Any]:
-        shapes = {name: [first, "T", "F"] if name in "xy" else [1, "B", "F"] for name in names}
+        shapes: dict[str, list[str | int | None]] = {
+            name: [first, "T", "F"] if name in "xy" else [1, "B", "F"] for name in names
+        }
         return [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()]
 
     graph = helper.make_graph(
