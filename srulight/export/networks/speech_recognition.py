@@ -115,6 +115,8 @@ class SpeechNetwork(Network[SpeechRecognition]):
     def models(self) -> list[Model]:
         task = self.task
         frames, tokens = task.subsampling.input_size, len(task.tokenizer.tokens)
+        # A program of torch.export needs at least two steps.
+        least = task.subsampling.window + task.subsampling.shift
 
         def whole(sizes: Sizes) -> Tensors:
             shape = (sizes["batch"], sizes["frames"], frames)
@@ -126,7 +128,7 @@ class SpeechNetwork(Network[SpeechRecognition]):
                 "which the blank is 0, and the number of steps",
                 _Whole(task), {"frames": ("batch", "frames", frames), "lengths": ("batch",)},
                 {"log_probabilities": ("batch", "steps", tokens), "steps": ("batch",)}, whole,
-                {"frames": task.subsampling.window},
+                {"frames": least},
             )
         ]  # fmt: skip
         bank = task.frontend.filter_bank
