@@ -13,8 +13,10 @@ from srulight.commands.runs import find_checkpoint
 from srulight.export.folder import check_folder, export
 from srulight.export.formats import FORMATS
 from srulight.export.tasks import network_of
+from srulight.quantization import with_floats
 from srulight.runtime.program import program
 from srulight.runtime.provenance import today
+from srulight.training.resume.checkpoint_format import QUANTIZATION
 
 _DESCRIPTION = """Writes the network of a checkpoint to a folder that runs without the training
 code: models in ONNX, as programs of torch.export, or compiled by AOTInductor; the weights as
@@ -42,7 +44,14 @@ def run(args: list[str]) -> None:
     check_folder(folder, options.overwrite)
     checkpoint = read(path)
     rank_zero_info(f"loading {describe(path, checkpoint)}")
-    network = network_of(restore(path, checkpoint))
+    task = restore(path, checkpoint)
+    if task.quantization is not None:
+        _say("the export has floats in place of the integers of the checkpoint")
+        weights = with_floats(checkpoint["state_dict"])
+        checkpoint = {k: v for k, v in checkpoint.items() if k != QUANTIZATION}
+        checkpoint["state_dict"] = weights
+        task = restore(path, checkpoint)
+    network = network_of(task)
     with warnings.catch_warnings():
         # torch.export warns about its own future.
         warnings.simplefilter("ignore")

@@ -4,7 +4,7 @@ from srulight.quantization.calibration import calibrate
 from srulight.quantization.matrix import QuantizedEmbedding, QuantizedLinear, QuantizedMatrix
 from srulight.quantization.recurrent import QuantizedRNN
 from srulight.quantization.replace import quantize
-from srulight.quantization.stored import Settings, restore_structure
+from srulight.quantization.stored import Settings, restore_structure, with_floats
 
 __all__ = [
     "QuantizedEmbedding",
@@ -15,4 +15,5 @@ __all__ = [
     "calibrate",
     "quantize",
     "restore_structure",
+    "with_floats",
 ]

@@ -55,6 +55,22 @@ class Settings:
         return cls(bits, activations)
 
 
+def with_floats(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns weights in which floats take the place of quantized matrices.
+
+    Args:
+        weights: Weights of a quantized checkpoint, by name.
+    """
+    found = {}
+    for name, tensor in weights.items():
+        matrix, _, part = name.rpartition(".")
+        if f"{matrix}.values" not in weights:
+            found[name] = tensor
+        elif part == "values":
+            found[matrix] = tensor * weights[f"{matrix}.scale"].unsqueeze(1)
+    return found
+
+
 def restore_structure(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Gives a network the quantized matrices that a checkpoint contains, still without values.
 

@@ -9,7 +9,7 @@ from lightning import Trainer
 
 from srulight.checkpoint import describe, load, read
 from srulight.encoders import LSTM
-from srulight.quantization import QuantizedMatrix, Settings, quantize
+from srulight.quantization import QuantizedMatrix, Settings, quantize, with_floats
 from srulight.quantization.recurrent import QuantizedRNN
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
@@ -119,3 +119,16 @@ def test_weights_alone_do_not_quantize(tmp_path: Path) -> None:
     torch.save(stored, tmp_path / "altered.ckpt")
     with pytest.raises(InputError, match="weights differ in name or shape"):
         load(tmp_path / "altered.ckpt")
+
+
+def test_floats_take_the_place_of_integers() -> None:
+    weights = {
+        "a.weight.values": torch.tensor([[2, -4], [127, 0]], dtype=torch.int8),
+        "a.weight.scale": torch.tensor([0.5, 2.0]),
+        "a.weight.range": torch.tensor([-1.0, 1.0]),
+        "a.bias": torch.tensor([3.0, 4.0]),
+        "b.scale": torch.tensor([5.0]),  # of no quantized matrix
+    }
+    found = with_floats(weights)
+    assert list(found) == ["a.weight", "a.bias", "b.scale"]
+    assert found["a.weight"].tolist() == [[1.0, -2.0], [254.0, 0.0]]
