@@ -22,9 +22,10 @@ OTHERS = {
     "bench": "srulight.commands.bench",
     "compare": "srulight.experiments.compare",
     "doctor": "srulight.commands.doctor",
+    "serve": "srulight.commands.serve",
     "sweep": "srulight.experiments.sweep",
 }
-"""Modules of the commands that need no checkpoint; each has a function ``run``."""
+"""Modules of the commands that parse their own options; each has a function ``run``."""
 
 HELP = """\
 srulight: train simple recurrent units (SRU) and other sequence encoders.
@@ -38,6 +39,7 @@ commands:
   predict    apply a checkpoint to new input: classify, score or translate lines, transcribe
              recordings, or answer questions
   generate   continue a prompt with a language model
+  serve      answer requests over HTTP with a checkpoint
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report
   bench      time layers side by side: SRU, LSTM, convolutions and others
@@ -65,6 +67,9 @@ examples:
   python train.py generate --ckpt_path=best --prompt="the plot was"
   python train.py predict --ckpt_path=best --input recording.wav FOLDER
 
+  # answer requests over HTTP, in batches
+  python train.py serve --ckpt_path=best --port=8000
+
   # search for a learning rate and an encoder
   python train.py sweep --config configs/quickstart.yaml --epochs 5 \\
     --range model.optimizer.lr=log:1e-4..1e-2 "model.encoder=SRU|LSTM"
@@ -76,6 +81,7 @@ more help:
   python train.py fit --config FILE --print_config      print the whole configuration
   python train.py predict --ckpt_path=best --help       list the options for that checkpoint
   python train.py compare --help                        list the options of compare
+  python train.py serve --help                          list the options of serve
   python train.py bench --help                          list the layers and options of bench
   python train.py sweep --help                          list the options of sweep
   python train.py --version                             print the version

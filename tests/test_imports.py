@@ -17,7 +17,7 @@ LAYERS = (
     {"ops", "layers"},
     {"encoders", "text", "data", "targets", "video"},
     {"training", "tasks", "bench"},
-    {"commands", "checkpoint", "plugins", "compat", "doctor"},
+    {"commands", "checkpoint", "plugins", "compat", "doctor", "serving"},
     {"experiments"},
     {"cli"},
     {"__main__"},
