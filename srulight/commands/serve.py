@@ -17,7 +17,8 @@ from srulight.serving.app import build_app
 from srulight.serving.batcher import Batcher
 from srulight.serving.limits import Limits
 from srulight.serving.metrics import Metrics
-from srulight.serving.server import check_packages, listen, run as run_server
+from srulight.serving.server import check_packages, listen
+from srulight.serving.server import run as run_server
 from srulight.serving.services import service_of
 
 TOKEN = "SRULIGHT_TOKEN"
@@ -84,7 +85,8 @@ def parser() -> ArgumentParser:
         "can reach needs a token (default: %(default)s)")  # fmt: skip
     add("--port", type=int, default=8000, help="port; 0 chooses a free one (default: %(default)s)")
     add("--token", help="text that clients send in the header 'Authorization: Bearer TOKEN'; the "
-        f"environment variable {TOKEN} also sets it, and hides it from lists of processes")  # fmt: skip
+        f"environment variable {TOKEN} sets it as well, and lists of processes do not show it",
+    )  # fmt: skip
     add("--device", default="cpu", help="device to compute on, such as cpu, cuda or cuda:1 "
         "(default: %(default)s)")  # fmt: skip
     add("--batch_size", type=int, default=32, help="number of inputs that the model computes "
@@ -94,7 +96,7 @@ def parser() -> ArgumentParser:
     limits = parser.add_argument_group("limits")
     for field in fields(Limits):
         limits.add_argument(
-            f"--{field.name}", type=field.type, default=field.default,  # type: ignore[arg-type]
+            f"--{field.name}", type=field.type, default=field.default,
             help=f"{_HELP[field.name]} (default: {field.default:,g})",
         )  # fmt: skip
     return parser

@@ -70,7 +70,9 @@ def build_app(
 
     async def missing(request: Any, error: Exception) -> Response:  # noqa: ANN401
         status = getattr(error, "status_code", 404)
-        said = f"there is no {request.method} {request.url.path[:80]}; GET /docs lists what there is"
+        said = (
+            f"there is no {request.method} {request.url.path[:80]}; GET /docs lists what there is"
+        )
         return respond(*refusal(RequestError(status, said)))
 
     app = FastAPI(
@@ -115,14 +117,14 @@ def build_app(
     def refuse(error: RequestError) -> Response:
         return respond(*refusal(error))
 
-    app.add_middleware(
-        Gate, access=Access(token), metrics=metrics, paths=paths, refuse=refuse
-    )
+    app.add_middleware(Gate, access=Access(token), metrics=metrics, paths=paths, refuse=refuse)
     return app
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; " \
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def _typed(answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:

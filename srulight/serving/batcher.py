@@ -176,10 +176,8 @@ class Batcher:
         if not jobs:
             return
         try:
-            if jobs[0].call is not None:
-                results = [jobs[0].call(jobs[0])]
-            else:
-                results = self._answers(jobs)
+            call = jobs[0].call
+            results = self._answers(jobs) if call is None else [call(jobs[0])]
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:

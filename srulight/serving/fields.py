@@ -45,16 +45,15 @@ class Field:
         kinds = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and self.kind is not bool):
             wrong_type(self.name, _NAMES[self.kind], value)
-        is_number = self.kind in (int, float)
-        if is_number and not (
-            (self.least is None or self.least <= value) and (self.most is None or value <= self.most)
-        ):
-            allowed = f"at least {self.least}" if self.most is None else self._between()
+        if isinstance(value, int | float) and not self._allows(value):
+            most = "" if self.most is None else f" to {self.most}"
+            allowed = f"{self.least}{most}" if most else f"at least {self.least}"
             raise RequestError(422, f"{self.name} must be {allowed}, got {shown(value)}")
         return self.kind(value)
 
-    def _between(self) -> str:
-        return f"{self.least} to {self.most}"
+    def _allows(self, value: float) -> bool:
+        is_enough = self.least is None or value >= self.least
+        return is_enough and (self.most is None or value <= self.most)
 
     @property
     def schema(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from concurrent.futures import CancelledError as Cancelled
+from concurrent import futures
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,8 @@ async def outcome(request: Any, job: Job, seconds: float) -> Any:  # noqa: ANN40
             504, f"expected an answer within {seconds:.3g} seconds, got none; send fewer or "
             "shorter inputs, or try again later",
         )  # fmt: skip
-    except (asyncio.CancelledError, Cancelled) as error:
-        if job.future.cancelled():
+    except (asyncio.CancelledError, futures.CancelledError) as error:
+        if job.is_abandoned:  # by the batcher
             raise RequestError(503, "the server is stopping") from error
         raise
     finally:

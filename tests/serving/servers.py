@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastapi.testclient import TestClient
+from fastapi.testclient import TestClient as Client
 
 from srulight.serving.app import build_app
 from srulight.serving.batcher import Batcher
 from srulight.serving.limits import Limits
 from srulight.serving.metrics import Metrics
 from srulight.serving.services import service_of
-
-Client = TestClient
 
 
 @contextmanager
@@ -46,7 +44,7 @@ def application(
 def client(task: Any, **options: Any) -> Iterator[Client]:  # noqa: ANN401
     """Gives a client of an application that needs no socket."""
     with application(task, **options) as app:
-        yield TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+        yield Client(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
 @contextmanager

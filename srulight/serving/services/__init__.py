@@ -1,5 +1,7 @@
 """What a server reads and answers for each task."""
 
+from typing import Any
+
 from srulight.serving.limits import Limits
 from srulight.serving.services.base import Service
 from srulight.serving.services.questions import QuestionService
@@ -22,7 +24,7 @@ from srulight.tasks.target_task import TargetTask
 from srulight.tasks.translation import Translation
 from srulight.tasks.video_prediction import BoostedVideoPrediction, VideoPrediction
 
-_SERVICES: list[tuple[type[Task], type[Service]]] = [
+_SERVICES: tuple[tuple[Any, Any], ...] = (
     (SequencePrediction, SequenceService),
     (VideoPrediction, VideoService),
     (BoostedVideoPrediction, VideoService),
@@ -32,7 +34,7 @@ _SERVICES: list[tuple[type[Task], type[Service]]] = [
     (Translation, TranslationService),
     (LanguageModeling, LanguageModelService),
     (TargetTask, TextTargetService),
-]
+)
 
 
 def service_of(task: Task, limits: Limits) -> Service:
@@ -44,5 +46,6 @@ def service_of(task: Task, limits: Limits) -> Service:
     """
     for kind, service in _SERVICES:
         if isinstance(task, kind):
-            return service(task, limits)
+            found: Service = service(task, limits)
+            return found
     return TextService(task, limits)

@@ -12,6 +12,7 @@ from torch import Tensor
 from srulight.serving.fields import Field, check_names, read_list
 from srulight.serving.limits import Limits
 from srulight.tasks.base import Task
+from srulight.tasks.target_task import TargetTask
 
 Options = tuple[tuple[str, Hashable], ...]
 """Names and values of the options of a request, for ``dict``. Equal options may share a batch."""
@@ -171,8 +172,9 @@ def describe(task: Task) -> dict[str, Any]:
         for name in ("encoder", "translator", "reader")
         if (part := getattr(task, name, None)) is not None
     }
-    target = getattr(task, "target", None)
-    labels = {"kind": target.kind, "labels": target.names} if hasattr(target, "kind") else {}
+    labels: dict[str, Any] = {}
+    if isinstance(task, TargetTask):
+        labels = {"kind": task.target.kind, "labels": task.target.names}
     count = sum(parameter.numel() for parameter in task.parameters())
     return {"task": type(task).__name__, **parts, "parameters": count, **labels}
 

@@ -50,9 +50,7 @@ class SequenceService(Service):
         found = self.task.predict_steps(inputs, max(1, len(inputs)))
         if not self.task.per_step:
             return [target_answer(self.task.target, one, options) for one in found]
-        return [
-            [target_answer(self.task.target, one, options) for one in steps] for steps in found
-        ]
+        return [[target_answer(self.task.target, one, options) for one in steps] for steps in found]
 
     def stream(self) -> Stream:
         return _SequenceStream(self.task, self.limits)

@@ -96,9 +96,7 @@ class _SpeechStream(Stream):
             raise RequestError(422, "expected 16-bit PCM, got an odd number of bytes")
         rate, count = self._recognizer.sample_rate, len(message) // 2
         self._check_length(count, self._limits.max_seconds * rate, "message")
-        self._check_length(
-            self._samples + count, self._limits.max_stream_seconds * rate, "stream"
-        )
+        self._check_length(self._samples + count, self._limits.max_stream_seconds * rate, "stream")
         samples = np.frombuffer(message, dtype="<i2").astype(np.float32) / 32768
         self._recognizer.accept(samples)
         self._samples += count
