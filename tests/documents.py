@@ -37,6 +37,7 @@ ONLY_PARSED = {
     "PyTorchProfiler": "needs more steps than the tests train",
     "python train.py compare": "trains for minutes; tests/experiments/test_compare.py does it",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
+    "python train.py serve": "runs until a signal; tests/serving starts it",
     "--ranges=ranges.yaml": "a second sweep in the folder of the first",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }

@@ -18,7 +18,7 @@ import torch
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 from srulight import tasks
-from srulight.commands import bench, doctor, predict
+from srulight.commands import bench, doctor, predict, serve
 from srulight.commands.training import build
 from srulight.experiments import compare, sweep
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
@@ -39,6 +39,8 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         understand_answering(command, args, monkeypatch)
     elif command == "doctor":
         doctor.parser().parse_args(args)
+    elif command == "serve":
+        serve.parser().parse_args([*args, "--ckpt_path=best"])
     elif command == "bench":  # on any machine
         monkeypatch.setattr(bench, "get_device", torch.device)
         monkeypatch.setattr(bench, "usable_cores", lambda: 2)

@@ -44,12 +44,16 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        opened = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"cannot listen on {host}, port {port}: {reason}; pass another --host or --port"
         ) from error
+    # Connections inherit the option. asyncio does not set it for a socket that it did not create,
+    # and then the kernel holds back the body of an answer until the client acknowledges its head.
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return opened
 
 
 def address(opened: socket.socket) -> str:

@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("fastapi")
 
 import httpx
+from fastapi.testclient import TestClient as Client
 from starlette.websockets import WebSocketDisconnect
 
 from srulight.runtime.errors import InputError
 from srulight.serving.limits import Limits
-from tests.serving.servers import Client, application, client, running, wait_for
+from tests.serving.servers import application, client, running, wait_for
 from tests.serving.test_tasks import STREAM, numbers_only, recognizer, recording
 from tests.tasks.language_modeling.test_task import make as language_model
 from tests.tasks.question_answering.test_task import make as reader

@@ -11,12 +11,14 @@ import torch
 
 pytest.importorskip("fastapi")
 
+from fastapi.testclient import TestClient as Client
+
 from srulight.tasks.language_modeling import Sampler
 from srulight.tasks.sequence_prediction.task import SequencePrediction
 from srulight.tasks.speech_recognition.task import SpeechRecognition
 from srulight.tasks.target_prediction import answer_cells
 from srulight.tasks.translation.batch import END_ID
-from tests.serving.servers import Client, client
+from tests.serving.servers import client
 from tests.tasks.language_modeling.test_task import make as language_model
 from tests.tasks.pose_estimation import models as poses
 from tests.tasks.question_answering.test_task import make as reader
