@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-WORDS = "the plot was not dull but charming and the cast is good in this long film".split()
+WORDS = ("the", "plot", "was", "not", "dull", "but", "charming", "and", "the", "cast", "is", "good")
 
 
 def main() -> None:
-    """Prints the requests per second, the latency, and the memory of the server before and after."""
+    """Prints the requests per second, the latency, and the memory of the server."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--port", type=int, default=8000, help="port of the server")
     parser.add_argument("--requests", type=int, default=10_000, help="number of requests")

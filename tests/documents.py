@@ -61,6 +61,7 @@ ONLY_READ = {
             "python train.py fit --data.help=TextClassificationData",
             "python train.py fit --config configs/quickstart.yaml --print_config",
             "python train.py predict --ckpt_path=best --help",
+            "python train.py serve --help",
         ),
         "prints help and ends; tests/test_cli.py",
     ),

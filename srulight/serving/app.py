@@ -112,7 +112,7 @@ def build_app(
             await endpoints.stream(socket)
 
         app.add_api_websocket_route("/v1/stream", stream)
-    paths = frozenset(route.path for route in app.routes)
+    paths = frozenset(getattr(route, "path", "") for route in app.routes)
 
     def refuse(error: RequestError) -> Response:
         return respond(*refusal(error))
