@@ -24,6 +24,7 @@ OTHERS = {
     "doctor": "srulight.commands.doctor",
     "export": "srulight.commands.export",
     "quantize": "srulight.commands.quantize",
+    "serve": "srulight.commands.serve",
     "sweep": "srulight.experiments.sweep",
 }
 """Modules of the commands that parse their own options; each has a function ``run``."""
@@ -42,6 +43,7 @@ commands:
   generate   continue a prompt with a language model
   export     write a network for other programs: ONNX, torch.export or AOTInductor
   quantize   store the weights of a checkpoint as 8-bit integers, and compare both checkpoints
+  serve      answer requests over HTTP with a checkpoint
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report
   bench      time layers side by side: SRU, LSTM, convolutions and others
@@ -74,6 +76,8 @@ examples:
   # make a smaller checkpoint, which takes the place of the original
   python train.py quantize --ckpt_path=best --output=small.ckpt
   python train.py test --ckpt_path=small.ckpt
+  # answer requests over HTTP, in batches
+  python train.py serve --ckpt_path=best --port=8000
 
   # search for a learning rate and an encoder
   python train.py sweep --config configs/quickstart.yaml --epochs 5 \\
@@ -87,6 +91,7 @@ more help:
   python train.py predict --ckpt_path=best --help       list the options for that checkpoint
   python train.py compare --help                        list the options of compare
   python train.py export --help                         list the options of export
+  python train.py serve --help                          list the options of serve
   python train.py bench --help                          list the layers and options of bench
   python train.py sweep --help                          list the options of sweep
   python train.py --version                             print the version

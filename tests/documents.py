@@ -37,6 +37,7 @@ ONLY_PARSED = {
     "PyTorchProfiler": "needs more steps than the tests train",
     "python train.py compare": "trains for minutes; tests/experiments/test_compare.py does it",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
+    "python train.py serve": "runs until a signal; tests/serving starts it",
     "--ranges=ranges.yaml": "a second sweep in the folder of the first",
     "sbatch": "SLURM; tests/training/test_clusters.py imitates it",
 }
@@ -60,6 +61,7 @@ ONLY_READ = {
             "python train.py fit --data.help=TextClassificationData",
             "python train.py fit --config configs/quickstart.yaml --print_config",
             "python train.py predict --ckpt_path=best --help",
+            "python train.py serve --help",
         ),
         "prints help and ends; tests/test_cli.py",
     ),

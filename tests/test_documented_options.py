@@ -18,7 +18,7 @@ import torch
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 from srulight import tasks
-from srulight.commands import bench, doctor, export, predict, quantize
+from srulight.commands import bench, doctor, export, predict, quantize, serve
 from srulight.commands.training import build
 from srulight.experiments import compare, sweep
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
@@ -44,6 +44,8 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif command == "quantize":
         _, others = quantize.parser().parse_known_args(["--ckpt_path=best", *args])
         assert all(other.startswith(("--data.", "--trainer.")) for other in others)
+    elif command == "serve":
+        serve.parser().parse_args([*args, "--ckpt_path=best"])
     elif command == "bench":  # on any machine
         monkeypatch.setattr(bench, "get_device", torch.device)
         monkeypatch.setattr(bench, "usable_cores", lambda: 2)

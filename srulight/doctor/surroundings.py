@@ -17,9 +17,11 @@ from srulight.runtime.cache import cache_folder
 OWN = (
     "SRULIGHT_CACHE", "SRULIGHT_CPU", "SRULIGHT_CXXFLAGS", "SRULIGHT_DEBUG", "SRULIGHT_EXTENSION",
     "SRULIGHT_MEMORY", "SRULIGHT_PLUGINS", "SRULIGHT_PREBUILT",
+    "SRULIGHT_TOKEN",
 )  # fmt: skip
 """Environment variables that srulight reads."""
 
+_SECRET = "SRULIGHT_TOKEN"
 _GROUPS = ("OMP_", "GOMP_", "KMP_", "MKL_")
 _OTHERS = (
     "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "CXX", "JSONARGPARSE_DEBUG", "LANG", "LC_ALL",
@@ -35,6 +37,7 @@ def check_environment() -> Iterator[Finding]:
     for name, value in sorted(os.environ.items()):
         if name in OWN or name in _OTHERS or name.startswith(_GROUPS):
             found += 1
+            value = "(set)" if name == _SECRET and value else value
             yield ok(name, value or "(empty)", value=value)
         elif name.startswith("SRULIGHT_"):
             found += 1

@@ -1,0 +1,1 @@
+"""Answers requests over HTTP and WebSocket with the task of a checkpoint."""
