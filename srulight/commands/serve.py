@@ -91,7 +91,7 @@ def parser() -> ArgumentParser:
         "(default: %(default)s)")  # fmt: skip
     add("--batch_size", type=int, default=32, help="number of inputs that the model computes "
         "together (default: %(default)s)")  # fmt: skip
-    add("--batch_wait", type=float, default=2.0, metavar="MS", help="time that a request waits for "
+    add("--batch_wait", type=float, default=0.0, metavar="MS", help="time that a request waits for "
         "others to share a batch, in milliseconds (default: %(default)g)")  # fmt: skip
     limits = parser.add_argument_group("limits")
     for field in fields(Limits):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Any
 
 from srulight.runtime.errors import InputError
@@ -172,8 +173,9 @@ def text(value: dict[str, Any]) -> str:
 
 
 async def _refuse(socket: Any, message: str) -> None:  # noqa: ANN401
-    await socket.send_text(text({"error": message}))
-    await socket.close(1008)
+    with suppress(Exception):  # the client may be gone
+        await socket.send_text(text({"error": message}))
+        await socket.close(1008)
 
 
 def _value(given: str) -> Any:  # noqa: ANN401
