@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from srulight.quantization import QuantizedMatrix
 from srulight.serving.fields import Field, check_names, read_list
 from srulight.serving.limits import Limits
 from srulight.tasks.base import Task
@@ -175,7 +176,8 @@ def describe(task: Task) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     if isinstance(task, TargetTask):
         labels = {"kind": task.target.kind, "labels": task.target.names}
-    count = sum(parameter.numel() for parameter in task.parameters())
+    integers = (m.values for m in task.modules() if isinstance(m, QuantizedMatrix))
+    count = sum(tensor.numel() for tensor in (*task.parameters(), *integers))
     return {"task": type(task).__name__, **parts, "parameters": count, **labels}
 
 
