@@ -50,7 +50,7 @@ EXPERIMENTS = {
         "text_classification", "sentclass", "trec", f"--encoders {ALL} {FAIR} --tune 6 --epochs 8"
     ),
     "sst": Experiment(
-        "text_classification", "sst_trees", "sst", f"--encoders {ALL} {FAIR} --tune 6 --epochs 6"
+        "text_classification", "sst_trees", "sst", f"--encoders {ALL} {FAIR} --epochs 2"
     ),
     "sst_fine": Experiment(
         "text_classification", "sst_trees", "sst_fine",
