@@ -30,18 +30,19 @@ class Graph:
         sizes: Where to read each dynamic size: the symbol, the name of an input and its dimension.
         nodes: The nodes so far.
         constants: The weights and other constants so far, by name.
+        count: Number of names that were made up so far.
     """
 
     sizes: dict[str, tuple[Name, int]] = field(default_factory=dict)
     nodes: list[Any] = field(default_factory=list)
     constants: dict[Name, np.ndarray] = field(default_factory=dict)
     _known: dict[Any, Name] = field(default_factory=dict)
-    _count: int = 0
+    count: int = 0
 
     def new_name(self, hint: str) -> Name:
         """Returns a name that is not in use."""
-        self._count += 1
-        return f"{hint}_{self._count}"
+        self.count += 1
+        return f"{hint}_{self.count}"
 
     def op(self, kind: str, *inputs: Name | None, **attributes: Any) -> Name:  # noqa: ANN401
         """Adds a node with one output.

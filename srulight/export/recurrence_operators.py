@@ -127,15 +127,15 @@ def _scan(g: Graph, cut: list[list[Name]]) -> tuple[list[Name], list[Name]]:
     from onnx import TensorProto, helper
 
     states, inputs, directions = [], [], []
-    body = Graph(_count=g._count)
+    body = Graph(count=g.count)
     results, declared, carried = [], [], []
     for i, (x, f, c, *weight) in enumerate(cut):
         names = [g.new_name(part) for part in ("state", "candidate", "forget")]
-        body._count = g._count
+        body.count = g.count
         result = _next(body, names[1], names[2], names[0], *weight)
         # An output of the body must not be listed twice.
         results.append(body.op("Identity", result))
-        g._count = body._count
+        g.count = body.count
         carried.append(result)
         declared.append(names)
         states.append(c)

@@ -19,6 +19,10 @@ OTHERS = {
     "ops/": "operators need torch's own ways to be exported, transformed and registered",
     "bench/timing.py": "torch has no public way to keep a GPU busy while the host prepares work",
     "commands/parser.py": "argparse has no public way to list its options",
+    "export/onnx_program.py": "torch has no public errors and packages of compiled programs",
+    "quantization/matrix.py": "torch has no public way to notice that a module moves or loads",
+    "quantization/recurrent.py": "torch's quantized operators take no other tensors",
+    "export/formats.py": "torch has no public way to compile a program ahead of time",
 }
 """The files that may use private names of other packages, and why."""
 PUBLIC = {"_asdict", "_replace", "_fields", "_make"}  # of named tuples
