@@ -142,6 +142,7 @@ def test_without_matplotlib_the_table_is_written_all_the_same(
 def test_only_the_first_process_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     printed: list[str] = []
     command: Any = SimpleNamespace(
+        reports=True,
         trainer=SimpleNamespace(
             callback_metrics={"test/loss": torch.tensor(2.0)}, print=printed.append,
             is_global_zero=False, fast_dev_run=False,

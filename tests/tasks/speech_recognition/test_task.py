@@ -116,7 +116,7 @@ class FixedHead(torch.nn.Module):
 
     def __init__(self, tokens: list[int]) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.bias = torch.nn.Parameter(torch.zeros(1))
         self.tokens = torch.tensor(tokens)
 
     def forward(self, x: Tensor) -> Tensor:
