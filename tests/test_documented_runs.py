@@ -149,7 +149,7 @@ def run(words: list[str], epochs: int, fed: bytes, capsys: pytest.CaptureFixture
         main([command, *args])
     said = capsys.readouterr().out
     output = [arg.partition("=")[2] for arg in args if arg.startswith("--output=")]
-    return (Path(output[0]).read_text() if output and Path(output[0]).is_file() else said).encode()
+    return Path(output[0]).read_bytes() if output and Path(output[0]).is_file() else said.encode()
 
 
 def recorded() -> bytes:
