@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ TYPES = {
 """Numbers of the element types in the file format."""
 
 Name = str
-Size = int | SymInt
+Size: TypeAlias = int | SymInt
 
 
 @dataclass

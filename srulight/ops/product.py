@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -114,7 +115,7 @@ class StoredMatrix(nn.Module, ABC):
         return self.shape[0]
 
 
-Matrix = Tensor | StoredMatrix
+Matrix: TypeAlias = Tensor | StoredMatrix
 """A weight or a table of embeddings, (N, F)."""
 
 
