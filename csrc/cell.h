@@ -79,6 +79,12 @@ template <typename V>
 SRU_INLINE V next_state(V candidate, V f, V c) {
   return (c - candidate) * f + candidate;
 }
+// The derivative of the next state with respect to the state c.
+template <bool peephole, typename V>
+SRU_INLINE V state_derivative(V candidate, V f, V v_f, V c) {
+  if constexpr (!peephole) return f;
+  return (c - candidate) * f * (v_f - v_f * f) + f;
+}
 template <int64_t activation, typename V>
 SRU_INLINE V output(V c, V skip, V r_masked) {
   return (activate<activation>(c) - skip) * r_masked + skip;

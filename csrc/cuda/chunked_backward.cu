@@ -80,8 +80,7 @@ class Walk {
       sum_v_r.at[i] += grad.reset * before;
       sum_b_f.at[i] += grad.forget;
       sum_b_r.at[i] += grad.reset;
-      const A kept = (before - candidate.at[i]) * f;
-      product.at[i] *= O::peephole ? kept * (v_f - v_f * f) + f : f;
+      product.at[i] *= state_derivative<O::peephole>(candidate.at[i], f, v_f, before);
       c.at[i] = before;
     }
     if (writing) {

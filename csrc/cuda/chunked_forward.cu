@@ -49,8 +49,8 @@ class Step {
       const Gate<A> reset_gate(p_.v_r.at[i], p_.b_r.at[i]);
       const A f = forget_gate.template open<O::peephole>(forget.at[i], c.at[i]);
       const A r = reset_gate.template open<O::peephole>(reset.at[i], c.at[i]);
-      const A kept = (c.at[i] - candidate.at[i]) * f;
-      product.at[i] *= O::peephole ? kept * (p_.v_f.at[i] - p_.v_f.at[i] * f) + f : f;
+      product.at[i] *=
+          state_derivative<O::peephole>(candidate.at[i], f, p_.v_f.at[i], c.at[i]);
       c.at[i] = next_state(candidate.at[i], f, c.at[i]);
       h.at[i] = output<O::activation>(c.at[i], p_.scale * skip.at[i], p_.mask.at[i] * r);
     }

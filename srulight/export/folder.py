@@ -10,7 +10,7 @@ from srulight.export.card import Measured, card
 from srulight.export.comparison import Difference, Speed, compare, speed
 from srulight.export.formats import Format
 from srulight.export.networks.base import Model, Network
-from srulight.export.settings import write_manifest, write_settings
+from srulight.export.settings import MANIFEST, read_manifest, write_manifest, write_settings
 from srulight.runtime.errors import InputError
 
 BATCHES = (1, 32)
@@ -93,7 +93,7 @@ def export(
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Raises InputError if a folder exists and must not be replaced, or is no export.
+    """Raises InputError if a folder exists and must not be replaced, or is not an export alone.
 
     Args:
         folder: The folder to write.
@@ -110,9 +110,16 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise InputError(
             f"--output: {folder} exists already; pass another folder, or --overwrite to replace it"
         )
-    if "manifest.json" not in content:
+    try:
+        others = content - {MANIFEST, *read_manifest(folder)}
+    except InputError as error:
         raise InputError(
             f"--output: {folder} is not an exported model, and is not replaced; pass another folder"
+        ) from error
+    if others:
+        raise InputError(
+            f"--output: {folder} is not replaced, because no export wrote {min(others)!r} in it; "
+            "move that file, or pass another folder"
         )
 
 

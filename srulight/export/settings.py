@@ -103,6 +103,25 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Reads the sizes and the checksums of the other files of an export.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        ``bytes`` and ``sha256`` of each file, by its name.
+
+    Raises:
+        InputError: If the folder is not an export.
+    """
+    manifest = _read_json(folder, MANIFEST)
+    require(manifest, _MANIFEST, str(folder / MANIFEST))
+    _check_version(manifest, folder / MANIFEST)
+    files: dict[str, dict[str, Any]] = manifest["files"]
+    return files
+
+
 def read_export(folder: Path) -> dict[str, Any]:
     """Reads an exported folder as if it were the checkpoint that it was made from.
 
@@ -118,13 +137,11 @@ def read_export(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: If a file is missing or was changed, or the folder is not an export.
     """
-    manifest = _read_json(folder, MANIFEST)
-    require(manifest, _MANIFEST, str(folder / MANIFEST))
-    _check_version(manifest, folder / MANIFEST)
+    files = read_manifest(folder)
     for name in (SETTINGS, VOCABULARY, WEIGHTS):
-        if name not in manifest["files"]:
+        if name not in files:
             raise InputError(f"{folder / MANIFEST}: expected a checksum of {name}, got none")
-    for name, known in manifest["files"].items():
+    for name, known in files.items():
         _check(folder, name, known)
     settings = _read_json(folder, SETTINGS)
     require(settings, _SETTINGS, str(folder / SETTINGS))

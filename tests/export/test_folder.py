@@ -21,7 +21,7 @@ from srulight.export.comparison import Speed, difference
 from srulight.export.folder import export
 from srulight.export.formats import FORMATS, Format, Onnx
 from srulight.export.networks.base import Model, Run
-from srulight.export.settings import read_export, write_manifest, write_settings
+from srulight.export.settings import MANIFEST, read_export, write_manifest, write_settings
 from srulight.export.tasks import network_of
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
@@ -192,9 +192,16 @@ def test_a_folder_is_replaced_only_if_asked(exported: Path, copied: Path, tmp_pa
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="is not an exported model, and is not replaced"):
-        written(classifier(), other, overwrite=True)
-    (copied / "extra").write_text("old")
+    for manifest in (None, "{}", "<html>"):  # other programs have files of that name too
+        if manifest is not None:
+            (other / MANIFEST).write_text(manifest)
+        with pytest.raises(InputError, match="is not an exported model, and is not replaced"):
+            written(classifier(), other, overwrite=True)
+    (copied / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"no export wrote 'notes\.txt' in it"):
+        written(classifier(), copied, overwrite=True)
+    (copied / "notes.txt").unlink()
+    (copied / "model.onnx").write_bytes(b"old")
     written(classifier(), copied, overwrite=True)
     assert {p.name for p in copied.iterdir()} == {p.name for p in exported.iterdir()}
     assert {p.name for p in tmp_path.iterdir()} == {"copy", "other"}

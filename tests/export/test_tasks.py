@@ -12,7 +12,7 @@ import torch
 
 from srulight.checkpoint import rebuild
 from srulight.export.folder import export
-from srulight.export.formats import Onnx
+from srulight.export.formats import Onnx, program_of
 from srulight.export.settings import read_export
 from srulight.export.tasks import network_of
 from srulight.runtime.errors import InputError
@@ -145,6 +145,19 @@ def test_exported(
     elif kind is QuestionAnswering:
         ((best,),) = task.predict([("Anna moved to Rome. Ben sold apples.", "Where is Anna now?")])
         assert out.stdout.strip() == (best.text or "(no answer)")
+
+
+def test_a_program_for_speech_takes_the_smallest_recording() -> None:
+    # torch.export makes another program for a single step.
+    kind, metadata, _, settings = TASKS["speech"].values
+    task = rebuild("a.ckpt", checkpoint_of(kind, metadata, **settings))
+    model = network_of(task).models()[0]
+    assert model.name == "model"
+    inputs = model.draw({"batch": 2, "frames": model.least["frames"]})
+    program = program_of(model).module()
+    for ours, theirs in zip(model.run(inputs), program(*inputs), strict=True):
+        torch.testing.assert_close(theirs, ours)
+    assert ours.max() == 2
 
 
 def test_other_tasks_are_refused() -> None:

@@ -1,6 +1,7 @@
 """The server answers for each task what its ``predict`` returns."""
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ pytest.importorskip("fastapi")
 
 from fastapi.testclient import TestClient as Client
 
+from srulight import SRU
+from srulight.quantization import quantize
+from srulight.serving.services.base import describe
 from srulight.tasks.language_modeling import Sampler
 from srulight.tasks.sequence_prediction.task import SequencePrediction
 from srulight.tasks.speech_recognition.task import SpeechRecognition
@@ -88,6 +92,13 @@ def test_texts_are_classified() -> None:
     assert about["encoder"] == "SRU"
     assert about["labels"] == ["negative", "positive"]
     assert about["parameters"] == sum(p.numel() for p in task.parameters())
+
+
+def test_the_parameters_of_a_quantized_model_are_counted() -> None:
+    task = classifier(encoder=partial(SRU, hidden_size=16), embedding_size=16)
+    count = describe(task)["parameters"]
+    assert quantize(task)
+    assert describe(task)["parameters"] == count
 
 
 def test_texts_are_translated() -> None:
