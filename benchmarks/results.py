@@ -66,21 +66,20 @@ EXPERIMENTS = {
     ),
     "shakespeare": Experiment(
         "language_modeling", "charlm", "shakespeare",
-        f"--encoders SRU LSTM GRU QRNN {FAIR} --minutes 2",
+        f"--encoders SRU LSTM,num_layers=2 GRU,num_layers=2 {FAIR} --minutes 2",
     ),
     "wikitext2": Experiment(
-        "language_modeling", "wikitext2", "wikitext2",
-        f"--encoders SRU LSTM GRU QRNN {FAIR} --minutes 10 --model.scheduler=null "
-        "--model.optimizer=torch.optim.Adam --model.optimizer.lr=0.003 --model.dropout=0.2 "
-        "--trainer.callbacks=null",
+        "language_modeling", "wikitext2", "wikitext2_small",
+        f"--encoders SRU LSTM,num_layers=2 {FAIR} --minutes 6",
     ),
     "multi30k": Experiment(
         "translation", "multi30k", "multi30k",
-        f"--encoders SRU LSTM GRU {FAIR} --minutes 30 {STEPS} --metrics bleu chrf",
+        f"--encoders SRU LSTM,num_layers=2 {FAIR} --minutes 6 {STEPS} --metrics bleu chrf",
     ),
     "squad": Experiment(
         "question_answering", "squad", "squad",
-        f"--encoders SRU LSTM GRU QRNN {FAIR} --minutes 15 --metrics f1 exact_match "
+        f"--encoders SRU LSTM {FAIR} --minutes 5 --metrics f1 exact_match "
+        "--model.layers.document=3 --model.layers.question=3 "
         "--model.tuned_words=null --data.corpus.train=dev-v1.1.json --data.corpus.val=null "
         "--data.corpus.val_fraction=0.1 --data.corpus.test_fraction=0.2",
     ),
