@@ -113,7 +113,7 @@ def sru_layer(
 
     Args:
         x: Inputs of the matrix product, (B, T, F).
-        weight: Stacked matrices of the gates, (K * D, F). A ``StoredMatrix`` has no gradients.
+        weight: Stacked matrices of the gates, (K * D, F).
         skip: Skip input, as in ``sru``.
         v: Peephole weights, as in ``sru``.
         b: Biases, as in ``sru``.
@@ -182,5 +182,6 @@ def _stored(
     (skip,) = cast(u.dtype, skip)
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     state = (skip, v, bias, c0, mask)
-    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, False)
+    save = needs_gradient(u, skip, v, bias, c0)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, save)
     return h, last
