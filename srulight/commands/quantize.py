@@ -8,28 +8,22 @@ activations were calibrated, ``weight.range``. With 4 bits, it contains ``weight
 
 import argparse
 import os
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import load, read, restore
 from srulight.commands.arguments import ArgumentParser
 from srulight.commands.quantize_report import Comparison
-from srulight.commands.quantize_training import fine_tune
+from srulight.commands.quantize_training import calibrate_task, fine_tune
 from srulight.commands.runs import find_checkpoint
 from srulight.commands.training import TrainingCLI, build, quiet, silence_noise
-from srulight.data.base import TaskData
 from srulight.ops.fixed_point import LEAST_BITS, MOST_BITS
-from srulight.quantization import Settings, calibrate, quantize
+from srulight.quantization import Settings, quantize
 from srulight.quantization.stored import BITS, Activations
 from srulight.runtime.errors import InputError, check_range
 from srulight.runtime.program import program
-from srulight.runtime.progress import progress
-from srulight.tasks.base import Task
 from srulight.training.resume.checkpoint_format import QUANTIZATION, require_checkpoint
 from srulight.training.resume.checkpoint_io import AtomicCheckpointIO
 
@@ -145,7 +139,7 @@ def run(args: list[str]) -> None:
         )
     rank_zero_info(f"quantized {len(names)} matrices")
     if cli is not None and calibrated:
-        _calibrate(task, cli, options.batches)
+        calibrate_task(task, cli, options.batches)
     if cli is not None and options.epochs:
         fine_tune(task, cli, trained, options.epochs, options.learning_rate)
     activation_bits = options.activation_bits if options.bits == 4 else None
@@ -200,18 +194,3 @@ def _prepared(options: argparse.Namespace, path: Path, rest: list[str]) -> Train
     few = ["--trainer.limit_test_batches=1"] if options.evaluate == "none" else []
     with quiet():
         return build([command, *rest, *few, f"--ckpt_path={path}"], reports=False)
-
-
-def _calibrate(task: Task, cli: TrainingCLI, most: int) -> None:
-    data = cli.datamodule
-    assert isinstance(data, TaskData)
-    data.setup("fit")
-
-    def batches() -> Iterator[Any]:
-        yield from islice(iter(data.train_dataloader()), most)
-
-    with torch.inference_mode():
-        shown = progress(batches(), "calibrating", most)
-        matrices, count = calibrate(task, shown, task.loss)
-    task.recurrent_state = None
-    rank_zero_info(f"calibrated the activations of {matrices} matrices on {count} training batches")

@@ -1,16 +1,19 @@
-"""Fine-tunes a model whose matrices are indices into codebooks."""
+"""What ``quantize`` does with training data: it calibrates activations, and trains codebooks."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from srulight.commands.training import TrainingCLI, quiet
 from srulight.data.base import TaskData
-from srulight.quantization import CodebookMatrix, QuantizedRNN
+from srulight.quantization import CodebookMatrix, QuantizedRNN, calibrate
+from srulight.runtime.progress import progress
 from srulight.runtime.terminal import decimal
 from srulight.tasks.base import Task
 from srulight.training.callbacks.epoch_line import EpochLine
@@ -23,6 +26,28 @@ _KEPT = (
     "precision", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches",
     "limit_train_batches", "limit_val_batches",
 )  # fmt: skip
+
+
+def calibrate_task(task: Task, cli: TrainingCLI, most: int) -> None:
+    """Sets the ranges of the activations to what occurs in training data.
+
+    Args:
+        task: The quantized task.
+        cli: Command line that has evaluated the original, which has the data.
+        most: Largest number of training batches.
+    """
+    data = cli.datamodule
+    assert isinstance(data, TaskData)
+    data.setup("fit")
+
+    def batches() -> Iterator[Any]:
+        yield from islice(iter(data.train_dataloader()), most)
+
+    with torch.inference_mode():
+        shown = progress(batches(), "calibrating", most)
+        matrices, count = calibrate(task, shown, task.loss)
+    task.recurrent_state = None
+    rank_zero_info(f"calibrated the activations of {matrices} matrices on {count} training batches")
 
 
 def fine_tune(

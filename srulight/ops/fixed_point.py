@@ -47,7 +47,8 @@ def to_fixed_point(x: Tensor, fraction: int | None, bits: int) -> tuple[Tensor, 
 def row_fractions(x: Tensor, bits: int) -> Tensor:
     """Returns the largest fraction length of each row with which none of its numbers overflows.
 
-    If the largest absolute value of the row is m * 2^e, where 1/2 <= m < 1, it is ``bits`` - 1 - e.
+    If the largest absolute value of the row is m * 2^e, where 1/2 <= m < 1, it is ``bits`` - 1 - e,
+    but at most 100 and at least -100.
 
     Args:
         x: Numbers, (M, F) float32.
