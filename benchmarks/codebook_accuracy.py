@@ -1,6 +1,6 @@
 """Measures how the metrics of models depend on the bits of weights and activations.
 
-    taskset -c 0 python benchmarks/codebook_accuracy.py --runs runs --epochs 3 --picture accuracy.svg
+    taskset -c 0 python benchmarks/codebook_accuracy.py --epochs 3 --picture accuracy.svg
 
 It needs three runs, one of each configuration, and trains those that ``--runs`` lacks. Then it
 quantizes the best checkpoint of each in several ways, and tests all results. The data is generated

@@ -163,4 +163,4 @@ def test_a_network_is_trained(make: EncoderFactory) -> None:
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < 0.97 * losses[0]

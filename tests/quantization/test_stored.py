@@ -159,8 +159,8 @@ def test_a_checkpoint_with_codebooks_gives_the_same_model(tmp_path: Path) -> Non
     assert stored["quantization"] == {"bits": 4, "activations": "dynamic", "activation_bits": 12}
     assert describe(path, stored).endswith("quantized to 4 bits")
     weights = stored["state_dict"]
-    assert weights[f"{MATRIX}.indices"].shape == (384, 16)
-    assert weights[f"{MATRIX}.codebook"].shape == (384, 16)
+    assert weights[f"{MATRIX}.indices"].shape == (1024, 16)
+    assert weights[f"{MATRIX}.codebook"].shape == (1024, 16)
     again = load(path)
     assert again.predict(["word1 word7 word30"]) == wanted
     assert again.quantization == settings
@@ -170,22 +170,22 @@ def test_a_checkpoint_with_codebooks_gives_the_same_model(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("part", "value", "message"),
     [
-        ("indices", torch.zeros(384, 16), "indices .* expected uint8, got torch.float32"),
+        ("indices", torch.zeros(1024, 16), "indices .* expected uint8, got torch.float32"),
         (
             "indices",
-            torch.zeros(384, 32, dtype=torch.uint8),
-            r"shape \(384, 16\), got \(384, 32\)",
+            torch.zeros(1024, 32, dtype=torch.uint8),
+            r"shape \(1024, 16\), got \(1024, 32\)",
         ),
         (
             "codebook",
-            torch.full((384, 16), torch.nan),
+            torch.full((1024, 16), torch.nan),
             "codebook .* expected int8, got torch",
         ),
-        ("codebook", torch.zeros(0, 16, dtype=torch.int8), "1 to 384 rows of 16 integers, got sh"),
-        ("codebook", torch.zeros(385, 16, dtype=torch.int8), "1 to 384 rows of 16 integers"),
-        ("codebook", torch.zeros(384, 15, dtype=torch.int8), "1 to 384 rows of 16 integers"),
-        ("scale", torch.full((384,), torch.nan), "scale .* finite numbers of at least 0"),
-        ("scale", torch.zeros(383), "weights differ in name or shape"),
+        ("codebook", torch.zeros(0, 16, dtype=torch.int8), "1 to 1024 rows of 16 integers, got sh"),
+        ("codebook", torch.zeros(1025, 16, dtype=torch.int8), "1 to 1024 rows of 16 integers"),
+        ("codebook", torch.zeros(1024, 15, dtype=torch.int8), "1 to 1024 rows of 16 integers"),
+        ("scale", torch.full((1024,), torch.nan), "scale .* finite numbers of at least 0"),
+        ("scale", torch.zeros(1023), "weights differ in name or shape"),
         ("fraction", torch.tensor(101), "fraction .* an integer from -100 to 100, got 101"),
         ("fraction", torch.tensor([3]), r"fraction .* an integer from -100 to 100, got \[3\]"),
         ("fraction", torch.tensor(3.0), "fraction .* expected int64, got torch.float32"),
