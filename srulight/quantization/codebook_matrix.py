@@ -15,9 +15,10 @@ from srulight.quantization.overflow import followed
 FEW = 16
 """Largest number of rows of activations whose product is computed by looking up integers.
 
-On an AMD EPYC with AVX2, a product of 16 rows takes 0.4 to 1.0 times the time of floats if the
-matrix has 256 to 512 columns, and one of 32 rows 0.6 to 1.3 times
-(``python benchmarks/codebook_products.py``, 2026-11-30).
+On an AMD EPYC with AVX2, a product of 16 rows takes 0.4 to 0.8 times the time of floats if the
+matrix has at least 512 columns, and one of 32 rows 0.7 to 1.1 times
+(``python benchmarks/codebook_products.py``, 2026-11-30). With fewer columns, floats are faster, but
+rounding the activations outside of the kernel takes what they save.
 """
 
 
