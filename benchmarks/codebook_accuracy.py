@@ -28,7 +28,7 @@ MODELS = {
     "speech": ("wer", "speech recognizer, word error rate"),
 }
 """For each configuration, its metric and a description."""
-ACTIVATION_BITS = (16, 8, 6, 5, 4)
+ACTIVATION_BITS = (16, 8, 6, 4)
 BATCHES = 16
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
@@ -71,6 +71,7 @@ def rows(cli: TrainingCLI, path: Path, metric: str, epochs: int) -> dict[str, fl
     ways = {"float32": (32, 32, 0), "8 bits": (8, 8, 0)}
     for bits in ACTIVATION_BITS:
         ways[f"4 bits, activations {bits}"] = (4, bits, 0)
+    for bits in reversed(ACTIVATION_BITS):
         ways[f"4 bits, activations {bits}, fine-tuned"] = (4, bits, epochs)
     found = {}
     for name, (bits, activation_bits, count) in ways.items():

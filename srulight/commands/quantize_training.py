@@ -91,21 +91,22 @@ def fine_tune(
     best = _Best(monitor, mode, learning_rate)
     config = cli.config.get(cli.subcommand or "", cli.config)["trainer"]
     shown = config["enable_progress_bar"] in (None, True)
-    trainer = Trainer(
-        **{name: config[name] for name in _KEPT},
-        accelerator=cli.trainer.accelerator,
-        devices=1,
-        max_epochs=epochs,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=shown,
-        use_distributed_sampler=False,
-        callbacks=[best, EpochLine(monitor), *([ProgressBar(monitor)] if shown else [])],
-    )
     with quiet():
+        trainer = Trainer(
+            **{name: config[name] for name in _KEPT},
+            accelerator=cli.trainer.accelerator,
+            devices=1,
+            max_epochs=epochs,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=shown,
+            use_distributed_sampler=False,
+            callbacks=[best, EpochLine(monitor), *([ProgressBar(monitor)] if shown else [])],
+        )
         trainer.validate(task, datamodule=data, verbose=False)
+        task.train()
         trainer.fit(task, datamodule=data)
     task.recurrent_state = None
     task.load_state_dict(best.weights)

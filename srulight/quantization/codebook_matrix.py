@@ -1,5 +1,7 @@
 """A matrix of 4-bit indices into codebooks."""
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class CodebookMatrix(QuantizedMatrix):
 
     Every row has a scale, and groups of rows share a codebook. Activations are rounded to dynamic
     fixed point, whose fraction length is one of the whole layer, or one of each row of activations.
-    On a CPU with compiled kernels, the product of a few rows is computed with integers, exactly.
+    On a CPU with AVX2 and compiled kernels, the product of a few rows is a sum of integers.
     Other products use the floats that the integers stand for, and the same rounded activations, so
     they differ from it by roundings of float32 only.
 
@@ -170,8 +172,14 @@ class CodebookMatrix(QuantizedMatrix):
             and self.trained is None
             and not torch.compiler.is_compiling()
             and not is_exporting()
-            and extension.load("cpu")
+            and _has_fast_kernel()
         )
+
+
+@cache
+def _has_fast_kernel() -> bool:
+    """Returns whether the kernel looks up many weights at a time; otherwise floats are faster."""
+    return extension.cpu_level() not in ("", "baseline")
 
 
 def _rounded(x: Tensor, fraction: int | None, bits: int) -> Tensor:
