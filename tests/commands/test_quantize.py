@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -108,14 +109,22 @@ def test_codebooks_are_fine_tuned(
 def test_an_interrupted_fine_tuning_leaves_no_file(
     original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object) -> None:
+    modes = []
+
+    def stop(task: TextClassification, *_: object) -> None:
+        modes.append(task.training)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TextClassification, "training_step", stop)
-    with pytest.raises((SystemExit, KeyboardInterrupt)):
-        quantized(
-            original, "--bits=4", "--epochs=1", "--evaluate=none", f"--output={tmp_path / 'x'}"
-        )
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises((SystemExit, KeyboardInterrupt)):
+            quantized(
+                original, "--bits=4", "--epochs=1", "--evaluate=none", f"--output={tmp_path / 'x'}"
+            )
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert modes == [True]
     assert not list(tmp_path.iterdir())
 
 
