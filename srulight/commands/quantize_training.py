@@ -98,6 +98,7 @@ def fine_tune(
             devices=1,
             max_epochs=epochs,
             num_sanity_val_steps=0,
+            inference_mode=False,  # whose tensors training could not change
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
