@@ -11,12 +11,14 @@ from srulight.ops.product import Matrix, StoredMatrix, linear, linear_plus
 from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sru import (
     STATE,
+    TimeParallel,
     cast,
     define_everywhere,
     fake_outputs,
     needs_gradient,
     recurrence_backward,
     save_for_backward,
+    time_parallel_code,
     transformed,
 )
 
@@ -84,7 +86,7 @@ class _Layer(torch.autograd.Function):
             grad_x = linear(rows, weight.t()).view_as(x)
         if ctx.needs_input_grad[1]:
             grad_weight = rows.t() @ x.reshape(-1, x.size(2))
-        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
+        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 7)
 
 
 # Under autocast, one step of at most this many sequences runs in the dtype of the weight, because
@@ -105,6 +107,7 @@ def sru_layer(
     scale: float = 1.0,
     activation: str = "identity",
     bidirectional: bool = False,
+    time_parallel: TimeParallel = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Runs a whole SRU layer: the matrix product of all steps, and ``sru`` on the result.
 
@@ -123,6 +126,7 @@ def sru_layer(
         scale: Factor of ``skip``.
         activation: Activation, as in ``sru``.
         bidirectional: Whether the second half of the channels reads right to left.
+        time_parallel: Whether to process chunks of time in parallel, as in ``sru``.
 
     Returns:
         Outputs, (B, T, D), in the dtype of the product, and the state after the last real step,
@@ -130,7 +134,9 @@ def sru_layer(
 
     Raises:
         RuntimeError: If an argument has the wrong shape, dtype or device. The message names it.
+        ValueError: If ``time_parallel`` has an unknown value.
     """
+    parallel = time_parallel_code(time_parallel)
     compiling = torch.compiler.is_compiling()
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
@@ -139,7 +145,7 @@ def sru_layer(
         raise RuntimeError(f"x must be on the device of weight, {weight.device}, got {x.device}")
     activated = ACTIVATIONS.index(activation)
     if isinstance(weight, StoredMatrix):
-        options = (mask, lengths, scale, activated, bidirectional)
+        options = (mask, lengths, scale, activated, bidirectional, False, parallel)
         return _stored(x, weight, skip, v, b, c0, *options)
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
@@ -158,12 +164,13 @@ def sru_layer(
         u = _gates(F.linear(inputs, matrix), bias)
         return reference.sru(u, *rest, False)[:2]
     if save and not compiling:
-        return _Layer.apply(inputs, matrix, *rest, save)  # type: ignore[no-untyped-call]
+        return _Layer.apply(inputs, matrix, *rest, save, parallel)  # type: ignore[no-untyped-call]
     if step and not save:
         h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
     product = F.linear if compiling else linear  # a compiler chooses the library itself
-    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, matrix), bias), *rest, save)
+    u = _gates(product(inputs, matrix), bias)
+    h, last, _ = torch.ops.srulight.sru.default(u, *rest, save, parallel)
     return h, last
 
 
@@ -182,5 +189,5 @@ def _stored(
     (skip,) = cast(u.dtype, skip)
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     state = (skip, v, bias, c0, mask)
-    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, False)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest)
     return h, last
