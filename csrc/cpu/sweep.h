@@ -192,31 +192,48 @@ class Sweep {
     }
   }
 
-  // Compares the start of each chunk with the end of the one before, and corrects what was wrong.
+  // Corrects the chunks whose start does not equal the end of the chunk before, and ends the rows.
   void repair(int64_t threads) {
+    const int64_t rows = static_cast<int64_t>(rows_.size());
+    if (std::none_of(rows_.begin(), rows_.end(), is_wrong)) {  // other threads would only wait
+      for (const Row& row : rows_) repair(row, 0, row.pass->channels);
+      return;
+    }
     int64_t widest = 0;
     for (const Row& row : rows_) widest = std::max(widest, row.pass->channels);
     const int64_t each = (widest + threads - 1) / threads;
     const int64_t width = std::max<int64_t>(64, (each + GROUP - 1) / GROUP * GROUP);
     const int64_t blocks = (widest + width - 1) / width;  // of channels, which are independent
-    const int64_t all = static_cast<int64_t>(rows_.size()) * blocks;
-    torch::stable::parallel_for(0, all, 1, [&](int64_t begin, int64_t end) {
-      const Scratch<A> memory(width + Pass::scratch(width));
+    torch::stable::parallel_for(0, rows * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Row& row = rows_[i / blocks];
         const int64_t first = i % blocks * width;
-        const int64_t channels = std::min(width, row.pass->channels - first);
-        if (row.chunks == 1 || channels <= 0) continue;
-        for (int64_t k = 1; k < row.chunks; ++k) {
-          repair(row, k, first, channels, {memory.data, memory.data + width});
-        }
-        row.pass->finish(first, channels, row.mark(row.pass->segments) + first);
-        const int64_t steps = row.pass->steps_before(row.pass->segments);
-        counters.numbers.fetch_add(steps * channels, std::memory_order_relaxed);
-        counters.passes.fetch_add(first == 0, std::memory_order_relaxed);
-        counters.chunks.fetch_add(row.chunks - 1, std::memory_order_relaxed);
+        repair(row, first, std::min(width, row.pass->channels - first));
       }
     });
+  }
+
+  static bool is_wrong(const Row& row) {
+    for (int64_t k = 1; k < row.chunks; ++k) {
+      if (!row.swept[k]) return true;
+      if (!same(row.start(k), row.mark(k * row.length), row.pass->channels)) return true;
+    }
+    return false;
+  }
+
+  // The same for some channels of a row.
+  void repair(const Row& row, int64_t first, int64_t channels) {
+    if (row.chunks == 1 || channels <= 0) return;
+    const Pass& pass = *row.pass;
+    const Scratch<A> memory(channels + Pass::scratch(channels));
+    for (int64_t k = 1; k < row.chunks; ++k) {
+      repair(row, k, first, channels, {memory.data, memory.data + channels});
+    }
+    pass.finish(first, channels, row.mark(pass.segments) + first);
+    const int64_t steps = pass.steps_before(pass.segments);
+    counters.numbers.fetch_add(steps * channels, std::memory_order_relaxed);
+    counters.passes.fetch_add(first == 0, std::memory_order_relaxed);
+    counters.chunks.fetch_add(row.chunks - 1, std::memory_order_relaxed);
   }
 
   // The same for some channels of a chunk.

@@ -10,6 +10,7 @@ from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse
 from srulight.layers.masking import valid_steps, zero_padding
 from srulight.ops import ACTIVATIONS, sru_layer, state_jacobian
 from srulight.ops.product import Matrix, product
+from srulight.ops.sru import TimeParallel, time_parallel_code
 from srulight.runtime.errors import check_range
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -48,6 +49,9 @@ class SRU(Recurrent):
             the inputs.
         layer_norm: Where to apply layer normalization: none, pre (to the input of the matrix
             product) or post (to the output).
+        time_parallel: Whether to divide long sequences into chunks of time that are processed in
+            parallel: true forces it, false forbids it, and auto divides them on a CPU where threads
+            would be idle otherwise. The results on a CPU are the same, to the bit.
 
     Raises:
         ValueError: If a size or a probability is out of range, or an option has an unknown value.
@@ -69,6 +73,7 @@ class SRU(Recurrent):
         highway_bias: float = 0.0,
         rescale: bool = True,
         layer_norm: LayerNorm = "none",
+        time_parallel: TimeParallel = "auto",
     ) -> None:
         super().__init__()
         check_range(1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -89,6 +94,7 @@ class SRU(Recurrent):
                 highway_bias=highway_bias,
                 rescale=rescale,
                 layer_norm=layer_norm,
+                time_parallel=time_parallel,
             )
             for i in range(num_layers)
         )
@@ -138,6 +144,7 @@ class SRULayer(PeepholeLayer):
         highway_bias: float,
         rescale: bool,
         layer_norm: LayerNorm,
+        time_parallel: TimeParallel,
     ) -> None:
         super().__init__()
         check_range(0, projection_size=projection_size)
@@ -149,6 +156,8 @@ class SRULayer(PeepholeLayer):
             raise ValueError(f"layer_norm must be none, pre or post, got {layer_norm!r}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be identity, tanh or relu, got {activation!r}")
+        time_parallel_code(time_parallel)
+        self.time_parallel = time_parallel
         output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
         self.dropout = dropout
@@ -226,6 +235,7 @@ class SRULayer(PeepholeLayer):
             scale=self.scale,
             activation=self.activation,
             bidirectional=self.bidirectional,
+            time_parallel=self.time_parallel,
         )
         if self.norm is not None and not self.norm_first:
             h = self.norm(h)
