@@ -7,9 +7,9 @@
 namespace srulight {
 namespace {
 
-// Threads need this long to start, in steps times channels, and chunks shorter than this many
-// segments spend too much on guesses.
-constexpr int64_t MIN_NUMBERS = 8192, MIN_SEGMENTS = 3;
+// Waking another thread takes about as long as half of this many steps times channels, and chunks
+// of fewer segments spend too much on guesses (benchmarks/time_parallel.py).
+constexpr int64_t MIN_NUMBERS = 60000, MIN_SEGMENTS = 3;
 // Chunks must shorten the longest share of a thread by this factor.
 constexpr double WORTHWHILE = 0.8;
 
@@ -40,7 +40,8 @@ Plan plan_for(const Work& work, int64_t threads) {
       return static_cast<double>(ceiling(work.rows * chunks, threads)) /
              static_cast<double>(chunks);
     };
-    const int64_t most = work.steps * work.channels < MIN_NUMBERS ? 1 : segments / MIN_SEGMENTS;
+    const int64_t numbers = work.rows * work.steps * work.channels;
+    const int64_t most = numbers < MIN_NUMBERS ? 1 : segments / MIN_SEGMENTS;
     for (int64_t chunks = 2; chunks <= std::min(most, 2 * threads); ++chunks) {
       if (share(chunks) < WORTHWHILE * share(plan.chunks)) plan.chunks = chunks;
     }
