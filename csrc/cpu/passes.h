@@ -55,14 +55,13 @@ void narrow(CpuArgs<T>& args, int64_t begin, int64_t steps, int64_t first, int64
   }
 }
 
-// The largest absolute value of a row.
+// The mean absolute value of a row, or 1 if it is zero. Gates see the state, and very large ones
+// would keep them open or closed.
 template <typename T>
-Wide<T> largest(const T* row, int64_t channels) {
-  Wide<T> found = 0;
-  for (int64_t i = 0; i < channels; ++i) {
-    found = std::max(found, std::abs(static_cast<Wide<T>>(row[i])));
-  }
-  return found;
+Wide<T> size_of(const T* row, int64_t channels) {
+  Wide<T> sum = 0;
+  for (int64_t i = 0; i < channels; ++i) sum += std::abs(static_cast<Wide<T>>(row[i]));
+  return sum > 0 ? sum / static_cast<Wide<T>>(channels) : 1;
 }
 
 template <typename T>
@@ -106,7 +105,7 @@ class ForwardPass {
   }
 
   Number typical(int64_t segment, int64_t steps) const {
-    return 1 + largest(in_.candidate[steps_before(segment) - steps], channels);
+    return size_of(in_.candidate[steps_before(segment) - steps], channels);
   }
 
   void finish(int64_t first, int64_t count, const Number* c) const {
@@ -184,8 +183,7 @@ class BackwardPass {
 
   Number typical(int64_t segment, int64_t steps) const {
     const int64_t last = (segments - segment) * SEGMENT + steps - 1;
-    const Number found = largest(grad_h_[last], channels);
-    return found > 0 ? found : 1;
+    return size_of(grad_h_[last], channels);
   }
 
   void finish(int64_t first, int64_t count, const Number* grad_c) const {

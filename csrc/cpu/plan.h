@@ -12,9 +12,8 @@ namespace srulight {
 constexpr int64_t SEGMENT = 128;
 static_assert(SEGMENT % CHECKPOINT_STEPS == 0);
 
-// The steps before a chunk that are processed to guess the state at its start: first so many, and
-// then ENLARGE times as many for as long as the guess is bad and MAX_WARMUP permits.
-constexpr int64_t WARMUP = 64, ENLARGE = 4, MAX_WARMUP = 1024;
+// So many steps before a chunk are processed to guess the state at its start.
+constexpr int64_t WARMUP = 64;
 
 struct Plan {
   int64_t chunks = 1;   // of a sequence

@@ -14,6 +14,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -166,30 +167,39 @@ class Sweep {
   }
 
   // Guesses what is carried to a segment: the result of some steps before it, starting from zero.
-  // The guess is good if another start has the same result. Returns whether it is to be used.
+  // Another start shows what the guess is worth. Returns whether it is to be used.
   bool guess(const Row& row, int64_t segment, const Workspace<A>& ours, const Workspace<A>& other) {
     const Pass& pass = *row.pass;
     const int64_t n = pass.channels, available = pass.steps_before(segment);
-    const int64_t limit = std::min(MAX_WARMUP, row.length * SEGMENT / 16);
-    for (int64_t steps = WARMUP;; steps *= ENLARGE) {
-      steps = std::min(steps, available);
-      if (steps == available) {
-        pass.start(ours.carry);
-        pass.start(other.carry);
-      } else {
-        std::fill_n(ours.carry, n, A(0));
-        std::fill_n(other.carry, n, pass.typical(segment, steps));
-      }
-      Args args[] = {pass.warm_up(segment, steps, ours), pass.warm_up(segment, steps, other)};
-      Pass::run(args, 2);
-      counters.warmup.fetch_add(2 * steps * n, std::memory_order_relaxed);
-      int64_t good = 0, groups = 0;
-      for (int64_t i = 0; i < n; i += GROUP, ++groups) {
-        good += same(ours.carry + i, other.carry + i, std::min(GROUP, n - i));
-      }
-      if (good == groups) return true;
-      if (steps == available || steps * ENLARGE > limit) return plan_.forced || 2 * good >= groups;
+    const int64_t steps = std::min(WARMUP, available);
+    const A between = pass.typical(segment, steps);  // the two starts
+    if (steps == available) {
+      pass.start(ours.carry);
+      pass.start(other.carry);
+    } else {
+      std::fill_n(ours.carry, n, A(0));
+      std::fill_n(other.carry, n, between);
     }
+    const Args args[] = {pass.warm_up(segment, steps, ours), pass.warm_up(segment, steps, other)};
+    Pass::run(args, 2);
+    counters.warmup.fetch_add(2 * steps * n, std::memory_order_relaxed);
+    const double share = static_cast<double>(steps) / static_cast<double>(row.length * SEGMENT);
+    return plan_.forced ||
+           is_close(ours.carry, other.carry, n, between * std::exp2(-TWICE_24_BITS * share));
+  }
+
+  // If differences shrink by 2 ** (-48 * s) within a share s of a chunk, they shrink by 2 ** -24, to
+  // the last bit, within half of it. Returns whether that holds for most groups.
+  static constexpr double TWICE_24_BITS = 48;
+  static bool is_close(const A* a, const A* b, int64_t count, double limit) {
+    int64_t close = 0, groups = 0;
+    for (int64_t i = 0; i < count; i += GROUP, ++groups) {
+      const int64_t end = std::min(i + GROUP, count);
+      int64_t j = i;
+      while (j < end && std::abs(a[j] - b[j]) <= limit) ++j;  // not if they are not numbers
+      close += j == end;
+    }
+    return 2 * close >= groups;
   }
 
   // Corrects the chunks whose start does not equal the end of the chunk before, and ends the rows.
