@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import valid_steps, zero_padding
-from srulight.ops import ACTIVATIONS, sru_layer, state_jacobian
+from srulight.ops import (
+    ACTIVATIONS,
+    SparseProducts,
+    SparseSettings,
+    sru_layer,
+    state_jacobian,
+)
 from srulight.ops.product import Matrix, product
 from srulight.runtime.errors import check_range
 
@@ -48,6 +54,8 @@ class SRU(Recurrent):
             the inputs.
         layer_norm: Where to apply layer normalization: none, pre (to the input of the matrix
             product) or post (to the output).
+        sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
+            use: all of it, or its largest rows, units or elements.
 
     Raises:
         ValueError: If a size or a probability is out of range, or an option has an unknown value.
@@ -69,6 +77,7 @@ class SRU(Recurrent):
         highway_bias: float = 0.0,
         rescale: bool = True,
         layer_norm: LayerNorm = "none",
+        sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
         check_range(1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -89,6 +98,7 @@ class SRU(Recurrent):
                 highway_bias=highway_bias,
                 rescale=rescale,
                 layer_norm=layer_norm,
+                sparse_backward=sparse_backward,
             )
             for i in range(num_layers)
         )
@@ -121,6 +131,7 @@ class SRULayer(PeepholeLayer):
         bias: Biases of the forget gate and of the reset gate, (2, D).
         norm: Layer normalization, or None.
         scale: Factor of the skip, where the skip is the input itself.
+        sparse: Sparse backward products of the gates, or None.
     """
 
     def __init__(
@@ -138,6 +149,7 @@ class SRULayer(PeepholeLayer):
         highway_bias: float,
         rescale: bool,
         layer_norm: LayerNorm,
+        sparse_backward: SparseSettings,
     ) -> None:
         super().__init__()
         check_range(0, projection_size=projection_size)
@@ -174,6 +186,7 @@ class SRULayer(PeepholeLayer):
         self.norm_first = layer_norm == "pre"
         if layer_norm != "none":
             self.norm = nn.LayerNorm(input_size if self.norm_first else output_size)
+        self.sparse = SparseProducts.of(sparse_backward)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -226,6 +239,7 @@ class SRULayer(PeepholeLayer):
             scale=self.scale,
             activation=self.activation,
             bidirectional=self.bidirectional,
+            sparse=self.sparse,
         )
         if self.norm is not None and not self.norm_first:
             h = self.norm(h)

@@ -2,6 +2,15 @@
 
 from srulight.ops.layer import sru_layer
 from srulight.ops.reference import ACTIVATIONS, state_jacobian
+from srulight.ops.sparse import SparseProducts, SparseSettings, sparse_linear
 from srulight.ops.sru import sru
 
-__all__ = ["ACTIVATIONS", "sru", "sru_layer", "state_jacobian"]
+__all__ = [
+    "ACTIVATIONS",
+    "SparseProducts",
+    "SparseSettings",
+    "sparse_linear",
+    "sru",
+    "sru_layer",
+    "state_jacobian",
+]
