@@ -94,7 +94,9 @@ class TorchRecurrent(Recurrent):
         if is_exporting():
             return self._exported(x, state, None)
         if x.size(1) > 0 and self._is_sparse(x, state):
-            h0, c0 = state.chunk(2, dim=-1) if state is not None and self.states == 2 else (state, None)
+            h0 = c0 = None
+            if state is not None:
+                h0, c0 = state.chunk(2, dim=-1) if self.states == 2 else (state, None)
             y, h, c = self._run_sparse(x, h0, c0, None)
             return y, h if c is None else torch.cat((h, c), dim=-1)
         if x.size(1) > 0:

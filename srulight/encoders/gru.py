@@ -38,7 +38,9 @@ class GRU(TorchRecurrent):
         sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
-        self.build(nn.GRU, input_size, hidden_size, num_layers, bidirectional, dropout, sparse_backward)
+        self.build(
+            nn.GRU, input_size, hidden_size, num_layers, bidirectional, dropout, sparse_backward
+        )
 
     def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.rnn(x, state)

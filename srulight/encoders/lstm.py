@@ -40,7 +40,9 @@ class LSTM(TorchRecurrent):
         sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
-        self.build(nn.LSTM, input_size, hidden_size, num_layers, bidirectional, dropout, sparse_backward)
+        self.build(
+            nn.LSTM, input_size, hidden_size, num_layers, bidirectional, dropout, sparse_backward
+        )
 
     def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         before = None

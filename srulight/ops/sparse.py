@@ -210,7 +210,9 @@ class _Linear(torch.autograd.Function):
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def _sparse_linear(x: Tensor, weight: Tensor, bias: Tensor | None, sparse: SparseProducts) -> Tensor:
+def _sparse_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, sparse: SparseProducts
+) -> Tensor:
     if x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
         x, weight, bias = cast(torch.get_autocast_dtype(x.device.type), x, weight, bias)
     found: Tensor = _Linear.apply(x, weight, bias, sparse)  # type: ignore[no-untyped-call]
