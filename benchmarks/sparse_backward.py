@@ -104,10 +104,9 @@ def time_layers(args: argparse.Namespace) -> None:
 def fit(args: argparse.Namespace, choice: str, seed: int, more: Sequence[str]) -> Path:
     """Trains, unless it has been done, and returns the path of the log."""
     folder = args.output / re.sub(r"[^\w.=,]", "_", choice) / f"seed-{seed}"
-    log = folder / "version_0" / "metrics.csv"
     done = folder / "done"
     if done.is_file():
-        return log
+        return newest_log(folder)
     pairs = dict(part.split("=") for part in choice.split(",") if "=" in part)
     dense = int(pairs.pop("dense_epochs", 0))
     options = [f"--{args.part}.sparse_backward.{k}={v}" for k, v in pairs.items()]
@@ -125,7 +124,12 @@ def fit(args: argparse.Namespace, choice: str, seed: int, more: Sequence[str]) -
     ]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     done.touch()
-    return log
+    return newest_log(folder)
+
+
+def newest_log(folder: Path) -> Path:
+    """Returns the log of the last training in a folder; earlier ones were interrupted."""
+    return max(folder.glob("version_*/metrics.csv"), key=lambda log: log.stat().st_mtime)
 
 
 def column(log: Path, name: str) -> list[float]:
