@@ -118,7 +118,7 @@ def fit(args: argparse.Namespace, choice: str, seed: int, more: Sequence[str]) -
         ]
     command = [
         sys.executable, __file__, "fit", args.clock, "fit", f"--config={args.config}", *more,
-        *options, f"--seed_everything={seed}", f"--data.seed={seed}",
+        *options, f"--seed_everything={seed}",
         f"--trainer.max_epochs={args.epochs}", f"--trainer.default_root_dir={folder}",
         "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
@@ -181,8 +181,9 @@ def train(args: argparse.Namespace, more: Sequence[str]) -> None:
             names = csv.DictReader(file).fieldnames or ()
         for name in sorted(name for name in names if name.startswith("train/kept_share_")):
             row: Row = {"setting": choice, "layer": name.rpartition("_")[2]}
-            kept = enumerate(column(own[0], name))
-            shares.add(row | {f"epoch {epoch}": f"{share:.3f}" for epoch, share in kept})
+            kept = {f"epoch {i}": f"{share:.3f}" for i, share in enumerate(column(own[0], name))}
+            if kept:
+                shares.add(row | kept)
 
 
 def fit_in_this_process(clock: str, arguments: list[str]) -> None:
