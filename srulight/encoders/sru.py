@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import valid_steps, zero_padding
-from srulight.ops import ACTIVATIONS, sru_layer, sru_stack, state_jacobian
+from srulight.ops import (
+    ACTIVATIONS,
+    SparseProducts,
+    SparseSettings,
+    sru_layer,
+    sru_stack,
+    state_jacobian,
+)
 from srulight.ops.product import Matrix, product
 from srulight.ops.sru import TimeParallel, time_parallel_code, transformed
 from srulight.runtime.errors import check_range
@@ -55,6 +62,8 @@ class SRU(Recurrent):
         time_parallel: Whether to divide long sequences into chunks of time that are processed in
             parallel: true forces it, false forbids it, and auto divides them on a CPU where threads
             would be idle otherwise. The results on a CPU are the same, to the bit.
+        sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
+            use: all of it, or its largest rows, units or elements.
 
     Raises:
         ValueError: If a size or a probability is out of range, or an option has an unknown value.
@@ -77,6 +86,7 @@ class SRU(Recurrent):
         rescale: bool = True,
         layer_norm: LayerNorm = "none",
         time_parallel: TimeParallel = "auto",
+        sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
         check_range(1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -98,6 +108,7 @@ class SRU(Recurrent):
                 rescale=rescale,
                 layer_norm=layer_norm,
                 time_parallel=time_parallel,
+                sparse_backward=sparse_backward,
             )
             for i in range(num_layers)
         )
@@ -165,6 +176,7 @@ class SRULayer(PeepholeLayer):
         bias: Biases of the forget gate and of the reset gate, (2, D).
         norm: Layer normalization, or None.
         scale: Factor of the skip, where the skip is the input itself.
+        sparse: Sparse backward products of the gates, or None.
     """
 
     def __init__(
@@ -183,6 +195,7 @@ class SRULayer(PeepholeLayer):
         rescale: bool,
         layer_norm: LayerNorm,
         time_parallel: TimeParallel,
+        sparse_backward: SparseSettings,
     ) -> None:
         super().__init__()
         check_range(0, projection_size=projection_size)
@@ -222,6 +235,7 @@ class SRULayer(PeepholeLayer):
         self.norm_first = layer_norm == "pre"
         if layer_norm != "none":
             self.norm = nn.LayerNorm(input_size if self.norm_first else output_size)
+        self.sparse = SparseProducts.of(sparse_backward)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -275,6 +289,7 @@ class SRULayer(PeepholeLayer):
             activation=self.activation,
             bidirectional=self.bidirectional,
             time_parallel=self.time_parallel,
+            sparse=self.sparse,
         )
         if self.norm is not None and not self.norm_first:
             h = self.norm(h)
