@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.export.settings import LIMITS, MANIFEST, check_size
-from srulight.hub.library import client, endpoint, is_unreachable, library, reason, refused
+from srulight.hub.library import client, endpoint, is_unreachable, reason, refused
 from srulight.hub.names import HubName, hub_name
 from srulight.runtime.errors import InputError, listed
 
@@ -62,7 +62,7 @@ def download(name: HubName) -> Path:
 
 def _snapshot(name: HubName, **options: Any) -> Path:  # noqa: ANN401
     return Path(
-        library().snapshot_download(
+        client().snapshot_download(
             name.repo, revision=name.revision, allow_patterns=list(NAMES), **options
         )
     )

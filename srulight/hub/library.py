@@ -28,7 +28,9 @@ def library() -> ModuleType:
 
 def client() -> Any:  # noqa: ANN401
     """Returns a client of the hub; it takes the address and the token from the environment."""
-    return library().HfApi(library_name="srulight", library_version=__version__)
+    return library().HfApi(
+        endpoint=endpoint(), library_name="srulight", library_version=__version__
+    )
 
 
 def endpoint() -> str:
