@@ -23,7 +23,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/srulight/bin:$P
 RUN python3 -m venv /opt/srulight
 WORKDIR /build
 COPY constraints.txt ./
-RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch
+# That index has only some versions of the packages that torch needs. They come from the usual one below.
+RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" --no-deps torch
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY csrc csrc
 COPY configs configs

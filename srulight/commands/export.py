@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ckpt_path", required=True,
         help="path of the checkpoint to export; best or last stands for that checkpoint of the "
-        "newest run",
+        "newest run, and owner/name for a model of the Hugging Face hub",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=list(FORMATS), default="onnx", help=f"{FORMAT} (default: onnx)"

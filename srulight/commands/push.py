@@ -46,9 +46,9 @@ def run(args: list[str]) -> None:
     path = find_checkpoint(options.ckpt_path)
     checkpoint = read(path)
     rank_zero_info(f"loading {describe(path, checkpoint)}")
-    # A checkpoint that does not load here does not load anywhere.
-    count = sum(parameter.numel() for parameter in restore(path, checkpoint).parameters())
     checkpoint = shared(checkpoint, TAKEN)
+    # What does not load here does not load anywhere.
+    count = sum(parameter.numel() for parameter in restore(path, checkpoint).parameters())
     text = card(checkpoint, count, options.license, repo)
     with ExitStack() as stack:
         if folder is None:

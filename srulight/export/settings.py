@@ -5,6 +5,7 @@ Exports have them, and models on the Hugging Face hub.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ _SETTINGS = {
     "epoch": int, "lightning": str, "metrics?": {"*": (int, float)},
 }  # fmt: skip
 _KEPT = (CONFIG, QUANTIZATION)
-"""Optional entries of a checkpoint that the settings contain as they are."""
+"""Optional entries of a checkpoint that the settings contain, without folders of this machine."""
 
 
 def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Path) -> None:
@@ -68,7 +69,7 @@ def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Pa
         "epoch": checkpoint["epoch"],
         "lightning": checkpoint["pytorch-lightning_version"],
         "metrics": numbers_of(checkpoint),
-        **{name: checkpoint[name] for name in _KEPT if name in checkpoint},
+        **{name: without_places(checkpoint[name]) for name in _KEPT if name in checkpoint},
         **facts,
     }
     _write_json(folder / SETTINGS, settings)
@@ -78,6 +79,23 @@ def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Pa
         name: t.detach().clone().contiguous() for name, t in checkpoint["state_dict"].items()
     }
     _safetensors().save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def without_places(settings: Any) -> Any:  # noqa: ANN401
+    """Returns settings in which absolute paths are shortened to their last part.
+
+    They say how folders of a machine are named, and mean nothing on another one.
+
+    Args:
+        settings: Settings as plain data.
+    """
+    if isinstance(settings, dict):
+        return {name: without_places(value) for name, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [without_places(value) for value in settings]
+    if isinstance(settings, str) and os.path.isabs(settings) and "\n" not in settings:
+        return os.path.basename(settings.rstrip("/")) or settings
+    return settings
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:

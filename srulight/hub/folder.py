@@ -7,29 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from srulight.export.settings import write_manifest, write_settings
+from srulight.export.settings import without_places, write_manifest, write_settings
 from srulight.runtime.errors import InputError
 from srulight.training.resume.checkpoint_format import CONFIG
 
 CARD = "README.md"
 """Name of the model card."""
-
-
-def without_places(settings: Any) -> Any:  # noqa: ANN401
-    """Returns settings in which absolute paths are shortened to their last part.
-
-    They say how folders of a machine are named, and mean nothing on another one.
-
-    Args:
-        settings: Settings as plain data.
-    """
-    if isinstance(settings, dict):
-        return {name: without_places(value) for name, value in settings.items()}
-    if isinstance(settings, list | tuple):
-        return [without_places(value) for value in settings]
-    if isinstance(settings, str) and os.path.isabs(settings) and "\n" not in settings:
-        return os.path.basename(settings.rstrip("/")) or settings
-    return settings
 
 
 def shared(checkpoint: dict[str, Any], trainer: tuple[str, ...]) -> dict[str, Any]:
