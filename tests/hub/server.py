@@ -53,7 +53,6 @@ class Hub(ThreadingHTTPServer):
         self.repos: dict[str, Repo] = {}
         self.large: dict[str, bytes] = {}
         self.requests: list[str] = []
-        self.tokens: set[str] = set()
         self.faults: dict[str, int] = {}
         self.announced: dict[str, int] = {}
 
@@ -84,7 +83,6 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(f"{self.command} {path}")
-        self.server.tokens.add(self.headers.get("Authorization", ""))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         for part, status in self.server.faults.items():
             if part in path and status:
