@@ -14,6 +14,7 @@ from srulight.commands.runs import find_checkpoint
 from srulight.commands.stored import TAKEN
 from srulight.hub.card import card
 from srulight.hub.folder import shared, written
+from srulight.hub.library import show_progress_on_terminals
 from srulight.hub.names import require_repo, require_revision
 from srulight.hub.upload import Upload
 from srulight.runtime.errors import InputError
@@ -61,6 +62,7 @@ def run(args: list[str]) -> None:
         if not options.confirm:
             print("nothing was uploaded; add --confirm to upload these files", flush=True)
             return
+        show_progress_on_terminals()
         print(f"uploaded {upload.run(rank_zero_info)}", flush=True)
 
 

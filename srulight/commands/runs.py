@@ -12,6 +12,7 @@ from srulight.checkpoint import describe, read, restore
 from srulight.commands.configurations import read_config
 from srulight.export.settings import MANIFEST
 from srulight.hub.download import download
+from srulight.hub.library import show_progress_on_terminals
 from srulight.hub.names import hub_name
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
@@ -117,6 +118,7 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
     if name not in ("last", "best"):
         hub = hub_name(name)
         if hub is not None:
+            show_progress_on_terminals()
             return download(hub)
         if not Path(name).is_file() and not (Path(name) / MANIFEST).is_file():
             raise InputError(

@@ -1,5 +1,6 @@
 """The library huggingface_hub, and sentences for its errors."""
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +32,12 @@ def client() -> Any:  # noqa: ANN401
     return library().HfApi(
         endpoint=endpoint(), library_name="srulight", library_version=__version__
     )
+
+
+def show_progress_on_terminals() -> None:
+    """Keeps the library's progress bars out of files and pipes."""
+    if not sys.stderr.isatty():
+        library().utils.disable_progress_bars()
 
 
 def endpoint() -> str:

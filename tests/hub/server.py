@@ -95,11 +95,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"warnings": [], "errors": []})
         elif parts[:2] == ["api", "models"]:
             self.api("/".join(parts[2:4]), parts[4:], body)
-        elif parts[1].endswith(".git"):
-            self.batch(json.loads(body))
         elif parts[0] == "large":
             self.server.large[parts[1]] = body
             self.answer(200)
+        elif len(parts) < 3:
+            self.answer(404)
+        elif parts[1].endswith(".git"):
+            self.batch(json.loads(body))
         elif parts[2] == "resolve":
             self.resolve("/".join(parts[:2]), parts[3], parts[4])
         else:
