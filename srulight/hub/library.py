@@ -36,8 +36,11 @@ def client() -> Any:  # noqa: ANN401
 
 def show_progress_on_terminals() -> None:
     """Keeps the library's progress bars out of files and pipes."""
+    library()
+    from huggingface_hub.utils import disable_progress_bars
+
     if not sys.stderr.isatty():
-        library().utils.disable_progress_bars()
+        disable_progress_bars()
 
 
 def endpoint() -> str:
