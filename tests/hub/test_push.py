@@ -218,7 +218,7 @@ def test_refusals(hub: Hub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -
     hub.repos["ann/model"].commit({"model.bin": b"", "README.md": b"mine"})
     assert "with a model of srulight, got README.md, model.bin" in confirmed("--public")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    assert "or your token does not give access to it (status 401)" in confirmed()
+    assert "or your token does not give access to it (status 401)" in confirmed("--repo=ann/new")
     with pytest.raises(InputError, match=r"no such repository, .* \(status 401\); check the name"):
         srulight.load("ann/missing")
     monkeypatch.setattr(upload.library(), "get_token", lambda: None)
