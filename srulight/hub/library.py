@@ -1,6 +1,7 @@
 """The library huggingface_hub, and sentences for its errors."""
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -37,10 +38,9 @@ def client() -> Any:  # noqa: ANN401
 def show_progress_on_terminals() -> None:
     """Keeps the library's progress bars out of files and pipes."""
     library()
-    from huggingface_hub.utils import disable_progress_bars
-
+    utils: Any = import_module("huggingface_hub.utils")
     if not sys.stderr.isatty():
-        disable_progress_bars()
+        utils.disable_progress_bars()
 
 
 def endpoint() -> str:

@@ -13,7 +13,6 @@ import yaml
 import srulight
 from srulight.cli import main
 from srulight.export.settings import LIMITS, write_manifest
-from srulight.hub import upload
 from srulight.quantization import Settings, quantize
 from srulight.runtime.errors import InputError
 from srulight.tasks.text_classification import TextClassification
@@ -221,7 +220,7 @@ def test_refusals(hub: Hub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "or your token does not give access to it (status 401)" in confirmed("--repo=ann/new")
     with pytest.raises(InputError, match=r"no such repository, .* \(status 401\); check the name"):
         srulight.load("ann/missing")
-    monkeypatch.setattr(upload.library(), "get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     assert "needs a token of http://127.0.0.1" in confirmed()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"127.0.0.1:9 cannot be reached \(.*refused"):
@@ -257,9 +256,7 @@ def test_damaged_downloads(
         ("manifest.json", b"[]", "must be of type dict"),
         ("settings.json", b"\x80\x04cos\nsystem\n.", "was changed after"),
     ):
-        repo.commit(
-            {k: v for k, v in (pushed | {name: content}).items() if v is not None}  # type: ignore[dict-item]
-        )
+        repo.commit({k: v for k, v in (pushed | {name: content}).items() if v is not None})
         with pytest.raises(InputError, match=message) as caught:
             srulight.load("ann/model")
         assert "\n" not in str(caught.value)
