@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import describe, read, restore
 from srulight.commands.arguments import ArgumentParser
-from srulight.commands.runs import find_checkpoint
+from srulight.commands.runs import find_checkpoint, title_of
 from srulight.export.folder import check_folder, export
 from srulight.export.formats import FORMATS
 from srulight.export.tasks import network_of
@@ -40,7 +40,8 @@ def run(args: list[str]) -> None:
     form = FORMATS[options.format]()
     form.check()
     path = find_checkpoint(options.ckpt_path)
-    folder = Path(options.output or f"{path.stem}_{options.format}")
+    title = title_of(options.ckpt_path, path)
+    folder = Path(options.output or f"{title}_{options.format}")
     check_folder(folder, options.overwrite)
     checkpoint = read(path)
     rank_zero_info(f"loading {describe(path, checkpoint)}")
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ckpt_path", required=True,
         help="path of the checkpoint to export; best or last stands for that checkpoint of the "
-        "newest run",
+        "newest run, and owner/name for a model of the Hugging Face hub",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=list(FORMATS), default="onnx", help=f"{FORMAT} (default: onnx)"

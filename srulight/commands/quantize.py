@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from srulight.checkpoint import load, read, restore
 from srulight.commands.arguments import ArgumentParser
 from srulight.commands.quantize_report import Comparison
-from srulight.commands.runs import find_checkpoint
+from srulight.commands.runs import find_checkpoint, title_of
 from srulight.commands.training import TrainingCLI, build, quiet, silence_noise
 from srulight.data.base import TaskData
 from srulight.quantization import Settings, calibrate, quantize
@@ -55,8 +55,8 @@ def parser() -> ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE",
-        help="quantized checkpoint to write (default: beside the original, with -int8 after its "
-        "name)",
+        help="quantized checkpoint to write (default: beside the original, or in the working "
+        "directory if the original is a folder, with -int8 after its name)",
     )  # fmt: skip
     parser.add_argument(
         "--activations", choices=get_args(Activations), default="dynamic",
@@ -95,7 +95,7 @@ def run(args: list[str]) -> None:
     check_range(1, **{"--batches": options.batches})
     check_range(0, 3600, **{"--seconds": options.seconds})
     path = find_checkpoint(options.ckpt_path, rest)
-    output = _output(options.output, path)
+    output = _output(options.output, path, title_of(options.ckpt_path, path))
     stored = read(path)
     require_checkpoint(stored, str(path))
     if QUANTIZATION in stored:
@@ -125,9 +125,14 @@ def run(args: list[str]) -> None:
     print(f"saved {output}")
 
 
-def _output(given: str | None, path: Path) -> Path:
+def _output(given: str | None, path: Path, title: str) -> Path:
     """Returns the path of the new checkpoint, and refuses one that cannot be written."""
-    output = path.with_name(f"{path.stem}-int8{path.suffix}") if given is None else Path(given)
+    if given is not None:
+        output = Path(given)
+    elif path.is_dir():
+        output = Path(f"{title}-int8.ckpt")
+    else:
+        output = path.with_name(f"{path.stem}-int8{path.suffix}")
     if output.is_dir():
         raise InputError(f"--output must be a file, got the folder {output}")
     if output.exists() and output.samefile(path):
