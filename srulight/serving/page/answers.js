@@ -73,7 +73,7 @@ function translation(answer) {
     parts.push(make("h2", {}, "Attention"), heatmap(rows, columns, answer.attention,
       "The source token with the largest weight for each token of the translation"));
     parts.push(make("p", {className: "quiet"},
-      "Each row is a token of the translation. The darker a cell, the more the token attends to the source token."));
+      "Each row is a token of the translation. The stronger the color of a cell, the more the token attends to the source token."));
   }
   return parts;
 }

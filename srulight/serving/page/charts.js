@@ -50,7 +50,7 @@ function scrollable(picture, label) {
   return make("div", {className: "scroll", tabIndex: 0, role: "group", "aria-label": label}, picture);
 }
 
-// Weights of the columns in each row, from 0 to 1: the darker, the larger.
+// Weights of the columns in each row, from 0 to 1: the stronger the color, the larger.
 export function heatmap(rows, columns, weights, label) {
   const size = 26;
   const measure = document.createElement("canvas").getContext("2d");

@@ -88,9 +88,9 @@ let recording = null;
 let clock = 0;
 
 async function record() {
-  const said = make("p", {className: "said"});
+  const said = make("p", {className: "said"}, about.streams ? "Listening …" : "The text follows after the recording.");
   const most = about.streams ? about.max_stream_seconds : about.max_seconds;
-  const current = new Recording(about, find("token").value, text => { said.textContent = text; }, error => {
+  const current = new Recording(about, find("token").value, text => { said.textContent = text || said.textContent; }, error => {
     if (recording === current) run(async () => { await current.close?.(); throw error; }).finally(idle);
   });
   await current.start();

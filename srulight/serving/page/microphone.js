@@ -16,15 +16,11 @@ async function listen(rate, onSamples) {
   const audio = {
     channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false,
   };
-  let media;
-  try {
-    media = await navigator.mediaDevices.getUserMedia({audio});
-  } catch (error) {
-    throw new Error(REASONS[error.name] ?? error.message);
-  }
+  // Everything is ready before the microphone opens, so that the first sounds are not lost.
   const context = new AudioContext();
+  let media;
   const close = () => {
-    media.getTracks().forEach(track => track.stop());
+    media?.getTracks().forEach(track => track.stop());
     return context.close();
   };
   try {
@@ -35,6 +31,7 @@ async function listen(rate, onSamples) {
     const ended = new Promise(resolve => {
       node.port.onmessage = ({data}) => (data ? onSamples(pcm16(resampler.accept(data))) : resolve());
     });
+    media = await navigator.mediaDevices.getUserMedia({audio});
     context.createMediaStreamSource(media).connect(node);
     return async () => {
       node.port.postMessage("end");
@@ -44,7 +41,7 @@ async function listen(rate, onSamples) {
     };
   } catch (error) {
     await close();
-    throw error;
+    throw new Error(REASONS[error.name] ?? error.message);
   }
 }
 

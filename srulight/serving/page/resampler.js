@@ -1,7 +1,9 @@
 // Changes the sample rate of audio that arrives in pieces.
 
-const CROSSINGS = 16; // Zero crossings of the sinc on each side: more make the edge steeper.
-const ROLLOFF = 0.95; // Cutoff, as a share of the smaller Nyquist frequency.
+// Zero crossings of the sinc on each side. A model hears a missing band, so that the edge is steep:
+// it goes from 0.97 to 1 of the smaller Nyquist frequency.
+const CROSSINGS = 64;
+const ROLLOFF = 0.985; // Cutoff, as a share of the smaller Nyquist frequency.
 
 function divisor(a, b) {
   return b ? divisor(b, a % b) : a;
