@@ -189,7 +189,7 @@ def test_a_text_is_continued_and_scored(browser: Any) -> None:  # noqa: ANN401
         page.get_by_label("Length").fill("9")
         page.get_by_label("Seed").fill("3")
         card = send(page, "Continue")
-        generated = card.locator("mark").text_content()
+        generated = card.locator(".new").text_content()
         assert generated == "".join(task.generate("the cat", 9, Sampler(seed=3)))
         assert card.locator(".said").text_content() == "the cat" + generated
         send(page, "Perplexity")

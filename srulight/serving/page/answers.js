@@ -3,6 +3,7 @@
 import {bars, heatmap, lines, make, percent} from "./charts.js";
 
 const SHOWN = 10; // Number of classes that are shown at once.
+const MOST_CELLS = 10_000; // A picture of more would stop the browser for seconds.
 const PREFIX = "probability:";
 
 // Returns the probabilities of the classes or labels of an answer, the largest first.
@@ -66,7 +67,10 @@ function translation(answer) {
     parts.push(make("ol", {}, ...answer.n_best.map(one =>
       make("li", {}, one.text, make("small", {className: "quiet"}, ` log-probability ${one.log_probability}`)))));
   }
-  if (answer.attention?.length) {
+  const cells = (answer.attention ?? []).reduce((sum, row) => sum + row.length, 0);
+  if (cells > MOST_CELLS) {
+    parts.push(make("p", {className: "quiet"}, "The text is too long for a picture of the attention."));
+  } else if (cells) {
     const sources = answer.source_tokens;
     const rows = answer.attention.map((_, i) => answer.tokens[i] ?? "end");
     const columns = answer.attention[0].map((_, i) => sources[i] ?? "end");
@@ -111,7 +115,8 @@ function transcript(answer) {
 }
 
 function continuation(answer, given) {
-  return [make("p", {className: "said"}, given.prompt, make("mark", {}, answer.text))];
+  return [make("p", {className: "said"},
+    make("span", {className: "prompt"}, given.prompt), make("span", {className: "new"}, answer.text))];
 }
 
 function content(answer, given) {

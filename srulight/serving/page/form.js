@@ -46,14 +46,14 @@ function area(value, rows, isCode = false) {
 }
 
 // Reads columns of a table in CSV: a line with names, then one step per line.
-function columns(text) {
+function table(text) {
   const [names, ...rows] = text.trim().split("\n").map(line => line.split(/[,;\t]/).map(cell => cell.trim()));
   const value = cell => (cell === undefined || cell === "" ? null : Number.isNaN(Number(cell)) ? cell : Number(cell));
   return Object.fromEntries(names.map((name, i) => [name, rows.map(row => value(row[i]))]));
 }
 
 function parsed(text) {
-  if (!/^\s*[[{]/.test(text) && text.trim().includes("\n")) return columns(text);
+  if (!/^\s*[[{]/.test(text) && text.trim().includes("\n")) return table(text);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -91,7 +91,9 @@ export function inputs(about) {
     };
     return {fields: [field("text", label, text, hint)], read, prompt: () => text.value};
   }
-  const json = area(about.example ? JSON.stringify(about.example, null, 1) : "", 8, true);
+  const columns = Object.entries(about.example).map(
+    ([name, values]) => `  ${JSON.stringify(name)}: ${JSON.stringify(values)}`);
+  const json = area(columns.length ? `{\n${columns.join(",\n")}\n}` : "", 8, true);
   const hint = "JSON with the columns by their names or with a row per step; or a table with commas.";
   return {fields: [field("json", `A ${about.kind}`, json, hint)], read: () => [parsed(json.value)]};
 }
