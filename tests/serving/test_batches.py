@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -258,7 +259,18 @@ def test_a_signal_stops_the_command(checkpoint: Path, number: signal.Signals) ->
         address = line.split()[2].rstrip(",")
         response = httpx.post(f"{address}/v1/predict", json={"inputs": ["good"]}, timeout=60)
         assert response.status_code == 200
-        os.kill(process.pid, number)
+        body = b'{"inputs": ["good"]}'
+        head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head += b"Content-Length: %d\r\n\r\n" % len(body)
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(head + body[:5])
+            while "srulight_requests" not in httpx.get(f"{address}/metrics", timeout=60).text:
+                time.sleep(0.1)  # until it has read what came before
+            os.kill(process.pid, number)
+            time.sleep(0.5)
+            connection.sendall(body[5:])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         assert process.wait(30) == 0
         assert "Traceback" not in process.stderr.read()
 
