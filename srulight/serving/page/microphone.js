@@ -54,10 +54,10 @@ function protocols(token) {
 
 // Records until stop() is called, and shows the text while it arrives if the model can.
 export class Recording {
-  constructor(about, token, onText, onFail) {
+  constructor(about, token, onWords, onFail) {
     this.about = about;
     this.token = token;
-    this.onText = onText;
+    this.onWords = onWords;
     this.onFail = onFail;
     this.pieces = [];
     this.samples = 0;
@@ -95,7 +95,7 @@ export class Recording {
         if (answer.error !== undefined) fail(new Error(answer.error));
         else if (answer.final) this.finished(answer);
         else if (answer.sample_rate) resolve();
-        else this.onText(answer.text);
+        else this.onWords(answer.text);
       };
       this.socket.onclose = () => fail(new Error(this.token
         ? "the server has closed the stream; check the token" : "the server has closed the stream"));
