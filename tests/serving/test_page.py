@@ -206,7 +206,7 @@ def test_steps_are_lines(browser: Any) -> None:  # noqa: ANN401
         page.get_by_label("A sequence").fill("pressure,temperature\n1000,20\n,25\n900,18")
         card = send(page)
         columns = {"temperature": [20, 25, 18], "pressure": [1000, None, 900]}
-        (answers,) = task.predict_steps([InputReader(task.metadata).steps(columns, "input")], 1)
+        (answers,) = task.predict_steps([InputReader(task.check_trained()).steps(columns, "input")], 1)
         paths = [one.get_attribute("d") for one in card.locator("svg[role=img] .series").all()]
         heights = [[float(point.split(" ")[1]) for point in d[1:].split("L")] for d in paths]
         # The axis goes from 1 at the top, at 10 pixels, to 0 at 176.
@@ -269,7 +269,8 @@ def test_the_microphone_is_streamed(browser: Any) -> None:  # noqa: ANN401
             finished.append(task.text(token.index for token in tokens))
             return tokens
 
-        found.accept, found.finish = keep, last
+        found.accept = keep  # type: ignore[method-assign,assignment]
+        found.finish = last  # type: ignore[method-assign]
         return found
 
     task.listen = spied  # type: ignore[method-assign]
