@@ -206,7 +206,9 @@ def test_steps_are_lines(browser: Any) -> None:  # noqa: ANN401
         page.get_by_label("A sequence").fill("pressure,temperature\n1000,20\n,25\n900,18")
         card = send(page)
         columns = {"temperature": [20, 25, 18], "pressure": [1000, None, 900]}
-        (answers,) = task.predict_steps([InputReader(task.check_trained()).steps(columns, "input")], 1)
+        (answers,) = task.predict_steps(
+            [InputReader(task.check_trained()).steps(columns, "input")], 1
+        )
         paths = [one.get_attribute("d") for one in card.locator("svg[role=img] .series").all()]
         heights = [[float(point.split(" ")[1]) for point in d[1:].split("L")] for d in paths]
         # The axis goes from 1 at the top, at 10 pixels, to 0 at 176.
@@ -243,11 +245,17 @@ def record(page: Any) -> None:  # noqa: ANN401
     page.get_by_text("seconds of audio").wait_for()
 
 
-def is_in(heard: np.ndarray[Any, Any]) -> float:
-    """The correlation of the sound with the part of a recording that is most like it."""
-    expected = sound().numpy()
-    start = np.correlate(heard, expected, "valid").argmax()
-    return float(np.corrcoef(heard[start : start + len(expected)], expected)[0, 1])
+def share_in(heard: np.ndarray[Any, Any]) -> float:
+    """The share of the pieces of the sound, of 50 ms each, that a recording contains.
+
+    A busy machine loses some of them before they reach the page.
+    """
+    found = 0
+    for piece in np.split(sound().numpy(), 20):
+        energy = np.convolve(heard**2, np.ones(len(piece)), "valid")
+        likeness = np.correlate(heard, piece, "valid") / np.sqrt((piece**2).sum() * (energy + 1e-9))
+        found += likeness.max() > 0.8
+    return found / 20
 
 
 def test_the_microphone_is_streamed(browser: Any) -> None:  # noqa: ANN401
@@ -283,7 +291,7 @@ def test_the_microphone_is_streamed(browser: Any) -> None:  # noqa: ANN401
         record(page)
         shown = page.locator("#answer .said").inner_text()
     assert len(heard) > 10  # it was streamed
-    assert is_in(np.concatenate(heard)) > 0.95
+    assert share_in(np.concatenate(heard)) > 0.7
     assert [shown] == finished
 
 
@@ -302,7 +310,7 @@ def test_the_microphone_is_sent_whole(browser: Any) -> None:  # noqa: ANN401
     with opened(browser, task) as page:
         record(page)
     assert len(heard) == 1
-    assert is_in(heard[0]) > 0.95
+    assert share_in(heard[0]) > 0.7
 
 
 def test_errors_and_tokens(browser: Any) -> None:  # noqa: ANN401

@@ -398,8 +398,11 @@ def test_streams_of_broken_frames() -> None:
             (b"\x82\xff" + (2**62).to_bytes(8, "big") + mask, 1009),  # too large
         ]:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-                connection.sendall(head + b"Connection: Upgrade\r\n\r\n" + frame)
+                connection.sendall(head + b"Connection: Upgrade\r\n\r\n")
                 answer = b""
+                while b"sample_rate" not in answer:
+                    answer += connection.recv(4096)
+                connection.sendall(frame)
                 while piece := connection.recv(4096):
                     answer += piece
                 assert b"\x88" in answer
