@@ -48,6 +48,7 @@ class Load(NamedTuple):
     p50: float
     p99: float
     failed: int
+    answered: int
 
 
 def main() -> None:
@@ -98,9 +99,9 @@ def main() -> None:
                 )
         for server in servers:
             before = memory(server.pid)
-            python_client(server.port, body, 64, 300.0, options.requests)
-            after = memory(server.pid)
-            print(f"{server.name}: {before:.1f} MB, {after:.1f} MB after {options.requests} more")
+            load = python_client(server.port, body, 64, 300.0, options.requests)
+            after, count = memory(server.pid), load.answered
+            print(f"{server.name}: {before:.1f} MB, {after:.1f} MB after {count} more requests")
 
 
 @contextmanager
@@ -142,11 +143,15 @@ def _wrk(port: int, body: bytes, connections: int, seconds: float) -> Load:
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    answered = re.search(r"(\d+) requests in", said)
     assert rate is not None
+    assert answered is not None
     times = {}
     for percent, number, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m)$", said, re.M):
         times[percent] = float(number) * _UNITS[unit]
-    return Load(float(rate[1]), times["50"], times["99"], int(failed[1]) if failed else 0)
+    return Load(
+        float(rate[1]), times["50"], times["99"], int(failed[1]) if failed else 0, int(answered[1])
+    )
 
 
 def python_client(
@@ -164,7 +169,7 @@ def python_client(
     start = time.perf_counter()
     failed, times = asyncio.run(_ask(port, body, connections, start + seconds, requests))
     rate = len(times) / (time.perf_counter() - start)
-    return Load(rate, 1000 * _quantile(times, 50), 1000 * _quantile(times, 99), failed)
+    return Load(rate, 1000 * _quantile(times, 50), 1000 * _quantile(times, 99), failed, len(times))
 
 
 async def _ask(
