@@ -147,7 +147,7 @@ def _wrk(port: int, body: bytes, connections: int, seconds: float) -> Load:
     assert rate is not None
     assert answered is not None
     times = {}
-    for percent, number, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m)$", said, re.M):
+    for percent, number, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m)\s*$", said, re.M):
         times[percent] = float(number) * _UNITS[unit]
     return Load(
         float(rate[1]), times["50"], times["99"], int(failed[1]) if failed else 0, int(answered[1])
