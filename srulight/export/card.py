@@ -16,6 +16,8 @@ _PIPELINES = {
     "TextClassification": "text-classification", "LanguageModeling": "text-generation",
     "SpeechRecognition": "automatic-speech-recognition", "Translation": "translation",
     "QuestionAnswering": "question-answering", "SequencePrediction": "time-series-forecasting",
+    "VideoPrediction": "video-classification", "BoostedVideoPrediction": "video-classification",
+    "PoseEstimation": "keypoint-detection",
 }  # fmt: skip
 """Names of the tasks on the Hugging Face hub."""
 
