@@ -53,19 +53,10 @@ Variant = tuple[Answer, int]
 """Computes the outputs of a model, and its size in bytes."""
 
 
-def in_torch(task: Task, name: str, dtype: torch.dtype | None = None) -> Variant:
-    """Runs a model of a task with PyTorch, with its floats converted to another type."""
-    network = network_of(task)
-    # Models of another type draw no states of theirs, so that the shapes come from the original.
-    model = next(one for one in network.models() if one.name == name)
-    size = sum(one.numel() * one.element_size() for one in task.state_dict().values())
-
-    def answer(inputs: Tensors) -> Tensors:
-        if dtype is not None:
-            inputs = tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
-        return model.run(inputs)
-
-    return answer, size
+def in_torch(task: Task, name: str) -> Variant:
+    """Runs a model of a task with PyTorch."""
+    model = next(one for one in network_of(task).models() if one.name == name)
+    return model.run, sum(one.numel() * one.element_size() for one in task.state_dict().values())
 
 
 def floats(task: Task, model: Model, folder: Path) -> Variant:
@@ -75,9 +66,8 @@ def floats(task: Task, model: Model, folder: Path) -> Variant:
 
 def bfloat16(task: Task, model: Model, folder: Path) -> Variant:
     """The checkpoint with weights and activations in bfloat16."""
-    half = copy.deepcopy(task)
     module = copy.deepcopy(model.module).to(torch.bfloat16)
-    size = sum(2 * one.numel() for one in half.state_dict().values())
+    size = sum(2 * one.numel() for one in task.state_dict().values())
 
     def answer(inputs: Tensors) -> Tensors:
         found = module(*(x.bfloat16() if x.is_floating_point() else x for x in inputs))
@@ -153,6 +143,7 @@ def models(options: argparse.Namespace) -> None:
                         print("|", " | ".join(row), "|", flush=True)
 
 
+@torch.no_grad()
 def rows_of(
     name: str, count: int, task: Task, model: Model, folder: Path, options: argparse.Namespace
 ) -> Iterator[list[str]]:
@@ -254,6 +245,7 @@ def layer_runs(batch: int, steps: int, width: int) -> dict[str, Run]:
     return runs
 
 
+@torch.no_grad()
 def layers(options: argparse.Namespace) -> None:
     """Prints the table of layers."""
     for batch in BATCHES:
@@ -266,7 +258,6 @@ def layers(options: argparse.Namespace) -> None:
             print(f"| {name} | {one:.3g} | {fastest / one:.2f} |", flush=True)
 
 
-@torch.inference_mode()
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
