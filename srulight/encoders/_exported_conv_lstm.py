@@ -39,17 +39,13 @@ def conv_lstm_steps(
     return y, h, c
 
 
-def _run(
-    inputs: Tensor, h0: Tensor, c0: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _run(inputs: Tensor, h0: Tensor, c0: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     y, h, c = conv_lstm_steps(inputs, h0, c0, weight)
     # An output of an operator must not be one of its inputs.
     return y.contiguous(), h.clone(), c.clone()
 
 
-def _fake(
-    inputs: Tensor, h0: Tensor, c0: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(inputs: Tensor, h0: Tensor, c0: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, steps, _, height, width = inputs.shape
     y = inputs.new_empty(batch, steps, weight.size(1), height, width)
     return y, torch.empty_like(h0), torch.empty_like(c0)

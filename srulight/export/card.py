@@ -156,14 +156,14 @@ def _example(network: Network) -> str:  # type: ignore[type-arg]
 def _usage(form: Format, measured: list[Measured]) -> list[str]:
     if form.name == "onnx":
         return ["```", "python example.py", "```", ""]
-    load = {
-        "torch": ["model = torch.export.load(\"model.pt2\").module()"],
-        "aoti": ["model = torch._inductor.aoti_load_package(\"model.pt2\")"],
-    }[form.name]  # fmt: skip
+    load = 'model = torch.export.load("model.pt2").module()'
+    if form.name == "aoti":
+        load = 'model = torch._inductor.aoti_load_package("model.pt2")'
+    operators = ["import srulight.encoders  # registers the operators"]
     name, inputs = measured[0].model.name, ", ".join(measured[0].model.inputs)
     return [
-        "```python", "import torch", "import srulight.encoders  # registers the operators", "",
-        *(line.replace("model.pt2", f"{name}.pt2") for line in load),
+        "```python", "import torch", *([] if form.name == "aten" else operators), "",
+        load.replace("model.pt2", f"{name}.pt2"),
         "with torch.no_grad():", f"    outputs = model({inputs})", "```", "",
     ]  # fmt: skip
 

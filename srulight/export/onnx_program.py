@@ -8,7 +8,12 @@ from torch import SymInt, Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from srulight.export import convolutional_recurrence, elementwise_operators, layer_operators, shape_operators
+from srulight.export import (
+    convolutional_recurrence,
+    elementwise_operators,
+    layer_operators,
+    shape_operators,
+)
 from srulight.export.onnx_graph import IR, OPSET, TYPES, Graph
 from srulight.export.recurrence_operators import sru, torch_recurrent
 from srulight.export.translation import OPERATORS, Call

@@ -197,7 +197,9 @@ noise = np.random.randint(0, 256, (5, rules["height"], rules["width"]), np.uint8
 video = np.load(sys.argv[1]) if sys.argv[1:] else noise
 video = video[..., None] if video.ndim == 3 else video
 down, across = (bilinear(o, rules[k]) for o, k in zip(video.shape[1:], ("height", "width")))
-frames = np.rint(np.einsum("ah,thwc,bw->tcab", down, video[:: rules["step"]], across))
+# Each direction rounds to whole numbers, as in training.
+frames = np.floor(np.einsum("bw,thwc->thbc", across, video[:: rules["step"]]) + 0.5)
+frames = np.floor(np.einsum("ah,thbc->tcab", down, frames) + 0.5)
 if not rules["color"] and frames.shape[1] == 3:
     frames = np.rint(np.einsum("tcab,c->tab", frames, [0.299, 0.587, 0.114]))[:, None]
 channels = 3 if rules["color"] else 1

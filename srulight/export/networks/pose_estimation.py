@@ -110,7 +110,7 @@ class PoseNetwork(FramesNetwork[PoseEstimation]):
     def real(self, paths: Sequence[str]) -> dict[str, list[Tensors]]:
         found = super().real(paths)
         if isinstance(self.head, HeatMapHead):
-            found["points"] = [super(PoseNetwork, self).models()[0].run(found["model"][0])]
+            found["points"] = [super().models()[0].run(found["model"][0])]
         return found
 
     def corpus(self) -> SyntheticPoses:
