@@ -25,8 +25,8 @@ runs the export on random and on real input, and compares it with the checkpoint
 largest difference and the speed."""
 
 FORMAT = (
-    "onnx (standard operators only), torch (torch.export), aoti (AOTInductor) or aten (torch.export "
-    "with PyTorch's own operators only, which is slow)"
+    "onnx (standard operators only), torch (torch.export), aoti (AOTInductor) or aten "
+    "(torch.export with PyTorch's own operators only, which is slow)"
 )
 
 
