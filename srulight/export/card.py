@@ -174,4 +174,8 @@ def _limit(task: str) -> str:
         "describes them, not audio.",
         "QuestionAnswering": "The models read word ids and features of each word, not text.",
         "Translation": "The models compute one step of decoding; a beam search is up to you.",
+        **dict.fromkeys(
+            ("VideoPrediction", "BoostedVideoPrediction", "PoseEstimation"),
+            "The models read decoded frames of the height and width in `metadata.json`, not files.",
+        ),
     }.get(task, "")

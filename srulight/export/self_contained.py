@@ -15,7 +15,8 @@ from srulight.ops.reference import ACTIVATIONS
 _KEEP = 1e9
 """Input of the sigmoid function that makes a forget gate 1, so that the state stays."""
 
-Body = Callable[[Any, Any], tuple[Any, Any]]
+Body = Callable[..., Any]
+"""Computes the next state and the outputs of a step from a state and the inputs of a step."""
 
 
 def self_contained(

@@ -42,7 +42,7 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "unfold": lambda x, n: x.unfold(1, 2, 1) * x[:, :-1].unsqueeze(-1),
     "unfold by two": lambda x, n: x.unfold(1, 3, 2),
     "largest and its place": lambda x, n: torch.cat(
-        (x.max(1)[0], x.max(-1, keepdim=True)[1].squeeze(-1).double().sum(1, keepdim=True)), 1
+        (x.max(1)[0], x.max(-1, keepdim=True)[1].squeeze(-1).float().sum(1, keepdim=True)), 1
     ),
     "relu in place": lambda x, n: (x * 2).relu_(),
     "cumsum": lambda x, n: x.cumsum(1),
@@ -79,7 +79,7 @@ class Layers(nn.Module):
         self.image = nn.Conv2d(1, 2, (3, 2), padding=(1, 0))
         self.batch = nn.BatchNorm2d(2)
         self.pool = nn.MaxPool2d(2)
-        self.same = nn.Conv2d(1, 4, (3, 2), padding="same", dilation=(2, 1))
+        self.same = nn.Conv2d(1, 4, (3, 2), padding="same", dilation=(1, 2))
         self.groups = nn.GroupNorm(2, 4)
         self.bare = nn.GroupNorm(1, 4, affine=False)
 

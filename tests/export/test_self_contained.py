@@ -57,7 +57,7 @@ def test_layers_of_torch(monkeypatch: pytest.MonkeyPatch, kind: type[nn.LSTM | n
     rnn = kind(3, 4, 2, batch_first=True, bidirectional=True)
     x, lengths = torch.randn(3, 5, 3), torch.tensor([5, 1, 3])
     h0 = torch.zeros(4, 3, 4)
-    weights = [one for group in rnn.all_weights for one in group]
+    weights: list[Tensor] = [one for group in rnn.all_weights for one in group]
     found = self_contained._torch_recurrent(
         x, lengths, h0, h0 if kind is nn.LSTM else None, weights, 2, True
     )
@@ -74,8 +74,8 @@ def test_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, state = torch.randn(2, 4, 12, 5, 6), torch.randn(2, 2, 3, 5, 6)
     weight: Any = layer.recurrent_weight
     operator = torch.ops.srulight.conv_lstm.default
-    found = self_contained._conv_lstm(inputs, *state, weight)
-    for one, other in zip(found, operator(inputs, *state, weight), strict=True):
+    found = self_contained._conv_lstm(inputs, state[0], state[1], weight)
+    for one, other in zip(found, operator(inputs, state[0], state[1], weight), strict=True):
         torch.testing.assert_close(one, other)
 
 

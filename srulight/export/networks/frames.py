@@ -25,6 +25,7 @@ from srulight.tasks.base import Task
 from srulight.video.corpus import VideoCorpus
 from srulight.video.frame_store import resized_frames
 from srulight.video.open_video import open_video
+from srulight.video.sources import VideoSource
 
 _MOST, _FRAMES, _PIXELS = 4, 40, 1 << 22
 """Number of clips that are compared, and of the frames and pixels of each."""
@@ -135,9 +136,12 @@ class FramesNetwork(Network[T], Generic[T]):
     def real(self, paths: Sequence[str]) -> dict[str, list[Tensors]]:
         step = self.task.check_trained()["frames"]["step"]
         most = max(3, min(_FRAMES, _PIXELS // (self.shape[0] * self.shape[1] * self.shape[2])))
-        parts = [(open_video(Path(path)), 0, None) for path in paths[:_MOST]] or [
-            (clip.video, clip.first, clip.length) for clip in self.corpus().read(Path()).train
+        parts: list[tuple[VideoSource, int, int | None]] = [
+            (open_video(Path(path)), 0, None) for path in paths[:_MOST]
         ]
+        if not parts:
+            found = self.corpus().read(Path()).train
+            parts = [(clip.video, clip.first, clip.length) for clip in found]
         clips = []
         for video, first, length in parts:
             pieces = resized_frames(video, self.shape, first, length, step)
