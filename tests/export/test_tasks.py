@@ -54,7 +54,7 @@ QUESTIONS: dict[str, Any] = {
 }  # fmt: skip
 ONE_LAYER = {"hidden_size": 4, "num_layers": 1}
 FRAMES = {"height": 8, "width": 12, "color": False, "step": 2, "mean": [90.0], "std": [40.0]}
-LABELS = {"kind": "labels", "names": ["a", "b"], "columns": [], "counts": [[3, 3], [3, 3]]}
+LABELS = {"kind": "labels", "names": ["a", "b"], "columns": [], "counts": [3, 3], "totals": [6, 6]}
 CLIPS = {"frames": FRAMES, "target": TARGET, "per": "clip"}
 BODY = {"frames": FRAMES | {"color": True, "mean": [90.0] * 3, "std": [40.0] * 3},
         "points": {"names": ["hand", "elbow"], "pairs": [], "unit": "box"}}  # fmt: skip
