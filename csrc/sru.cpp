@@ -7,6 +7,7 @@
 #include <array>
 #include <string>
 #include <tuple>
+#include <vector>
 
 namespace srulight {
 namespace {
@@ -119,9 +120,8 @@ Planes planes(const Tensor& u) {
           .plane = u.stride(2)};
 }
 
-Outputs outputs(const Tensor& like, const Tensor& wide, const Sizes& n) {
-  return {.h = torch::stable::new_empty(like, {n.batch, n.steps, n.channels}),
-          .last = torch::stable::new_empty(wide, {n.batch, n.channels})};
+Outputs outputs(const Tensor& like, const Sizes& n, const Tensor& last) {
+  return {.h = torch::stable::new_empty(like, {n.batch, n.steps, n.channels}), .last = last};
 }
 
 // ---- Operators ----
@@ -134,7 +134,7 @@ std::tuple<Tensor, Tensor, Tensor> sru(
                       .scale = scale, .activation = activation, .bidirectional = bidirectional};
   const Sizes n = check(u, arguments);
   pack(arguments);
-  Outputs out = outputs(u, b, n);
+  Outputs out = outputs(u, n, torch::stable::new_empty(b, {n.batch, n.channels}));
   if (save) out.c = torch::stable::new_empty(b, {n.batch, chunks(n.steps), n.channels});
   const Tensor with_rows = with_packed_channels(u);
   forward(planes(with_rows), arguments, n, out);
@@ -184,15 +184,12 @@ Tensor product(const Tensor& x, Tensor weight) {
   return u;
 }
 
-std::tuple<Tensor, Tensor> sru_step(const Tensor& x, const Tensor& weight,
-                                    const OptionalTensor& skip, const OptionalTensor& v,
-                                    const Tensor& b, const OptionalTensor& c0, double scale,
-                                    int64_t activation) {
-  Arguments arguments{.skip = skip, .v = v, .b = b, .c0 = c0, .scale = scale,
-                      .activation = activation};
+// A layer without gradients, whose state after the last step goes to `last`.
+Outputs layer(const Tensor& x, const Tensor& weight, Arguments& arguments, const Tensor& last) {
   const Sizes n = check(x, weight, arguments);
+  expect("last", last, {n.batch, n.channels}, arguments.b->scalar_type(), x);
   pack(arguments);
-  Outputs out = outputs(x, b, n);
+  Outputs out = outputs(x, n, last);
   const Tensor u = product(x, weight);
   const int64_t step = n.planes * n.channels;
   const Planes planes{.data = u.const_data_ptr(),
@@ -200,7 +197,53 @@ std::tuple<Tensor, Tensor> sru_step(const Tensor& x, const Tensor& weight,
                       .step = step,
                       .plane = n.channels};
   forward(planes, arguments, n, out);
+  return out;
+}
+
+std::tuple<Tensor, Tensor> sru_step(const Tensor& x, const Tensor& weight,
+                                    const OptionalTensor& skip, const OptionalTensor& v,
+                                    const Tensor& b, const OptionalTensor& c0, double scale,
+                                    int64_t activation) {
+  Arguments arguments{.skip = skip, .v = v, .b = b, .c0 = c0, .scale = scale,
+                      .activation = activation};
+  const Sizes n = check(x, weight, arguments);
+  const Outputs out =
+      layer(x, weight, arguments, torch::stable::new_empty(b, {n.batch, n.channels}));
   return {out.h, out.last};
+}
+
+// Layers in a row, without gradients. Each reads the outputs of the one before it. `peepholes` is
+// empty if no layer has a peephole, and a layer skips its input if `skip` is set and the sizes allow.
+std::tuple<Tensor, Tensor> sru_stack(const Tensor& x, std::vector<Tensor> weights,
+                                     std::vector<Tensor> peepholes, std::vector<Tensor> biases,
+                                     const OptionalTensor& c0, const OptionalTensor& lengths,
+                                     std::vector<double> scales, bool skip, int64_t activation,
+                                     bool bidirectional) {
+  const size_t count = weights.size();
+  SRU_CHECK(count > 0 && biases.size() == count && scales.size() == count &&
+                (peepholes.empty() || peepholes.size() == count),
+            "weights, biases, scales and peepholes must have an entry for each layer, got ", count,
+            ", ", biases.size(), ", ", scales.size(), " and ", peepholes.size());
+  SRU_CHECK(x.dim() == 3, "x must be 3-D (batch, time, feature), got ", text(x.sizes()));
+  expect("b", biases[0], {2, biases[0].size(-1)}, biases[0].scalar_type(), x);
+  const int64_t layers = static_cast<int64_t>(count);
+  expect("c0", c0, {layers, x.size(0), biases[0].size(1)}, biases[0].scalar_type(), x);
+  Tensor h = x;
+  const Tensor last =
+      torch::stable::new_empty(biases[0], {layers, x.size(0), biases[0].size(1)});
+  for (int64_t i = 0; i < layers; ++i) {
+    const Tensor& b = biases[i];
+    Arguments arguments{.v = peepholes.empty() ? std::nullopt : OptionalTensor(peepholes[i]),
+                        .b = b,
+                        .lengths = lengths,
+                        .scale = scales[i],
+                        .activation = activation,
+                        .bidirectional = bidirectional};
+    if (c0) arguments.c0 = torch::stable::select(*c0, 0, i);
+    if (skip && b.dim() == 2 && weights[i].size(0) == 3 * b.size(1)) arguments.skip = h;
+    h = layer(h, weights[i], arguments, torch::stable::select(last, 0, i)).h;
+  }
+  return {h, last};
 }
 
 }  // namespace
@@ -209,6 +252,7 @@ void register_operators(torch::stable::detail::StableLibrary& library) {
   library.impl("sru", TORCH_BOX(&sru));
   library.impl("sru_backward", TORCH_BOX(&sru_backward));
   library.impl("sru_step", TORCH_BOX(&sru_step));
+  library.impl("sru_stack", TORCH_BOX(&sru_stack));
 }
 
 }  // namespace srulight

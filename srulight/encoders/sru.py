@@ -8,12 +8,16 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import valid_steps, zero_padding
-from srulight.ops import ACTIVATIONS, sru_layer, state_jacobian
+from srulight.ops import ACTIVATIONS, sru_layer, sru_stack, state_jacobian
 from srulight.ops.product import Matrix, product
+from srulight.ops.sru import transformed
 from srulight.runtime.errors import check_range
 
 Activation = Literal["identity", "tanh", "relu"]
 LayerNorm = Literal["none", "pre", "post"]
+
+SHORT = 64
+"""Number of steps, over all sequences, up to which inference runs all layers as one operator."""
 
 
 class SRU(Recurrent):
@@ -95,6 +99,8 @@ class SRU(Recurrent):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_steps(self, x, lengths)
+        if found := self._stacked(x, None, lengths):
+            return found[0]
         for layer in self.layers:
             x, _ = layer(x, None, lengths)
         return x
@@ -102,12 +108,45 @@ class SRU(Recurrent):
     def forward_with_state(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         refuse_bidirectional(self)
         check_steps(self, x)
+        if found := self._stacked(x, state, None):
+            return found
         before = [None] * len(self.layers) if state is None else state.unbind()
         states = []
         for layer, c in zip(self.layers, before, strict=True):
             x, last = layer(x, c)
             states.append(last)
         return x, torch.stack(states)
+
+    def _stacked(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Runs all layers as one operator; returns None where it cannot, or would save no time."""
+        if (
+            torch.is_grad_enabled()
+            or x.size(0) * x.size(1) > SHORT
+            or torch.compiler.is_compiling()
+            or x.is_meta  # which has no autocast
+            or torch.is_autocast_enabled(x.device.type)
+            or transformed()
+        ):
+            return None
+        layers = list(self.layers)
+        parts = [found for layer in layers if (found := layer.parts(x.dtype))]
+        if len(parts) < len(layers):
+            return None
+        weights, peepholes, biases = zip(*parts, strict=True)
+        return sru_stack(
+            x,
+            weights,
+            () if peepholes[0] is None else peepholes,
+            biases,
+            state,
+            lengths,
+            scales=[layer.scale for layer in layers],
+            skip=layers[0].skips,
+            activation=layers[0].activation,
+            bidirectional=self.bidirectional,
+        )
 
 
 class SRULayer(PeepholeLayer):
@@ -155,6 +194,7 @@ class SRULayer(PeepholeLayer):
         self.input_dropout = input_dropout
         self.activation = activation
         self.highway_bias = highway_bias
+        self.skips = skip
         self.skips_input = skip and input_size == output_size
         self.scale = math.sqrt(1 + 2 * math.exp(highway_bias)) if rescale and skip else 1.0
         self.num_gates = 4 if skip and input_size != output_size else 3
@@ -232,6 +272,33 @@ class SRULayer(PeepholeLayer):
             if lengths is not None:  # the norm maps a zero to its bias
                 h = zero_padding(h, lengths)
         return h, last
+
+    def parts(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor] | None:
+        """Returns weight, peephole and bias of a layer that is one product and one recurrence.
+
+        Args:
+            dtype: Dtype of the steps.
+
+        Returns:
+            The tensors, or None if the layer does more, or stores or computes in another way.
+        """
+        own = self._parameters  # faster than attributes
+        if not own.keys() >= {"weight", "projection", "peephole", "bias"}:
+            return None  # one of them is stored in another form, or computed
+        weight, bias = own["weight"], own["bias"]
+        assert weight is not None
+        assert bias is not None
+        if (
+            dtype not in (torch.float32, torch.float64)
+            or not weight.dtype is bias.dtype is dtype
+            or own["projection"] is not None
+            or self.norm is not None
+            or (self.training and (self.dropout > 0 or self.input_dropout > 0))
+            or self._forward_hooks
+            or self._forward_pre_hooks
+        ):
+            return None
+        return weight, own["peephole"], bias
 
     def extra_repr(self) -> str:
         first = self.weight if self.projection is None else self.projection

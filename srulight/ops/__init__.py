@@ -3,5 +3,6 @@
 from srulight.ops.layer import sru_layer
 from srulight.ops.reference import ACTIVATIONS, state_jacobian
 from srulight.ops.sru import sru
+from srulight.ops.stack import sru_stack
 
-__all__ = ["ACTIVATIONS", "sru", "sru_layer", "state_jacobian"]
+__all__ = ["ACTIVATIONS", "sru", "sru_layer", "sru_stack", "state_jacobian"]

@@ -58,12 +58,17 @@ def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[
     torch.library.register_fake(f"srulight::{name}", checked_fake)
 
 
+def _listed(argument: Any) -> list[Any]:  # noqa: ANN401
+    return argument if isinstance(argument, list) else [argument]
+
+
 def _refuse_unlike(names: list[str], arguments: tuple[Any, ...]) -> None:
     """Raises RuntimeError for a tensor that is not dense, or not on the first one's device."""
     if arguments[0] is None:
         raise RuntimeError(f"{names[0]} must be a tensor, got None")
     device = arguments[0].device
-    for name, t in zip(names, arguments, strict=False):
+    each = ((n, t) for n, a in zip(names, arguments, strict=False) for t in _listed(a))
+    for name, t in each:
         if isinstance(t, Tensor) and t.device != device:
             raise RuntimeError(
                 f"{name} must be on the device of {names[0]}, {device}, got {t.device}"
