@@ -24,7 +24,10 @@ safetensors; settings and vocabulary as JSON; a model card; and, for ONNX, an ex
 runs the export on random and on real input, and compares it with the checkpoint. It prints the
 largest difference and the speed."""
 
-FORMAT = "onnx (standard operators only), torch (torch.export) or aoti (AOTInductor)"
+FORMAT = (
+    "onnx (standard operators only), torch (torch.export), aoti (AOTInductor) or aten "
+    "(torch.export with PyTorch's own operators only, which is slow)"
+)
 
 
 def run(args: list[str]) -> None:

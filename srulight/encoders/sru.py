@@ -139,8 +139,9 @@ class SRU(Recurrent):
         """Runs all layers as one operator; returns None where it cannot, or would save no time."""
         if (
             torch.is_grad_enabled()
-            or x.size(0) * x.size(1) > SHORT
+            # An exported program must not depend on the size of its example.
             or torch.compiler.is_compiling()
+            or x.size(0) * x.size(1) > SHORT
             or x.is_meta  # which has no autocast
             or torch.is_autocast_enabled(x.device.type)
             or transformed()

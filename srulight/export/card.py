@@ -16,6 +16,8 @@ _PIPELINES = {
     "TextClassification": "text-classification", "LanguageModeling": "text-generation",
     "SpeechRecognition": "automatic-speech-recognition", "Translation": "translation",
     "QuestionAnswering": "question-answering", "SequencePrediction": "time-series-forecasting",
+    "VideoPrediction": "video-classification", "BoostedVideoPrediction": "video-classification",
+    "PoseEstimation": "keypoint-detection",
 }  # fmt: skip
 """Names of the tasks on the Hugging Face hub."""
 
@@ -182,14 +184,14 @@ def _example(network: Network) -> str:  # type: ignore[type-arg]
 def _usage(form: Format, measured: list[Measured]) -> list[str]:
     if form.name == "onnx":
         return ["```", "python example.py", "```", ""]
-    load = {
-        "torch": ["model = torch.export.load(\"model.pt2\").module()"],
-        "aoti": ["model = torch._inductor.aoti_load_package(\"model.pt2\")"],
-    }[form.name]  # fmt: skip
+    load = 'model = torch.export.load("model.pt2").module()'
+    if form.name == "aoti":
+        load = 'model = torch._inductor.aoti_load_package("model.pt2")'
+    operators = ["import srulight.encoders  # registers the operators"]
     name, inputs = measured[0].model.name, ", ".join(measured[0].model.inputs)
     return [
-        "```python", "import torch", "import srulight.encoders  # registers the operators", "",
-        *(line.replace("model.pt2", f"{name}.pt2") for line in load),
+        "```python", "import torch", *([] if form.name == "aten" else operators), "",
+        load.replace("model.pt2", f"{name}.pt2"),
         "with torch.no_grad():", f"    outputs = model({inputs})", "```", "",
     ]  # fmt: skip
 
@@ -200,4 +202,8 @@ def _limit(task: str) -> str:
         "describes them, not audio.",
         "QuestionAnswering": "The models read word ids and features of each word, not text.",
         "Translation": "The models compute one step of decoding; a beam search is up to you.",
+        **dict.fromkeys(
+            ("VideoPrediction", "BoostedVideoPrediction", "PoseEstimation"),
+            "The models read decoded frames of the height and width in `metadata.json`, not files.",
+        ),
     }.get(task, "")
