@@ -36,6 +36,8 @@ ONLY_PARSED = {
     "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
     "PyTorchProfiler": "needs more steps than the tests train",
     "python train.py compare": "trains for minutes; tests/experiments/test_compare.py does it",
+    "--confirm": "uploads; tests/hub does it",
+    "--ckpt_path=ann/reviews": "downloads; tests/hub does it",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
     "python train.py serve": "runs until a signal; tests/serving starts it",
     "--ranges=ranges.yaml": "a second sweep in the folder of the first",

@@ -12,6 +12,7 @@ import overhead
 import parity
 import pytest
 import results
+import sparse_backward
 import torch
 
 from srulight.bench import tables
@@ -247,3 +248,64 @@ def test_results_are_a_section_with_the_command() -> None:
     assert all(len(line) <= 112 for line in text.splitlines())
     with pytest.raises(ValueError, match="expected <!-- results: trec -->"):
         results.filled("no place", "trec", text)
+
+
+def test_sparse_backward_passes_are_held_against_dense_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = {"dense": 0.02, "rows,share=0.5": 0.012, "rows,share=0.25": 0.008,
+               "units,share=0.5": 0.014, "units,share=0.25": 0.01, "norms": 0.001,
+               "products": 0.02}  # fmt: skip
+
+    def each(
+        runs: dict[str, Run], *_: object, **__: object
+    ) -> list[tuple[float, dict[str, float]]]:
+        for run in runs.values():
+            run()
+        return [(1.0, {name: seconds[name.removeprefix("kind=")] for name in runs})]
+
+    monkeypatch.setattr(sparse_backward, "rounds", each)
+    sizes = ["--sizes", "4", "--batch", "2", "--steps", "3", "--encoders", "SRU", "LSTM"]
+    rows = printed(sparse_backward.main, capsys, "time", *sizes)
+    expected = {
+        "size": "4", "dense (ms)": "20",
+        "kind=rows,share=0.5": "0.6", "kind=rows,share=0.25": "0.4",
+        "kind=units,share=0.5": "0.7", "kind=units,share=0.25": "0.5",
+    }  # fmt: skip
+    assert rows == [
+        {"encoder": "SRU", **expected, "norms": "0.05"},
+        {"encoder": "LSTM", **expected, "norms": "-"},
+    ]
+
+
+def test_sparse_trainings_are_compared_by_their_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = {
+        "dense/seed-1": [(10, 0.9, ""), (20, 0.7, ""), (30, 0.5, "")],
+        "dense/seed-2": [(10, 0.8, ""), (20, 0.6, ""), (30, 0.7, "")],
+        "share=0.5/seed-1": [(6, 0.9, 0.5), (12, 0.6, 0.5), (18, 0.65, 1.0)],
+        "share=0.5/seed-2": [(6, 0.9, 0.5), (12, 0.8, 0.5), (18, 0.75, 1.0)],
+    }
+    for name, lines in logs.items():
+        folder = tmp_path / name / "version_0"
+        folder.mkdir(parents=True)
+        (tmp_path / name / "done").touch()
+        rows = [f"{seconds},{loss},{kept}" for seconds, loss, kept in lines]
+        head = "train/seconds,val/loss,train/kept_share_0"
+        (folder / "metrics.csv").write_text("\n".join([head, *rows]) + "\n")
+    args = ["train", "--settings", "dense", "share=0.5", "--seeds", "2", "--output", str(tmp_path)]
+    first, second, shares = printed(sparse_backward.main, capsys, *args)
+    assert first == {
+        "setting": "dense", "last val/loss": "0.6000 ± 0.1414", "best val/loss": "0.5500 ± 0.0707",
+        "time / first": "1", "first reaches it at": "0.833",
+    }  # fmt: skip
+    # A loss of at most 0.6 takes the dense run 30 seconds, and one of at most 0.75 takes it 20.
+    assert second == {
+        "setting": "share=0.5", "last val/loss": "0.7000 ± 0.0707",
+        "best val/loss": "0.6750 ± 0.1061", "time / first": "0.6", "first reaches it at": "0.833",
+    }  # fmt: skip
+    assert shares == {
+        "setting": "share=0.5", "layer": "0",
+        "epoch 0": "0.500", "epoch 1": "0.500", "epoch 2": "1.000",
+    }  # fmt: skip

@@ -17,7 +17,7 @@ from srulight.checkpoint import load, read, restore
 from srulight.commands.arguments import ArgumentParser
 from srulight.commands.quantize_report import Comparison
 from srulight.commands.quantize_training import calibrate_task, fine_tune
-from srulight.commands.runs import find_checkpoint
+from srulight.commands.runs import find_checkpoint, title_of
 from srulight.commands.training import TrainingCLI, build, quiet, silence_noise
 from srulight.ops.fixed_point import LEAST_BITS, MOST_BITS
 from srulight.quantization import Settings, quantize
@@ -54,8 +54,8 @@ def parser() -> ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE",
-        help="quantized checkpoint to write (default: beside the original, with -int8 or -4bit "
-        "after its name)",
+        help="quantized checkpoint to write (default: beside the original, or in the working "
+        "directory if the original is a folder, with -int8 or -4bit after its name)",
     )  # fmt: skip
     parser.add_argument(
         "--bits", type=int, choices=BITS, default=8,
@@ -120,7 +120,8 @@ def run(args: list[str]) -> None:
     options, rest = parser().parse_known_args(args)
     _check(options)
     path = find_checkpoint(options.ckpt_path, rest)
-    output = _output(options.output, path, options.bits)
+    title = title_of(options.ckpt_path, path)
+    output = _output(options.output, path, title, options.bits)
     stored = read(path)
     require_checkpoint(stored, str(path))
     if QUANTIZATION in stored:
@@ -174,10 +175,15 @@ def _check(options: argparse.Namespace) -> None:
     options.activations = options.activations or _ACTIVATIONS[options.bits]
 
 
-def _output(given: str | None, path: Path, bits: int) -> Path:
+def _output(given: str | None, path: Path, title: str, bits: int) -> Path:
     """Returns the path of the new checkpoint, and refuses one that cannot be written."""
     end = "int8" if bits == 8 else "4bit"
-    output = path.with_name(f"{path.stem}-{end}{path.suffix}") if given is None else Path(given)
+    if given is not None:
+        output = Path(given)
+    elif path.is_dir():
+        output = Path(f"{title}-{end}.ckpt")
+    else:
+        output = path.with_name(f"{path.stem}-{end}{path.suffix}")
     if output.is_dir():
         raise InputError(f"--output must be a file, got the folder {output}")
     if output.exists() and output.samefile(path):

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from srulight.encoders import _sparse_recurrent
 from srulight.encoders._exported_recurrent import torch_recurrent
 from srulight.encoders.base import Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import zero_padding
+from srulight.ops import SparseProducts, SparseSettings
 from srulight.ops.sru import is_exporting
 
 
@@ -19,6 +21,7 @@ class TorchRecurrent(Recurrent):
 
     Attributes:
         rnn: The PyTorch module, batch first.
+        sparse: Sparse backward products of each layer; none if gradients are dense.
         states: Number of vectors of ``hidden_size`` features in the state of a layer.
     """
 
@@ -33,6 +36,7 @@ class TorchRecurrent(Recurrent):
         num_layers: int,
         bidirectional: bool,
         dropout: float,
+        sparse_backward: SparseSettings,
     ) -> None:
         """Creates the layers. All arguments but the PyTorch class ``kind`` are the encoder's."""
         self.input_size = input_size
@@ -46,6 +50,8 @@ class TorchRecurrent(Recurrent):
             bidirectional=bidirectional,
             batch_first=True,
         )
+        products = (SparseProducts.of(sparse_backward) for _ in range(num_layers))
+        self.sparse = nn.ModuleList(one for one in products if one is not None)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_steps(self, x, lengths)
@@ -59,6 +65,10 @@ class TorchRecurrent(Recurrent):
         steps = x.size(1)
         if steps == 0:
             x = F.pad(x, (0, 0, 0, 1))  # PyTorch's layers refuse an empty sequence
+        elif self._is_sparse(x):
+            reverses = self.bidirectional and lengths is not None
+            y, _, _ = self._run_sparse(x, None, None, lengths if reverses else None)
+            return y if lengths is None else zero_padding(y, lengths)
         if lengths is None or len(x) == 0:
             y = self.rnn(x)[0]
         elif not self.bidirectional:
@@ -83,6 +93,12 @@ class TorchRecurrent(Recurrent):
                 return self.forward_with_state(x.to(self._dtype), before)
         if is_exporting():
             return self._exported(x, state, None)
+        if x.size(1) > 0 and self._is_sparse(x, state):
+            h0 = c0 = None
+            if state is not None:
+                h0, c0 = state.chunk(2, dim=-1) if self.states == 2 else (state, None)
+            y, h, c = self._run_sparse(x, h0, c0, None)
+            return y, h if c is None else torch.cat((h, c), dim=-1)
         if x.size(1) > 0:
             return self._continue(x, state)
         if state is None:
@@ -101,6 +117,17 @@ class TorchRecurrent(Recurrent):
         weights = [one for group in self.rnn.all_weights for one in group]
         y, h, c = torch_recurrent(x, lengths, h0, c0, weights, layers, self.bidirectional)
         return y, h if c0 is None else torch.cat((h, c), dim=-1)
+
+    def _is_sparse(self, x: Tensor, state: Tensor | None = None) -> bool:
+        if not self.sparse:
+            return False
+        weights = [one for group in self.rnn.all_weights for one in group]
+        return all(one.applies(x, state, *weights) for one in self.sparse)  # type: ignore[operator]
+
+    def _run_sparse(
+        self, x: Tensor, h0: Tensor | None, c0: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        return _sparse_recurrent.run(self.rnn, x, h0, c0, lengths, list(self.sparse))
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from srulight.encoders._torch_recurrent import TorchRecurrent
+from srulight.ops import SparseSettings
 
 
 class GRU(TorchRecurrent):
@@ -18,6 +19,10 @@ class GRU(TorchRecurrent):
         bidirectional: Whether to read the sequence right to left as well. This doubles
             ``output_size``, and the encoder can no longer run step by step.
         dropout: Probability of zeroing a unit between two layers during training, from 0 to 1.
+        sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
+            use: all of it, or its largest rows, units or elements. While
+            gradients are sparse, the steps run one by one in Python, which is slower than
+            PyTorch's layers.
     """
 
     states = 1
@@ -30,9 +35,12 @@ class GRU(TorchRecurrent):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
-        self.build(nn.GRU, input_size, hidden_size, num_layers, bidirectional, dropout)
+        self.build(
+            nn.GRU, input_size, hidden_size, num_layers, bidirectional, dropout, sparse_backward
+        )
 
     def _continue(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.rnn(x, state)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import zero_padding
-from srulight.ops import sru
+from srulight.ops import SparseProducts, SparseSettings, sparse_linear, sru
 from srulight.runtime.errors import check_range
 
 
@@ -29,6 +29,8 @@ class QRNN(Recurrent):
         bidirectional: Whether to read the sequence right to left as well. This doubles
             ``output_size``, and the encoder can no longer run step by step.
         dropout: Probability of zeroing a unit between two layers during training, from 0 to 1.
+        sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
+            use: all of it, or its largest rows, units or elements.
 
     Raises:
         ValueError: If a number is out of range.
@@ -44,6 +46,7 @@ class QRNN(Recurrent):
         highway: bool = False,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
         check_range(1, hidden_size=hidden_size, num_layers=num_layers, kernel_size=kernel_size)
@@ -60,6 +63,7 @@ class QRNN(Recurrent):
                 kernel_size,
                 highway,
                 bidirectional,
+                sparse_backward,
             )
             for i in range(num_layers)
         )
@@ -104,6 +108,7 @@ class QRNNLayer(nn.Module):
     Attributes:
         gates: One linear map per direction, from the steps in a window to the candidate, the forget
             gate, the output gate and, where a highway connects sizes that differ, the skip.
+        sparse: Sparse backward products of the gates, or None.
     """
 
     no_bias: Tensor
@@ -115,6 +120,7 @@ class QRNNLayer(nn.Module):
         kernel_size: int,
         highway: bool,
         bidirectional: bool,
+        sparse_backward: SparseSettings,
     ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
@@ -126,6 +132,7 @@ class QRNNLayer(nn.Module):
             nn.Linear(kernel_size * input_size, self.num_gates * hidden_size)
             for _ in range(directions)
         )
+        self.sparse = SparseProducts.of(sparse_backward)
         # The linear maps have biases of their own.
         self.register_buffer("no_bias", torch.zeros(2, directions * hidden_size), persistent=False)
 
@@ -153,7 +160,7 @@ class QRNNLayer(nn.Module):
         # (B, T, K, directions, hidden) -> (B, T, K, D)
         u = torch.stack(
             [
-                gates(_windows(side, self.kernel_size)).unflatten(-1, (self.num_gates, -1))
+                self._product(gates, _windows(side, self.kernel_size))
                 for gates, side in zip(self.gates, sides, strict=True)
             ],
             dim=-2,
@@ -163,6 +170,14 @@ class QRNNLayer(nn.Module):
         return sru(
             u, skip, None, self.no_bias, state, None, lengths, bidirectional=self.bidirectional
         )
+
+    def _product(self, gates: nn.Module, x: Tensor) -> Tensor:
+        """Computes the inputs of the gates, (B, T, K, hidden)."""
+        if self.sparse is not None and isinstance(gates, nn.Linear):  # and not quantized
+            u = sparse_linear(x, gates.weight, gates.bias, self.sparse)
+        else:
+            u = gates(x)
+        return u.unflatten(-1, (self.num_gates, -1))
 
 
 def _windows(x: Tensor, size: int) -> Tensor:

@@ -8,9 +8,16 @@ from torch import Tensor, nn
 
 from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import valid_steps, zero_padding
-from srulight.ops import ACTIVATIONS, sru_layer, sru_stack, state_jacobian
+from srulight.ops import (
+    ACTIVATIONS,
+    SparseProducts,
+    SparseSettings,
+    sru_layer,
+    sru_stack,
+    state_jacobian,
+)
 from srulight.ops.product import Matrix, product
-from srulight.ops.sru import transformed
+from srulight.ops.sru import TimeParallel, time_parallel_code, transformed
 from srulight.runtime.errors import check_range
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -52,6 +59,11 @@ class SRU(Recurrent):
             the inputs.
         layer_norm: Where to apply layer normalization: none, pre (to the input of the matrix
             product) or post (to the output).
+        time_parallel: Whether to divide long sequences into chunks of time that are processed in
+            parallel: true forces it, false forbids it, and auto divides them on a CPU where threads
+            would be idle otherwise. The results on a CPU are the same, to the bit.
+        sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
+            use: all of it, or its largest rows, units or elements.
 
     Raises:
         ValueError: If a size or a probability is out of range, or an option has an unknown value.
@@ -73,6 +85,8 @@ class SRU(Recurrent):
         highway_bias: float = 0.0,
         rescale: bool = True,
         layer_norm: LayerNorm = "none",
+        time_parallel: TimeParallel = "auto",
+        sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
         check_range(1, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -93,6 +107,8 @@ class SRU(Recurrent):
                 highway_bias=highway_bias,
                 rescale=rescale,
                 layer_norm=layer_norm,
+                time_parallel=time_parallel,
+                sparse_backward=sparse_backward,
             )
             for i in range(num_layers)
         )
@@ -123,8 +139,9 @@ class SRU(Recurrent):
         """Runs all layers as one operator; returns None where it cannot, or would save no time."""
         if (
             torch.is_grad_enabled()
-            or x.size(0) * x.size(1) > SHORT
+            # An exported program must not depend on the size of its example.
             or torch.compiler.is_compiling()
+            or x.size(0) * x.size(1) > SHORT
             or x.is_meta  # which has no autocast
             or torch.is_autocast_enabled(x.device.type)
             or transformed()
@@ -160,6 +177,7 @@ class SRULayer(PeepholeLayer):
         bias: Biases of the forget gate and of the reset gate, (2, D).
         norm: Layer normalization, or None.
         scale: Factor of the skip, where the skip is the input itself.
+        sparse: Sparse backward products of the gates, or None.
     """
 
     def __init__(
@@ -177,6 +195,8 @@ class SRULayer(PeepholeLayer):
         highway_bias: float,
         rescale: bool,
         layer_norm: LayerNorm,
+        time_parallel: TimeParallel,
+        sparse_backward: SparseSettings,
     ) -> None:
         super().__init__()
         check_range(0, projection_size=projection_size)
@@ -188,6 +208,8 @@ class SRULayer(PeepholeLayer):
             raise ValueError(f"layer_norm must be none, pre or post, got {layer_norm!r}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be identity, tanh or relu, got {activation!r}")
+        time_parallel_code(time_parallel)
+        self.time_parallel = time_parallel
         output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
         self.dropout = dropout
@@ -214,6 +236,7 @@ class SRULayer(PeepholeLayer):
         self.norm_first = layer_norm == "pre"
         if layer_norm != "none":
             self.norm = nn.LayerNorm(input_size if self.norm_first else output_size)
+        self.sparse = SparseProducts.of(sparse_backward)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -266,6 +289,8 @@ class SRULayer(PeepholeLayer):
             scale=self.scale,
             activation=self.activation,
             bidirectional=self.bidirectional,
+            time_parallel=self.time_parallel,
+            sparse=self.sparse,
         )
         if self.norm is not None and not self.norm_first:
             h = self.norm(h)

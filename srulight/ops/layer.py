@@ -7,16 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srulight.ops import reference
-from srulight.ops.product import Matrix, StoredMatrix, linear, linear_plus
+from srulight.ops.product import Matrix, StoredMatrix, backward_products, linear
 from srulight.ops.reference import ACTIVATIONS, wide
+from srulight.ops.sparse import SparseProducts
 from srulight.ops.sru import (
     STATE,
+    TimeParallel,
     cast,
     define_everywhere,
     fake_outputs,
     needs_gradient,
     recurrence_backward,
     save_for_backward,
+    time_parallel_code,
     transformed,
 )
 
@@ -60,10 +63,10 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        skip, v, b, c0, mask, lengths, *options = rest
+        skip, v, b, c0, mask, lengths, *options, ctx.sparse = rest
         ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
         u = _gates(linear(x, weight), b)
-        h, last, c = torch.ops.srulight.sru.default(u, *rest)
+        h, last, c = torch.ops.srulight.sru.default(u, *rest[:-1])
         save_for_backward(ctx, tuple(options), u, skip, v, b, mask, lengths, c, x, weight)
         return h, last
 
@@ -76,15 +79,18 @@ class _Layer(torch.autograd.Function):
         grad_u, grad_skip, *others = recurrence_backward(ctx, grad_h, grad_last)
         x, weight = ctx.saved_tensors[7:]
         rows = grad_u.view(-1, weight.size(0))
-        grad_x = grad_weight = None
-        if ctx.needs_input_grad[0] and ctx.skips_input and grad_skip is not None:
-            through_skip = grad_skip.view(-1, x.size(2))
-            grad_x, grad_skip = linear_plus(rows, weight.t(), through_skip).view_as(x), None
-        elif ctx.needs_input_grad[0]:
-            grad_x = linear(rows, weight.t()).view_as(x)
-        if ctx.needs_input_grad[1]:
-            grad_weight = rows.t() @ x.reshape(-1, x.size(2))
-        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 6)
+        needs, onto = ctx.needs_input_grad[:2], None
+        if needs[0] and ctx.skips_input and grad_skip is not None:
+            onto, grad_skip = grad_skip.view(-1, x.size(2)), None
+        products = backward_products if ctx.sparse is None else ctx.sparse
+        grad_x, grad_weight = products(rows, x.reshape(-1, x.size(2)), weight, needs, onto)
+        grad_x = None if grad_x is None else grad_x.view_as(x)
+        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 8)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _uncompiled(*arguments: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    return _Layer.apply(*arguments)  # type: ignore[no-any-return,no-untyped-call]
 
 
 # Under autocast, one step of at most this many sequences runs in the dtype of the weight, because
@@ -105,6 +111,8 @@ def sru_layer(
     scale: float = 1.0,
     activation: str = "identity",
     bidirectional: bool = False,
+    time_parallel: TimeParallel = "auto",
+    sparse: SparseProducts | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Runs a whole SRU layer: the matrix product of all steps, and ``sru`` on the result.
 
@@ -123,6 +131,9 @@ def sru_layer(
         scale: Factor of ``skip``.
         activation: Activation, as in ``sru``.
         bidirectional: Whether the second half of the channels reads right to left.
+        time_parallel: Whether to process chunks of time in parallel, as in ``sru``.
+        sparse: The backward products; None for dense ones. A layer with sparse ones runs uncompiled
+            under ``torch.compile``.
 
     Returns:
         Outputs, (B, T, D), in the dtype of the product, and the state after the last real step,
@@ -130,7 +141,9 @@ def sru_layer(
 
     Raises:
         RuntimeError: If an argument has the wrong shape, dtype or device. The message names it.
+        ValueError: If ``time_parallel`` has an unknown value.
     """
+    parallel = time_parallel_code(time_parallel)
     compiling = torch.compiler.is_compiling()
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
@@ -139,7 +152,7 @@ def sru_layer(
         raise RuntimeError(f"x must be on the device of weight, {weight.device}, got {x.device}")
     activated = ACTIVATIONS.index(activation)
     if isinstance(weight, StoredMatrix):
-        options = (mask, lengths, scale, activated, bidirectional)
+        options = (mask, lengths, scale, activated, bidirectional, parallel)
         return _stored(x, weight, skip, v, b, c0, *options)
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
@@ -157,13 +170,17 @@ def sru_layer(
     if transformed():
         u = _gates(F.linear(inputs, matrix), bias)
         return reference.sru(u, *rest, False)[:2]
+    if save and sparse is not None and sparse.applies(inputs, matrix, v, bias):
+        found: tuple[Tensor, Tensor] = _uncompiled(inputs, matrix, *rest, save, parallel, sparse)
+        return found
     if save and not compiling:
-        return _Layer.apply(inputs, matrix, *rest, save)  # type: ignore[no-untyped-call]
+        return _Layer.apply(inputs, matrix, *rest, save, parallel, None)  # type: ignore[no-untyped-call]
     if step and not save:
         h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
     product = F.linear if compiling else linear  # a compiler chooses the library itself
-    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, matrix), bias), *rest, save)
+    u = _gates(product(inputs, matrix), bias)
+    h, last, _ = torch.ops.srulight.sru.default(u, *rest, save, parallel)
     return h, last
 
 
@@ -182,6 +199,8 @@ def _stored(
     (skip,) = cast(u.dtype, skip)
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     state = (skip, v, bias, c0, mask)
+    *options, parallel = rest
     save = needs_gradient(u, skip, v, bias, c0)
-    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, save)
+    arguments = (*state, *options, save, parallel)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *arguments)
     return h, last

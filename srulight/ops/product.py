@@ -1,6 +1,7 @@
 """Matrix products with the library that is faster on this processor, or of stored matrices."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -51,6 +52,32 @@ def linear_plus(x: Tensor, weight: Tensor, other: Tensor) -> Tensor:
     if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, "add")
     return other.addmm_(x, weight.t())
+
+
+def backward_products(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    needs: Sequence[bool] = (True, True),
+    onto: Tensor | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Computes the gradients of x and weight from that of ``linear(x, weight)``.
+
+    Args:
+        grad: Gradient of the product, (M, N).
+        x: Rows, (M, F).
+        weight: Matrix, (N, F).
+        needs: Which of the two gradients to compute.
+        onto: Gradient to add to that of x, (M, F), which may be overwritten. None means zeros.
+
+    Returns:
+        Gradients of x, (M, F), and of weight, (N, F); None for one that is not needed.
+    """
+    grad_x = None
+    if needs[0]:
+        back = weight.t()
+        grad_x = linear(grad, back) if onto is None else linear_plus(grad, back, onto)
+    return grad_x, grad.t() @ x if needs[1] else None
 
 
 class StoredMatrix(nn.Module, ABC):

@@ -3,6 +3,7 @@
 from srulight.training.callbacks.epoch_line import EpochLine
 from srulight.training.callbacks.plot_curves import PlotCurves
 from srulight.training.callbacks.progress_bar import ProgressBar
+from srulight.training.callbacks.sparse_epochs import SparseEpochs
 from srulight.training.callbacks.stability import Stability
 from srulight.training.callbacks.summary import Summary
 from srulight.training.callbacks.throughput import Throughput
@@ -11,6 +12,7 @@ __all__ = [
     "EpochLine",
     "PlotCurves",
     "ProgressBar",
+    "SparseEpochs",
     "Stability",
     "Summary",
     "Throughput",

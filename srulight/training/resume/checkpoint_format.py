@@ -46,6 +46,7 @@ _CHECKPOINT: dict[str, Any] = {
     f"{RANDOM_STATES}?": [{"cpu": Tensor, "cuda?": Tensor}],
     f"{POSITION}?": {"batches": int, "metrics": {"*": Tensor}, "rows?": int, "steps?": int},
     f"{QUANTIZATION}?": {"bits": int, "activations": str, "activation_bits?": int},
+    "metrics?": {"*": (int, float)},
     "callbacks?": {"*": {"*": object}},
     "optimizer_states?": [{"state": dict, "param_groups": [{"params": [int], "*": object}]}],
     "lr_schedulers?": [{"*": object}],
@@ -55,7 +56,7 @@ _CHECKPOINT: dict[str, Any] = {
         "model": _CLASS,
         "data": _CLASS,
     },
-    "loops": LOOPS,
+    "loops?": LOOPS,
 }
 
 

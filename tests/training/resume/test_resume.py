@@ -302,6 +302,25 @@ def test_averaged_weights_resume_exactly(tmp_path: Path, stop_at: Callable[..., 
 
 
 @pytest.mark.slow
+def test_sparse_epochs_resume_exactly(tmp_path: Path, stop_at: Callable[..., None]) -> None:
+    args = [
+        *SENTENCES, "--model.encoder.sparse_backward.threshold=0.5",
+        "--trainer.callbacks+=SparseEpochs", "--trainer.callbacks.epochs=2",
+    ]  # fmt: skip
+    whole = fit(tmp_path / "whole", *args)
+    shares = [float(row["train/kept_share"]) for row in whole[1] if row["train/kept_share"]]
+    assert all(0.1 < share < 0.9 for share in shares[:2])
+    assert shares[2:] == [1.0]
+    resume: list[str] = []
+    for hook, step in {"on_train_batch_end": 7, "on_validation_end": 20}.items():
+        stop_at(hook, step)
+        with pytest.raises(Killed):
+            fit(tmp_path / "parts", *args, *resume)
+        resume = ["--ckpt_path=auto"]
+    check_equal(whole, fit(tmp_path / "parts", *args, *resume))
+
+
+@pytest.mark.slow
 def test_workers_and_the_end_of_max_steps(tmp_path: Path, stop_at: Callable[..., None]) -> None:
     args = [*SENTENCES, "--data.num_workers=2"]
     whole = fit(tmp_path / "whole", *args)
