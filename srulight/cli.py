@@ -44,7 +44,7 @@ commands:
   generate   continue a prompt with a language model
   export     write a network for other programs: ONNX, torch.export or AOTInductor
   push       upload a model to the Hugging Face hub; without --confirm, only show what it would send
-  quantize   store the weights of a checkpoint as 8-bit integers, and compare both checkpoints
+  quantize   store the weights of a checkpoint with 8 or 4 bits, and compare both checkpoints
   serve      answer requests over HTTP with a checkpoint
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report

@@ -80,6 +80,7 @@ ONLY_READ = {
     "python train.py": "no whole command",
     "python benchmarks/parity.py": "takes no options",
     "taskset -c 0 python benchmarks/quantized_layers.py": "takes no options",
+    "taskset -c 0 python benchmarks/codebook_products.py": "takes no options",
     "python tests/messages.py": "takes no options",
 }
 """Programs and commands that are not even parsed, and why."""

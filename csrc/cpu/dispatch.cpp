@@ -1,4 +1,5 @@
 // Chooses the kernels for the best instruction set that the processor supports.
+#include "codebook.h"
 #include "kernels.h"
 
 #include <cstdlib>
@@ -58,6 +59,10 @@ void run_forward_kernel(const CpuForwardArgs<T>* streams, int64_t count) {
 template <typename T>
 void run_backward_kernel(const CpuBackwardArgs<T>* streams, int64_t count) {
   SRU_AT_LEVEL(backward_kernel(streams, count));
+}
+void round_codebook_rows(const CodebookRows& args) { SRU_AT_LEVEL(round_codebook_rows(args)); }
+void run_codebook_kernel(const CodebookProduct& args, int64_t begin, int64_t end) {
+  SRU_AT_LEVEL(codebook_kernel(args, begin, end));
 }
 #undef SRU_AT_LEVEL
 

@@ -51,7 +51,7 @@ def run(args: list[str]) -> None:
     task = restore(path, checkpoint)
     if task.quantization is not None:
         _say("the export has floats in place of the integers of the checkpoint")
-        weights = with_floats(checkpoint["state_dict"])
+        weights = with_floats(task)
         checkpoint = {k: v for k, v in checkpoint.items() if k != QUANTIZATION}
         checkpoint["state_dict"] = weights
         task = restore(path, checkpoint)

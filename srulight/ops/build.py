@@ -106,7 +106,7 @@ def cpu(csrc: Path) -> Recipe:
     sources = [csrc / "sru.cpp", *sorted((csrc / "cpu").glob("*.cpp"))]
     objects = []
     for source in sources:
-        levels = LEVELS if source.name == "kernels.cpp" else {"none": ""}
+        levels = LEVELS if source.stem.endswith("kernels") else {"none": ""}
         objects += [(source, f"-DSRU_LEVEL={name} {flags}") for name, flags in levels.items()]
     flags = f"{FLAGS} {os.environ.get(EXTRA_FLAGS, '')}"
     return Recipe(host_compiler(), flags, "-ltorch_cpu -lc10", objects)

@@ -6,7 +6,7 @@ its device type. It only adds faster kernels under the same names, so programs t
 compiled with one run with the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import torch
@@ -38,20 +38,27 @@ torch.library.define(
 )
 
 
-def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[..., Any]) -> None:
+def define_everywhere(
+    name: str,
+    definition: Callable[..., Any],
+    fake: Callable[..., Any],
+    compiled: Collection[str] | None = None,
+) -> None:
     """Makes ``definition`` the kernel of an operator on devices without a compiled one.
 
     Args:
         name: Name of the operator.
         definition: Function that computes its outputs.
         fake: Function that returns outputs of the right shapes and dtypes without computing them.
+        compiled: Device types whose library has a kernel of this operator; None means all.
     """
     operator = getattr(torch.ops.srulight, name).default
     names = [argument.name for argument in operator._schema.arguments]
 
     def load_and_run(*arguments: Any) -> Any:  # noqa: ANN401
         _refuse_unlike(names, arguments)
-        if extension.load(arguments[0].device.type):
+        device = arguments[0].device.type
+        if (compiled is None or device in compiled) and extension.load(device):
             return operator(*arguments)
         return definition(*arguments)
 

@@ -45,7 +45,7 @@ _CHECKPOINT: dict[str, Any] = {
     f"{TRAIN_LOSS}?": [{"*": Tensor}],
     f"{RANDOM_STATES}?": [{"cpu": Tensor, "cuda?": Tensor}],
     f"{POSITION}?": {"batches": int, "metrics": {"*": Tensor}, "rows?": int, "steps?": int},
-    f"{QUANTIZATION}?": {"bits": int, "activations": str},
+    f"{QUANTIZATION}?": {"bits": int, "activations": str, "activation_bits?": int},
     "metrics?": {"*": (int, float)},
     "callbacks?": {"*": {"*": object}},
     "optimizer_states?": [{"state": dict, "param_groups": [{"params": [int], "*": object}]}],
