@@ -120,8 +120,7 @@ def run(args: list[str]) -> None:
     options, rest = parser().parse_known_args(args)
     _check(options)
     path = find_checkpoint(options.ckpt_path, rest)
-    title = title_of(options.ckpt_path, path)
-    output = _output(options.output, path, title, options.bits)
+    output = _output(options.output, path, title_of(options.ckpt_path, path), options.bits)
     stored = read(path)
     require_checkpoint(stored, str(path))
     if QUANTIZATION in stored:

@@ -22,9 +22,8 @@ class LSTM(TorchRecurrent):
             ``output_size``, and the encoder can no longer run step by step.
         dropout: Probability of zeroing a unit between two layers during training, from 0 to 1.
         sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
-            use: all of it, or its largest rows, units or elements. While
-            gradients are sparse, the steps run one by one in Python, which is slower than
-            PyTorch's layers.
+            use: all of it, or its largest rows, units or elements. While gradients are sparse, the
+            steps run one by one in Python.
     """
 
     states = 2

@@ -152,8 +152,8 @@ def sru_layer(
         raise RuntimeError(f"x must be on the device of weight, {weight.device}, got {x.device}")
     activated = ACTIVATIONS.index(activation)
     if isinstance(weight, StoredMatrix):
-        options = (mask, lengths, scale, activated, bidirectional, parallel)
-        return _stored(x, weight, skip, v, b, c0, *options)
+        options = (mask, lengths, scale, activated, bidirectional)
+        return _stored(x, weight, skip, v, b, c0, *options, parallel=parallel)
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
     dtype = out_dtype = x.dtype
@@ -193,14 +193,13 @@ def _stored(
     c0: Tensor | None,
     mask: Tensor | None,
     *rest: Any,  # noqa: ANN401
+    parallel: int,
 ) -> tuple[Tensor, Tensor]:
     """Does what ``sru_layer`` does, in the dtype of ``x``; autocast has no effect."""
     u = weight(x)
     (skip,) = cast(u.dtype, skip)
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     state = (skip, v, bias, c0, mask)
-    *options, parallel = rest
     save = needs_gradient(u, skip, v, bias, c0)
-    arguments = (*state, *options, save, parallel)
-    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *arguments)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, save, parallel)
     return h, last
