@@ -182,7 +182,9 @@ def train(args: argparse.Namespace, more: Sequence[str]) -> None:
             names = csv.DictReader(file).fieldnames or ()
         for name in sorted(name for name in names if name.startswith("train/kept_share_")):
             row: Row = {"setting": choice, "layer": name.rpartition("_")[2]}
-            kept = {f"epoch {i}": f"{share:.3f}" for i, share in enumerate(column(own[0], name))}
+            kept: Row = {
+                f"epoch {i}": f"{share:.3f}" for i, share in enumerate(column(own[0], name))
+            }
             if kept:
                 shares.add(row | kept)
 
