@@ -4,6 +4,7 @@
 # make lint       run the linters and the type checker
 # make docs       build the documentation site into build/site
 # make results    measure the figures of the documentation again: make results DATA=FOLDER, for many hours
+# make lock       write uv.lock with the versions of constraints.txt; needs uv
 # make wheel      build a wheel with kernels for CPUs and GPUs into dist; needs g++ and nvcc, but no GPU
 # make gpu        test, benchmark and train on a GPU: 8 minutes (docs/explanation/gpu_kernels.md)
 # make gpu-pack   collect what make gpu needs on a machine without a package index
@@ -18,7 +19,7 @@ PROCESSES ?= 2
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: train test test-all lint docs results prebuilt wheel gpu gpu-pack sanitize clean
+.PHONY: train test test-all lint docs lock results prebuilt wheel gpu gpu-pack sanitize clean
 train: $(VENV)/installed
 	$(BIN)/python train.py fit --config configs/quickstart.yaml
 	$(BIN)/python train.py test --ckpt_path=best --trainer.default_root_dir=runs/quickstart
@@ -41,6 +42,9 @@ lint: $(VENV)/installed-dev
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-dev
 	$(BIN)/mkdocs build --strict
+
+lock:
+	uv lock $$(sed -n 's/^\([A-Za-z][^ ]*==[^ ]*\).*/--upgrade-package \1/p' constraints.txt)
 
 results: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/results.py --data $(DATA)

@@ -66,7 +66,8 @@ EXPERIMENTS = {
     ),
     "shakespeare": Experiment(
         "language_modeling", "charlm", "shakespeare",
-        f"--encoders SRU LSTM,num_layers=2 GRU,num_layers=2 {FAIR} --minutes 2",
+        f"--encoders SRU LSTM,num_layers=2 GRU,num_layers=2 {FAIR} --minutes 2 "
+        "--metrics bits_per_char",
     ),
     "wikitext2": Experiment(
         "language_modeling", "wikitext2", "wikitext2_small",

@@ -60,6 +60,8 @@ Sizes check(Sizes n, const Tensor& like, const Arguments& a) {
             "skip must be None if u has a fourth gate, which is the skip");
   SRU_CHECK(a.activation >= IDENTITY && a.activation <= RELU,
             "activation must be 0 (identity), 1 (tanh) or 2 (relu), got ", a.activation);
+  SRU_CHECK(a.time_parallel >= AUTOMATIC && a.time_parallel <= FORCED,
+            "time_parallel must be -1 (auto), 0 (never) or 1 (always), got ", a.time_parallel);
   const ScalarType dtype = like.scalar_type();
   const bool half = dtype == ScalarType::BFloat16 || dtype == ScalarType::Half;
   SRU_CHECK(half || dtype == ScalarType::Float || dtype == ScalarType::Double,
@@ -129,9 +131,10 @@ Outputs outputs(const Tensor& like, const Sizes& n, const Tensor& last) {
 std::tuple<Tensor, Tensor, Tensor> sru(
     const Tensor& u, const OptionalTensor& skip, const OptionalTensor& v, const Tensor& b,
     const OptionalTensor& c0, const OptionalTensor& mask, const OptionalTensor& lengths,
-    double scale, int64_t activation, bool bidirectional, bool save) {
+    double scale, int64_t activation, bool bidirectional, bool save, int64_t time_parallel) {
   Arguments arguments{.skip = skip, .v = v, .b = b, .c0 = c0, .mask = mask, .lengths = lengths,
-                      .scale = scale, .activation = activation, .bidirectional = bidirectional};
+                      .scale = scale, .activation = activation, .bidirectional = bidirectional,
+                      .time_parallel = time_parallel};
   const Sizes n = check(u, arguments);
   pack(arguments);
   Outputs out = outputs(u, n, torch::stable::new_empty(b, {n.batch, n.channels}));
@@ -145,9 +148,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sru_backward(
     const Tensor& u, const OptionalTensor& skip, const OptionalTensor& v, const Tensor& b,
     const OptionalTensor& mask, const OptionalTensor& lengths, const Tensor& c,
     const Tensor& grad_h, const OptionalTensor& grad_last, double scale, int64_t activation,
-    bool bidirectional) {
+    bool bidirectional, int64_t time_parallel) {
   Arguments arguments{.skip = skip, .v = v, .b = b, .mask = mask, .lengths = lengths,
-                      .scale = scale, .activation = activation, .bidirectional = bidirectional};
+                      .scale = scale, .activation = activation, .bidirectional = bidirectional,
+                      .time_parallel = time_parallel};
   const Sizes n = check(u, arguments);
   const auto dtype = u.scalar_type(), wide = b.scalar_type();  // b was checked
   expect("c", c, {n.batch, chunks(n.steps), n.channels}, wide, u);

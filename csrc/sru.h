@@ -40,6 +40,9 @@ struct Sizes {
   int64_t directions = 1, hidden = 0;
 };
 
+// Whether the steps of a sequence may be divided into chunks that are processed in parallel.
+enum TimeParallel : int64_t { AUTOMATIC = -1, FORBIDDEN = 0, FORCED = 1 };
+
 // The arguments of the recurrence besides u, already checked. v, b, c0 and mask have the wide type
 // of u. All are contiguous, except that skip only has contiguous channels.
 struct Arguments {
@@ -52,6 +55,7 @@ struct Arguments {
   double scale = 1.0;      // of skip
   int64_t activation = IDENTITY;
   bool bidirectional = false;
+  int64_t time_parallel = AUTOMATIC;
 };
 
 // u, (B, T, K, D), with contiguous channels and any other strides, in elements.

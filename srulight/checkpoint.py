@@ -9,6 +9,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.cli import instantiate_module
 
 from srulight.export.settings import read_export
+from srulight.hub.download import local
 from srulight.plugins import load_plugins, trusted_modules
 from srulight.runtime.devices import get_device
 from srulight.runtime.errors import InputError
@@ -30,14 +31,16 @@ def read(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint without running any code that it may contain.
 
     Args:
-        path: Path of the checkpoint.
+        path: Path of the checkpoint, or of a folder that ``export`` or ``push`` wrote.
 
     Returns:
-        The contents of the checkpoint.
+        The contents of the checkpoint. Those of a folder lack the state of the training.
 
     Raises:
         InputError: If there is no such file, or it is damaged or not a checkpoint of srulight.
     """
+    if Path(path).is_dir():
+        return read_export(Path(path))
     if not Path(path).is_file():
         raise InputError(f"there is no checkpoint {path}")
     try:
@@ -97,7 +100,13 @@ def describe(path: str | Path, checkpoint: dict[str, Any]) -> str:
     return printable(said)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> Task:  # noqa: ANN401
+def load(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    revision: str | None = None,
+    **code: Any,  # noqa: ANN401
+) -> Task:
     """Loads a trained task, ready to predict, without its data and its configuration.
 
     Loading a checkpoint never runs code from it and never imports what it names. It can only name
@@ -106,8 +115,11 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
 
     Args:
         path: Path of the checkpoint, such as ``best.ckpt`` or ``last.ckpt``, or of a folder that
-            the command ``export`` wrote.
+            the command ``export`` or ``push`` wrote; or the name of a model on the Hugging Face
+            hub, ``owner/name``. If both exist, the path counts; ``hf://owner/name`` is never a
+            path. Without a connection, the hub's cache answers.
         device: Device for the weights, such as "cpu" or "cuda".
+        revision: Branch, tag or commit of a model on the hub.
         **code: Arguments of the task that were passed as code in training, such as
             ``encoder=lambda size: ...``. No file can contain them.
 
@@ -116,10 +128,10 @@ def load(path: str | Path, device: str | torch.device = "cpu", **code: Any) -> T
 
     Raises:
         InputError: If the device is not available, the file is not a checkpoint of srulight or
-            names a class that it must not name, or an argument that was passed as code is missing.
+            names a class that it must not name, an argument that was passed as code is missing, or
+            the hub has no such model.
     """
-    if Path(path).is_dir():
-        return rebuild(path, read_export(Path(path)), device, **code)
+    path = local(path, revision)
     return restore(path, read(path), device, **code)
 
 

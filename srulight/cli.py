@@ -23,6 +23,7 @@ OTHERS = {
     "compare": "srulight.experiments.compare",
     "doctor": "srulight.commands.doctor",
     "export": "srulight.commands.export",
+    "push": "srulight.commands.push",
     "quantize": "srulight.commands.quantize",
     "serve": "srulight.commands.serve",
     "sweep": "srulight.experiments.sweep",
@@ -42,7 +43,8 @@ commands:
              recordings, or answer questions
   generate   continue a prompt with a language model
   export     write a network for other programs: ONNX, torch.export or AOTInductor
-  quantize   store the weights of a checkpoint as 8-bit integers, and compare both checkpoints
+  push       upload a model to the Hugging Face hub; without --confirm, only show what it would send
+  quantize   store the weights of a checkpoint with 8 or 4 bits, and compare both checkpoints
   serve      answer requests over HTTP with a checkpoint
   compare    train several encoders under the same conditions, and compare the results
   doctor     check this installation, and describe it for a bug report

@@ -36,6 +36,8 @@ ONLY_PARSED = {
     "Logger --trainer": "needs another package; tests/training/test_loggers.py does it",
     "PyTorchProfiler": "needs more steps than the tests train",
     "python train.py compare": "trains for minutes; tests/experiments/test_compare.py does it",
+    "--confirm": "uploads; tests/hub does it",
+    "--ckpt_path=ann/reviews": "downloads; tests/hub does it",
     "torchrun": "several machines; tests/training/test_clusters.py does it",
     "python train.py serve": "runs until a signal; tests/serving starts it",
     "--ranges=ranges.yaml": "a second sweep in the folder of the first",
@@ -78,6 +80,7 @@ ONLY_READ = {
     "python train.py": "no whole command",
     "python benchmarks/parity.py": "takes no options",
     "taskset -c 0 python benchmarks/quantized_layers.py": "takes no options",
+    "taskset -c 0 python benchmarks/codebook_products.py": "takes no options",
     "python tests/messages.py": "takes no options",
 }
 """Programs and commands that are not even parsed, and why."""

@@ -18,7 +18,7 @@ import torch
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 from srulight import tasks
-from srulight.commands import bench, doctor, export, predict, quantize, serve
+from srulight.commands import bench, doctor, export, predict, push, quantize, serve
 from srulight.commands.training import build
 from srulight.experiments import compare, sweep
 from tests.documents import COMMANDS, ONLY_PARSED, ONLY_READ, ROOT, STEPS, is_only_read, pipeline
@@ -41,6 +41,8 @@ def understand_train(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         doctor.parser().parse_args(args)
     elif command == "export":
         export.parser().parse_args([*args, "--ckpt_path=best"])
+    elif command == "push":
+        push.parser().parse_args([*args, "--ckpt_path=best"])
     elif command == "quantize":
         _, others = quantize.parser().parse_known_args(["--ckpt_path=best", *args])
         assert all(other.startswith(("--data.", "--trainer.")) for other in others)

@@ -17,7 +17,7 @@ LAYERS = (
     {"ops", "layers"},
     {"encoders", "text", "data", "targets", "video"},
     {"training", "tasks", "bench", "quantization"},
-    {"commands", "checkpoint", "plugins", "compat", "doctor", "export", "serving"},
+    {"commands", "checkpoint", "plugins", "compat", "doctor", "export", "hub", "serving"},
     {"experiments"},
     {"cli"},
     {"__main__"},

@@ -11,7 +11,7 @@ import pytest
 from lightning import Trainer
 
 import srulight.commands.training  # noqa: F401  imports all classes that messages name
-from srulight.commands import bench, export, serve
+from srulight.commands import bench, export, push, serve
 from srulight.experiments import compare, sweep
 from srulight.training import schedules  # noqa: F401
 from tests.documents import ROOT
@@ -119,7 +119,7 @@ def test_every_option_that_a_message_names_exists() -> None:
     for prefix, path in re.findall(r"^<!-- options: (\S+) (\S+) -->$", page, re.MULTILINE):
         listed = hook("options").options_of(path, prefix.strip("-"))
         known |= set(re.findall(r"^`--([\w.]+)`", listed, re.MULTILINE))
-    for command in (compare, export, serve, sweep):
+    for command in (compare, export, push, serve, sweep):
         known |= {option.lstrip("-") for option in command.parser()._option_string_actions}
     groups = {name[:i] for name in known for i, sign in enumerate(name) if sign == "."}
     broken = []

@@ -10,7 +10,6 @@ import importlib.util
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -196,24 +195,12 @@ def test_every_public_name_is_in_the_inventory(site: Path) -> None:
     assert not missing
 
 
-@pytest.fixture(scope="session")
-def view() -> Iterator[Any]:
-    """A page of a headless Chromium.
-
-    Without Chromium, tests are skipped, or fail in continuous integration.
-    """
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        reason = "needs Chromium: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        # Root has no sandbox.
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium.new_page(viewport={"width": 400, "height": 800})
-        chromium.close()
+@pytest.fixture(scope="module")
+def view(chromium: Callable[..., Any]) -> Iterator[Any]:
+    """A page of a headless Chromium."""
+    browser = chromium()
+    yield browser.new_page(viewport={"width": 400, "height": 800})
+    browser.close()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -1,4 +1,5 @@
 // Chooses the kernels for the best instruction set that the processor supports.
+#include "codebook.h"
 #include "kernels.h"
 
 #include <cstdlib>
@@ -52,18 +53,24 @@ Level level() {
 #define SRU_AT_LEVEL(call) return baseline::call
 #endif
 template <typename T>
-void run_forward_kernel(const CpuForwardArgs<T>& args) {
-  SRU_AT_LEVEL(forward_kernel(args));
+void run_forward_kernel(const CpuForwardArgs<T>* streams, int64_t count) {
+  SRU_AT_LEVEL(forward_kernel(streams, count));
 }
 template <typename T>
-void run_backward_kernel(const CpuBackwardArgs<T>& args) {
-  SRU_AT_LEVEL(backward_kernel(args));
+void run_backward_kernel(const CpuBackwardArgs<T>* streams, int64_t count) {
+  SRU_AT_LEVEL(backward_kernel(streams, count));
+}
+void round_codebook_rows(const CodebookRows& args) { SRU_AT_LEVEL(round_codebook_rows(args)); }
+void run_codebook_kernel(const CodebookProduct& args, int64_t begin, int64_t end) {
+  SRU_AT_LEVEL(codebook_kernel(args, begin, end));
 }
 #undef SRU_AT_LEVEL
 
+int64_t vector_lanes() { return level() >= AVX512 ? 16 : level() == AVX2 ? 8 : 4; }
+
 #define SRU_FOR_TYPE(T)                                              \
-  template void run_forward_kernel<T>(const CpuForwardArgs<T>&);     \
-  template void run_backward_kernel<T>(const CpuBackwardArgs<T>&);
+  template void run_forward_kernel<T>(const CpuForwardArgs<T>*, int64_t);     \
+  template void run_backward_kernel<T>(const CpuBackwardArgs<T>*, int64_t);
 SRU_FOR_TYPE(float)
 SRU_FOR_TYPE(double)
 SRU_FOR_TYPE(torch::headeronly::BFloat16)

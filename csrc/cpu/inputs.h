@@ -4,13 +4,12 @@
 #include "../sru.h"
 #include "kernels.h"
 
-#include <torch/csrc/stable/ops.h>
-
 #include <algorithm>
+#include <vector>
 
 namespace srulight {
 
-// A unit of work of one thread: some channels of one sequence in one direction.
+// Some channels of one sequence in one direction.
 struct Piece {
   int64_t sequence, first, channels;
   int64_t steps, padded;  // number of real steps; steps including padding, which is zeroed
@@ -29,9 +28,9 @@ struct CpuSequences {
     if (p.reversed && p.steps > 0) return {start + (p.steps - 1) * step, -step};
     return {start, step};
   }
-  void clear_padding(const Piece& p) const {
+  void clear_padding(const Piece& p, int64_t first, int64_t channels) const {
     for (int64_t t = p.steps; data && t < p.padded; ++t) {
-      std::fill_n(data + p.sequence * batch + t * step + p.first, p.channels, T(0));
+      std::fill_n(data + p.sequence * batch + t * step + p.first + first, channels, T(0));
     }
   }
 };
@@ -87,32 +86,33 @@ class CpuInputs {
   // Sequences and directions are independent. If there are fewer of them than threads, wide rows
   // are divided as well. Narrow rows are not: cores that write to neighboring memory slow each
   // other down.
-  template <typename F>
-  void for_each_piece(const F& work) const {
+  std::vector<Piece> pieces(int64_t threads) const {
     const int64_t rows = n.batch * n.directions;
-    if (rows == 0 || n.hidden == 0) return;
-    const int64_t threads = torch::stable::get_num_threads();
+    std::vector<Piece> all;
+    if (rows == 0 || n.hidden == 0) return all;
     const int64_t wanted = (threads + rows - 1) / rows;
     const int64_t width = std::max<int64_t>(256, ((n.hidden + wanted - 1) / wanted + 15) / 16 * 16);
     const int64_t cuts = (n.hidden + width - 1) / width;
-    torch::stable::parallel_for(0, rows * cuts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t offset = i % cuts * width, direction = i / cuts % n.directions;
-        const int64_t sequence = i / cuts / n.directions;
-        work(Piece{.sequence = sequence,
-                   .first = direction * n.hidden + offset,
-                   .channels = std::min(width, n.hidden - offset),
-                   .steps = lengths_ ? lengths_[sequence] : n.steps,
-                   .padded = n.steps,
-                   .reversed = direction == 1});
-      }
-    });
+    all.reserve(rows * cuts);
+    for (int64_t i = 0; i < rows * cuts; ++i) {
+      const int64_t offset = i % cuts * width, direction = i / cuts % n.directions;
+      const int64_t sequence = i / cuts / n.directions;
+      all.push_back({.sequence = sequence,
+                     .first = direction * n.hidden + offset,
+                     .channels = std::min(width, n.hidden - offset),
+                     .steps = lengths_ ? lengths_[sequence] : n.steps,
+                     .padded = n.steps,
+                     .reversed = direction == 1});
+    }
+    return all;
   }
 
   CpuArgs<T> args(const Piece& p) const {
     return {.steps = p.steps,
             .channels = p.channels,
             .activation = activation_,
+            .before = 0,
+            .after = 0,
             .candidate = gates_[0].rows(p),
             .forget = gates_[1].rows(p),
             .reset = gates_[2].rows(p),

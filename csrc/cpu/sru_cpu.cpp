@@ -1,8 +1,7 @@
-// The CPU backend: forward and backward on tensors. The state between steps is wide and stays in
-// cache.
-#include "inputs.h"
+// The CPU backend: forward and backward on tensors.
+#include "passes.h"
 
-#include <new>
+#include <torch/csrc/stable/ops.h>
 
 namespace srulight {
 namespace {
@@ -11,99 +10,69 @@ using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 using torch::headeronly::ScalarType;
 
-// Memory that a thread writes at every step. It starts at a multiple of two cache lines, because
-// processors fetch lines in pairs, so that threads do not share lines.
-template <typename A>
-struct Scratch {
-  explicit Scratch(int64_t size)
-      : data(static_cast<A*>(::operator new(size * sizeof(A), ALIGNMENT))) {}
-  ~Scratch() { ::operator delete(data, ALIGNMENT); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  A* const data;
+// Runs the passes over all pieces.
+template <typename Pass>
+void run(const std::vector<Pass>& passes, const Sizes& n, int64_t threads, int64_t time_parallel) {
+  if (passes.empty()) return;
+  const bool one_at_a_time = sizeof(typename Pass::Number) == sizeof(double);
+  const Work work{.rows = static_cast<int64_t>(passes.size()),
+                  .steps = n.steps,
+                  .channels = passes.front().channels,
+                  .lanes = one_at_a_time ? 1 : vector_lanes(),
+                  .time_parallel = time_parallel};
+  Sweep<Pass>(passes, plan_for(work, threads)).run(threads);
+}
 
- private:
-  static constexpr std::align_val_t ALIGNMENT{128};
-};
+template <typename T>
+void forward_pieces(const CpuInputs<T>& in, const Arguments& a, Outputs& out) {
+  using A = Wide<T>;
+  const ForwardOutputs<T> to{.h = writing<T>(out.h),
+                             .c0 = numbers<A>(a.c0),
+                             .last = out.last.mutable_data_ptr<A>(),
+                             .saved = out.c ? out.c->mutable_data_ptr<A>() : nullptr,
+                             .saves = chunks(in.n.steps),
+                             .channels = in.n.channels};
+  const int64_t threads = torch::stable::get_num_threads();
+  std::vector<ForwardPass<T>> passes;
+  const std::vector<Piece> pieces = in.pieces(threads);
+  passes.reserve(pieces.size());
+  for (const Piece& p : pieces) passes.emplace_back(in.args(p), p, to);
+  run(passes, in.n, threads, a.time_parallel);
+}
 
-// Copies the channels of a piece from a (B, D) tensor, or fills `to` with zeros if it is null.
-template <typename A>
-void copy_row(const A* from, const Piece& p, int64_t channels, A* to) {
-  if (from) {
-    std::copy_n(from + p.sequence * channels + p.first, p.channels, to);
-  } else {
-    std::fill_n(to, p.channels, A(0));
+template <typename T>
+void backward_pieces(const CpuInputs<T>& in, const Arguments& a, const Tensor& c,
+                     const Tensor& grad_h, const OptionalTensor& grad_last, Gradients& out) {
+  using A = Wide<T>;
+  BackwardOutputs<T> to{.grad_h = reading<T>(grad_h),
+                        .grads = {writing<T>(out.u), out.u.stride(2)},
+                        .planes = in.n.planes,
+                        .skip = {},
+                        .saved = c.const_data_ptr<A>(),
+                        .grad_last = numbers<A>(grad_last),
+                        .grad_c0 = out.c0.mutable_data_ptr<A>(),
+                        .sums = out.sums.mutable_data_ptr<A>(),
+                        .saves = chunks(in.n.steps),
+                        .channels = in.n.channels};
+  if (in.n.planes == 4) to.skip = to.grads[3];
+  if (out.skip) to.skip = writing<T>(*out.skip);
+  const int64_t threads = torch::stable::get_num_threads();
+  const std::vector<Piece> pieces = in.pieces(threads);
+  // The sums of each piece have cache lines of their own.
+  const auto room = [](const Piece& p) {
+    return (BackwardPass<T>::count_segments(p) * 4 * p.channels + 31) / 32 * 32;
+  };
+  int64_t size = 0;
+  for (const Piece& p : pieces) size += room(p);
+  const Scratch<A> sums(size);
+  std::vector<BackwardPass<T>> passes;
+  passes.reserve(pieces.size());
+  A* next = sums.data;
+  for (const Piece& p : pieces) {
+    passes.emplace_back(in.args(p), p, to, next);
+    next += room(p);
   }
-}
-
-template <typename T>
-void forward_pieces(const CpuInputs<T>& in, const OptionalTensor& c0, Outputs& out) {
-  using A = Wide<T>;
-  const CpuSequences<T> h = writing<T>(out.h);
-  const A* const first = numbers<A>(c0);
-  A* const last = out.last.mutable_data_ptr<A>();
-  A* const saved = out.c ? out.c->mutable_data_ptr<A>() : nullptr;
-  const int64_t channels = in.n.channels, saves = chunks(in.n.steps);
-  in.for_each_piece([&](const Piece& p) {
-    const Scratch<A> state(p.channels);
-    copy_row(first, p, channels, state.data);
-    CpuForwardArgs<T> args{in.args(p)};
-    args.h = h.rows(p);
-    args.c = state.data;
-    if (saved) {
-      A* const rows = saved + p.sequence * saves * channels + p.first;
-      args.checkpoints = {rows, channels};
-      for (int64_t i = chunks(p.steps); i < saves; ++i) {
-        std::fill_n(rows + i * channels, p.channels, A(0));
-      }
-    }
-    run_forward_kernel(args);
-    std::copy_n(state.data, p.channels, last + p.sequence * channels + p.first);
-    h.clear_padding(p);
-  });
-}
-
-template <typename T>
-void backward_pieces(const CpuInputs<T>& in, const Tensor& c, const Tensor& grad_h,
-                     const OptionalTensor& grad_last, Gradients& out) {
-  using A = Wide<T>;
-  const GatePlanes<T> grads{writing<T>(out.u), out.u.stride(2)};
-  const CpuSequences<const T> incoming = reading<T>(grad_h);
-  CpuSequences<T> skip;
-  if (in.n.planes == 4) skip = grads[3];
-  if (out.skip) skip = writing<T>(*out.skip);
-  const A* const saved = c.const_data_ptr<A>();
-  const A* const last = numbers<A>(grad_last);
-  A* const carries = out.c0.mutable_data_ptr<A>();
-  A* const sums = out.sums.mutable_data_ptr<A>();
-  const int64_t channels = in.n.channels, saves = chunks(in.n.steps);
-  in.for_each_piece([&](const Piece& p) {
-    const Scratch<A> scratch(scratch_size(p.channels) + 5 * p.channels);
-    A *const carry = scratch.data, *const sum = carry + p.channels;
-    copy_row(last, p, channels, carry);
-    std::fill_n(sum, 4 * p.channels, A(0));
-    CpuBackwardArgs<T> args{in.args(p)};
-    args.checkpoints = {saved + p.sequence * saves * channels + p.first, channels};
-    args.grad_h = incoming.rows(p);
-    args.grad_c = carry;
-    args.grad_candidate = grads[0].rows(p);
-    args.grad_forget = grads[1].rows(p);
-    args.grad_reset = grads[2].rows(p);
-    args.grad_skip = skip.rows(p);
-    args.grad_v_f = sum;
-    args.grad_v_r = sum + p.channels;
-    args.grad_b_f = sum + 2 * p.channels;
-    args.grad_b_r = sum + 3 * p.channels;
-    args.scratch = sum + 4 * p.channels;
-    run_backward_kernel(args);
-    std::copy_n(carry, p.channels, carries + p.sequence * channels + p.first);
-    for (int64_t i = 0; i < 4; ++i) {
-      std::copy_n(sum + i * p.channels, p.channels,
-                  sums + (p.sequence * 4 + i) * channels + p.first);
-    }
-    for (int64_t k = 0; k < in.n.planes; ++k) grads[k].clear_padding(p);
-    if (out.skip) skip.clear_padding(p);
-  });
+  run(passes, in.n, threads, a.time_parallel);
 }
 
 // Calls f with a zero of the C++ type of a dtype.
@@ -119,14 +88,15 @@ void with_type(ScalarType dtype, const F& f) {
 
 void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Outputs& out) {
   with_type(out.h.scalar_type(), [&](auto zero) {
-    forward_pieces(CpuInputs<decltype(zero)>(u, arguments, n), arguments.c0, out);
+    forward_pieces(CpuInputs<decltype(zero)>(u, arguments, n), arguments, out);
   });
 }
 
 void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const Tensor& c,
               const Tensor& grad_h, const OptionalTensor& grad_last, Gradients& out) {
   with_type(out.u.scalar_type(), [&](auto zero) {
-    backward_pieces(CpuInputs<decltype(zero)>(u, arguments, n), c, grad_h, grad_last, out);
+    backward_pieces(CpuInputs<decltype(zero)>(u, arguments, n), arguments, c, grad_h, grad_last,
+                    out);
   });
 }
 

@@ -72,18 +72,27 @@ CudaArgs cuda_args(const Planes& u, const Arguments& a, const Sizes& n, Type typ
   return args;
 }
 
-// The plan of all passes that chunks support, and where they note what they did. Until the rule that
-// chooses chunks has been measured on a GPU, all steps are processed in order, except in tests.
+// The plan of all passes that chunks support and whose caller leaves the choice to srulight, and
+// where they note what they did. Until the rule that chooses chunks has been measured on a GPU, these
+// passes process all steps in order, except in tests.
 std::optional<Plan> forced = Plan{};
 int* swept = nullptr;
 
+constexpr int64_t FORCED_CHUNK = 128;
+
 // Plans the work on the current device.
-Plan plan_for(Plan (*plan)(const CudaArgs&, int), const CudaArgs& args) {
+Plan plan_for(Plan (*plan)(const CudaArgs&, int), const CudaArgs& args, int64_t time_parallel) {
+  if (time_parallel == FORBIDDEN) return {};
   int device = 0, multiprocessors = 0;
   if (cudaGetDevice(&device) != cudaSuccess ||
       cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
           cudaSuccess) {
     return {};
+  }
+  if (time_parallel == FORCED) {
+    Plan found = plan(args, multiprocessors);
+    if (found.chunk == 0 && supports_chunks(args)) found.chunk = FORCED_CHUNK;
+    return found;
   }
   if (!forced) return plan(args, multiprocessors);
   return supports_chunks(args) ? *forced : Plan{};
@@ -116,7 +125,7 @@ void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Output
   args.last = out.last.mutable_data_ptr();
   args.saved = out.c ? out.c->mutable_data_ptr() : nullptr;
   run(out.h, [&](cudaStream_t stream) {
-    const Plan plan = plan_for(plan_forward, args);
+    const Plan plan = plan_for(plan_forward, args, arguments.time_parallel);
     if (plan.chunk == 0) return launch_forward(args, stream);
     const Tensor kept = board(args, plan, out.last);
     OptionalTensor c;  // the kernels compare states with those that they have saved
@@ -143,7 +152,7 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
   args.grad_c0 = out.c0.mutable_data_ptr();
   args.alignment = alignment(args.alignment, args.streams[GRAD_H]);
   run(out.u, [&](cudaStream_t stream) {
-    const Plan plan = plan_for(plan_backward, args);
+    const Plan plan = plan_for(plan_backward, args, arguments.time_parallel);
     if (plan.chunk == 0) {
       args.sums = out.sums.mutable_data_ptr();
       return launch_backward(args, stream);
@@ -161,7 +170,8 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
 STABLE_TORCH_LIBRARY_IMPL(srulight, CUDA, m) { srulight::register_operators(m); }
 
 extern "C" {
-// For tests. All passes that chunks of time support use this plan. With a chunk of 0 steps, they
+// For tests. All passes that chunks of time support use this plan, unless their caller forces or
+// forbids chunks. With a chunk of 0 steps, they
 // process all sequences in order; with a negative number, they plan again. `noted`, if it is not
 // null, receives the number of steps of each chunk in each launch; see `swept` in kernels.h.
 __attribute__((visibility("default"))) void srulight_force_plan(int64_t chunk, int64_t warmup,

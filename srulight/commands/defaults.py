@@ -31,7 +31,7 @@ from srulight.training.callbacks.summary import Summary
 from srulight.training.callbacks.throughput import Throughput
 from srulight.training.logger import Log
 from srulight.training.resume.checkpoint_format import POSITION
-from srulight.training.resume.checkpoint_io import AtomicCheckpointIO
+from srulight.training.resume.checkpoint_io import AtomicCheckpointIO, ReadCheckpointIO
 from srulight.training.resume.last_checkpoint import LastCheckpoint
 from srulight.training.resume.lightning_internals import check_after_validation
 from srulight.training.resume.override_settings import OverrideSettings
@@ -135,19 +135,20 @@ def _leave_out_idle_hooks(callback: Callback) -> None:
             setattr(callback, name, None)
 
 
-def evaluation_defaults(config: dict[str, Any]) -> dict[str, Any]:
+def evaluation_defaults(config: dict[str, Any], evaluated: Resumed | None) -> dict[str, Any]:
     """Returns the trainer's arguments for ``validate`` and ``test``, which have no loggers.
 
     Args:
         config: Configuration of the trainer.
+        evaluated: Checkpoint that is evaluated; None if there is none.
     """
     kept = (Checkpoint, LastCheckpoint)
     given = [c for c in _listed(config["callbacks"]) if not isinstance(c, kept)]
-    return {
-        "logger": False,
-        "enable_checkpointing": False,
-        "callbacks": given + _bar(config),
-    }
+    found = {"logger": False, "enable_checkpointing": False, "callbacks": given + _bar(config)}
+    if evaluated is not None and evaluated.path.is_dir():
+        # Lightning itself can only read a file.
+        found["plugins"] = [*_listed(config["plugins"]), ReadCheckpointIO(evaluated.stored)]
+    return found
 
 
 def _bar(config: dict[str, Any], monitor: str | None = None) -> list[Callback]:

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from srulight.checkpoint import describe, read, restore
 from srulight.commands.arguments import ArgumentParser
-from srulight.commands.runs import find_checkpoint
+from srulight.commands.runs import find_checkpoint, title_of
 from srulight.export.folder import check_folder, export
 from srulight.export.formats import FORMATS
 from srulight.export.tasks import network_of
@@ -24,7 +24,10 @@ safetensors; settings and vocabulary as JSON; a model card; and, for ONNX, an ex
 runs the export on random and on real input, and compares it with the checkpoint. It prints the
 largest difference and the speed."""
 
-FORMAT = "onnx (standard operators only), torch (torch.export) or aoti (AOTInductor)"
+FORMAT = (
+    "onnx (standard operators only), torch (torch.export), aoti (AOTInductor) or aten "
+    "(torch.export with PyTorch's own operators only, which is slow)"
+)
 
 
 def run(args: list[str]) -> None:
@@ -40,14 +43,15 @@ def run(args: list[str]) -> None:
     form = FORMATS[options.format]()
     form.check()
     path = find_checkpoint(options.ckpt_path)
-    folder = Path(options.output or f"{path.stem}_{options.format}")
+    title = title_of(options.ckpt_path, path)
+    folder = Path(options.output or f"{title}_{options.format}")
     check_folder(folder, options.overwrite)
     checkpoint = read(path)
     rank_zero_info(f"loading {describe(path, checkpoint)}")
     task = restore(path, checkpoint)
     if task.quantization is not None:
         _say("the export has floats in place of the integers of the checkpoint")
-        weights = with_floats(checkpoint["state_dict"])
+        weights = with_floats(task)
         checkpoint = {k: v for k, v in checkpoint.items() if k != QUANTIZATION}
         checkpoint["state_dict"] = weights
         task = restore(path, checkpoint)
@@ -75,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ckpt_path", required=True,
         help="path of the checkpoint to export; best or last stands for that checkpoint of the "
-        "newest run",
+        "newest run, and owner/name for a model of the Hugging Face hub",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=list(FORMATS), default="onnx", help=f"{FORMAT} (default: onnx)"

@@ -36,7 +36,8 @@ _NO_TEXT = "Unable to serialize instance "
 # Help for the options that Lightning describes in another way than srulight treats them.
 _HELP = {
     "ckpt_path": "Checkpoint to load: a path, or last or best for that checkpoint of the newest "
-    "run. For fit, auto resumes the newest run if there is one, and starts a new run otherwise.",
+    "run, or owner/name for a model of the Hugging Face hub. For fit, auto resumes the newest run "
+    "if there is one, and starts a new run otherwise.",
     "weights_only": "Whether to load the checkpoint without running code from it. With "
     "--ckpt_path, srulight sets this to true.",
 }

@@ -14,7 +14,8 @@ from srulight.runtime.program import program
 from srulight.tasks.base import Task
 
 _CKPT_PATH = (
-    "Path of the checkpoint to use; best or last stands for that checkpoint of the newest run."
+    "Path of the checkpoint or of an exported folder to use; best or last stands for that "
+    "checkpoint of the newest run, and owner/name for a model of the Hugging Face hub."
 )
 _DEVICE = "Device to compute on, such as cpu, cuda or cuda:1."
 _OUTPUT = "File to write the results to; - means standard output."

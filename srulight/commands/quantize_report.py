@@ -41,7 +41,7 @@ class Comparison:
         quantized: Mapping[str, Tensor],
     ) -> None:
         files, tensors = (
-            [path.stat().st_size / 1e6 for path in (before, after)],
+            [_size(path) / 1e6 for path in (before, after)],
             [stored_bytes(w) / 1e6 for w in (weights, quantized)],
         )
         self.rows: list[tuple[str, float, float]] = [
@@ -134,6 +134,12 @@ def latencies(
     for task in tasks.values():
         (task.val_metrics if split == "val" else task.test_metrics).reset()
     return found
+
+
+def _size(checkpoint: Path) -> int:
+    """Returns the size of a checkpoint in bytes; it may be a folder."""
+    files = checkpoint.iterdir() if checkpoint.is_dir() else [checkpoint]
+    return sum(path.stat().st_size for path in files)
 
 
 def said(size: int, times: Estimate) -> str:

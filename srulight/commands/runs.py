@@ -8,9 +8,12 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from srulight.checkpoint import describe, load, read, restore
+from srulight.checkpoint import describe, read, restore
 from srulight.commands.configurations import read_config
 from srulight.export.settings import MANIFEST
+from srulight.hub.download import download
+from srulight.hub.library import show_progress_on_terminals
+from srulight.hub.names import hub_name
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
 
@@ -104,7 +107,8 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
     """Returns the path of the checkpoint that ``--ckpt_path`` names.
 
     Args:
-        name: Path of a checkpoint; or "last" or "best" for that checkpoint of the newest run.
+        name: Path of a checkpoint, or of a folder that ``export`` or ``push`` wrote; "last" or
+            "best" for that checkpoint of the newest run; or the name of a model on the hub.
         args: The other command-line arguments. ``--trainer.default_root_dir``, or a ``--config``
             file that sets it, names the folder of runs.
 
@@ -112,7 +116,11 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
         InputError: If there is no such checkpoint.
     """
     if name not in ("last", "best"):
-        if not Path(name).is_file():
+        hub = hub_name(name)
+        if hub is not None:
+            show_progress_on_terminals()
+            return download(hub)
+        if not Path(name).is_file() and not (Path(name) / MANIFEST).is_file():
             raise InputError(
                 f"there is no checkpoint {name}; pass an existing file, or --ckpt_path=best (or "
                 "last) for that checkpoint of the newest run"
@@ -127,6 +135,18 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
             f"--{ROOT_DIR}=FOLDER"
         )
     return found[0]
+
+
+def title_of(name: str, path: Path) -> str:
+    """Returns a short name of a checkpoint, for files that are named after it.
+
+    Args:
+        name: As for ``find_checkpoint``.
+        path: What ``find_checkpoint`` returned.
+    """
+    # The folder of a downloaded model has the name of a commit.
+    hub = None if path.exists() and Path(name).exists() else hub_name(name)
+    return path.stem if hub is None else hub.repo.rpartition("/")[2]
 
 
 def find_resumable(args: Sequence[str] = ()) -> Resumed | None:
@@ -168,12 +188,9 @@ def open_task(name: str, device: str) -> Task:
     """Loads the task of a checkpoint, and prints which checkpoint it is.
 
     Args:
-        name: As for ``find_checkpoint``, or the path of an exported folder.
+        name: As for ``find_checkpoint``.
         device: Device to compute on, such as "cpu", "cuda" or "cuda:1".
     """
-    if (Path(name) / MANIFEST).is_file():
-        rank_zero_info(f"loading the exported model {name}")
-        return load(name, device)
     path = find_checkpoint(name)
     checkpoint = read(path)
     rank_zero_info(f"loading {describe(path, checkpoint)}")

@@ -80,7 +80,8 @@ def parser() -> ArgumentParser:
     parser = ArgumentParser(prog=f"{program()} serve", description=_DESCRIPTION, allow_abbrev=False)
     add: Any = parser.add_argument
     add("--ckpt_path", required=True, metavar="FILE", help="checkpoint; best or last stands for "
-        "that checkpoint of the newest run")  # fmt: skip
+        "that checkpoint of the newest run, and owner/name for a model of the Hugging Face "
+        "hub")  # fmt: skip
     add("--host", default="127.0.0.1", help="name or address to listen on; one that other machines "
         "can reach needs a token (default: %(default)s)")  # fmt: skip
     add("--port", type=int, default=8000, help="port; 0 chooses a free one (default: %(default)s)")

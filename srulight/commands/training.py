@@ -128,7 +128,7 @@ class TrainingCLI(CommandLine):
         monitored = self.model.monitored(self.datamodule)  # checks the setting
         if self.subcommand in ("validate", "test"):
             # An evaluation has no folder of its own.
-            kwargs |= evaluation_defaults(config)
+            kwargs |= evaluation_defaults(config, self.resumed)
             self.save_config_callback = None
         else:
             resumed = self.resumed
@@ -169,6 +169,11 @@ class TrainingCLI(CommandLine):
         if self.resumed is not None and self.stored is not None:
             if QUANTIZATION in self.stored and self.config.get("subcommand") == "fit":
                 raise InputError(f"{self.resumed.path}: {NOT_TRAINED}")
+            if "loops" not in self.stored and self.config.get("subcommand") == "fit":
+                raise InputError(
+                    f"{self.resumed.path}: expected a checkpoint with the state of its training, "
+                    "got an exported or downloaded model; pass a file last.ckpt or best.ckpt"
+                )
             doing = "resuming from" if self.config.get("subcommand") == "fit" else "loading"
             rank_zero_info(f"{doing} {describe(self.resumed.path, self.stored)}")
             # Words and labels must keep the indices that the weights were trained with.

@@ -6,6 +6,7 @@ from typing import Any
 
 from srulight.doctor import isolation, kernels
 from srulight.doctor.cases import COMBINATIONS
+from srulight.doctor.codebook_check import check_codebooks
 from srulight.doctor.encoder_check import check_encoders, check_steps
 from srulight.doctor.findings import Finding, error, ok, warning
 from srulight.doctor.isolation import IsolatedError
@@ -25,6 +26,7 @@ def compare(device: str, seconds: float) -> dict[str, Any]:
     found = kernels.probe(device)
     outcome = Outcome()
     check_steps(device, outcome)
+    check_codebooks(device, outcome)
     check_encoders(device, outcome)
     check_kernels(device, seconds, outcome)
     return {**asdict(outcome), "level": found["level"], "loaded": found["loaded"]}
@@ -64,7 +66,8 @@ def _finding(device: str, level: str, seconds: float) -> Finding:
     except IsolatedError as problem:
         return error(name, f"the comparison failed: {problem}", _avoid(device, level))
     counts = dict(found["cases"])
-    others = ", ".join(f"{counts.pop(kind)} {kind}" for kind in ("single steps", "encoders"))
+    kinds = ("single steps", "4-bit products", "encoders")
+    others = ", ".join(f"{counts.pop(kind)} {kind}" for kind in kinds)
     cases, dtypes = sum(counts.values()), ", ".join(counts)
     text = (
         f"{cases} cases ({dtypes}), {others}: the largest difference is {found['worst']:.2f} of "

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.encoders._exported_conv_lstm import conv_lstm_steps
 from srulight.encoders.map_base import (
     MapEncoder,
     channel_mask,
@@ -15,6 +16,7 @@ from srulight.encoders.map_base import (
     check_state,
     zero_padded_maps,
 )
+from srulight.ops.sru import is_exporting
 from srulight.runtime.errors import check_range
 
 
@@ -129,17 +131,9 @@ class ConvLSTMLayer(nn.Module):
         if state is None:
             state = inputs.new_zeros(batch, 2 * size * height * width)
         h, c = state.view(batch, 2, size, height, width).unbind(1)
-        outputs = []
-        for step in inputs.unbind(1):
-            gates = step + F.conv2d(h.to(x.dtype), self.recurrent_weight, padding="same")
-            i, f, g, o = gates.chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-            outputs.append(h)
-        last = torch.stack((h, c), 1).flatten(1)
-        if not outputs:
-            return inputs[:, :, :size], last
-        return torch.stack(outputs, 1), last
+        run = torch.ops.srulight.conv_lstm.default if is_exporting() else conv_lstm_steps
+        y, h, c = run(inputs, h, c, self.recurrent_weight)
+        return y, torch.stack((h, c), 1).flatten(1)
 
     def extra_repr(self) -> str:
         height, width = self.weight.shape[2:]

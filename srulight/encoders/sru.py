@@ -17,7 +17,7 @@ from srulight.ops import (
     state_jacobian,
 )
 from srulight.ops.product import Matrix, product
-from srulight.ops.sru import transformed
+from srulight.ops.sru import TimeParallel, time_parallel_code, transformed
 from srulight.runtime.errors import check_range
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -59,6 +59,9 @@ class SRU(Recurrent):
             the inputs.
         layer_norm: Where to apply layer normalization: none, pre (to the input of the matrix
             product) or post (to the output).
+        time_parallel: Whether to divide long sequences into chunks of time that are processed in
+            parallel: true forces it, false forbids it, and auto divides them on a CPU where threads
+            would be idle otherwise. The results on a CPU are the same, to the bit.
         sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
             use: all of it, or its largest rows, units or elements.
 
@@ -82,6 +85,7 @@ class SRU(Recurrent):
         highway_bias: float = 0.0,
         rescale: bool = True,
         layer_norm: LayerNorm = "none",
+        time_parallel: TimeParallel = "auto",
         sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
@@ -103,6 +107,7 @@ class SRU(Recurrent):
                 highway_bias=highway_bias,
                 rescale=rescale,
                 layer_norm=layer_norm,
+                time_parallel=time_parallel,
                 sparse_backward=sparse_backward,
             )
             for i in range(num_layers)
@@ -134,8 +139,9 @@ class SRU(Recurrent):
         """Runs all layers as one operator; returns None where it cannot, or would save no time."""
         if (
             torch.is_grad_enabled()
-            or x.size(0) * x.size(1) > SHORT
+            # An exported program must not depend on the size of its example.
             or torch.compiler.is_compiling()
+            or x.size(0) * x.size(1) > SHORT
             or x.is_meta  # which has no autocast
             or torch.is_autocast_enabled(x.device.type)
             or transformed()
@@ -189,6 +195,7 @@ class SRULayer(PeepholeLayer):
         highway_bias: float,
         rescale: bool,
         layer_norm: LayerNorm,
+        time_parallel: TimeParallel,
         sparse_backward: SparseSettings,
     ) -> None:
         super().__init__()
@@ -201,6 +208,8 @@ class SRULayer(PeepholeLayer):
             raise ValueError(f"layer_norm must be none, pre or post, got {layer_norm!r}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be identity, tanh or relu, got {activation!r}")
+        time_parallel_code(time_parallel)
+        self.time_parallel = time_parallel
         output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
         self.dropout = dropout
@@ -280,6 +289,7 @@ class SRULayer(PeepholeLayer):
             scale=self.scale,
             activation=self.activation,
             bidirectional=self.bidirectional,
+            time_parallel=self.time_parallel,
             sparse=self.sparse,
         )
         if self.norm is not None and not self.norm_first:

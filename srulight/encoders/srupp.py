@@ -11,6 +11,7 @@ from srulight.encoders.base import PeepholeLayer, Recurrent, check_steps, refuse
 from srulight.encoders.sru import Activation, layer_state_jacobian
 from srulight.ops import ACTIVATIONS, SparseProducts, SparseSettings, sru_layer
 from srulight.ops.product import product
+from srulight.ops.sru import TimeParallel, time_parallel_code
 from srulight.runtime.errors import check_range
 
 # Flash attention kernels need head sizes that are multiples of this.
@@ -59,6 +60,9 @@ class SRUpp(Recurrent):
         rescale: Whether to scale the skip so that, at initialization, outputs have the variance of
             the inputs.
         layer_norm: Whether to normalize the input of the gates' matrix product.
+        time_parallel: Whether to divide long sequences into chunks of time that are processed in
+            parallel: true forces it, false forbids it, and auto divides them on a CPU where threads
+            would be idle otherwise. The results on a CPU are the same, to the bit.
         sparse_backward: Which part of the gates' gradient the matrix products of the backward pass
             use: all of it, or its largest rows, units or elements.
 
@@ -85,6 +89,7 @@ class SRUpp(Recurrent):
         highway_bias: float = -2.0,
         rescale: bool = False,
         layer_norm: bool = True,
+        time_parallel: TimeParallel = "auto",
         sparse_backward: SparseSettings = SparseSettings(),
     ) -> None:
         super().__init__()
@@ -120,6 +125,7 @@ class SRUpp(Recurrent):
                 highway_bias=highway_bias,
                 rescale=rescale,
                 layer_norm=layer_norm,
+                time_parallel=time_parallel,
                 sparse_backward=sparse_backward,
             )
             for i in range(num_layers)
@@ -190,9 +196,12 @@ class SRUppLayer(PeepholeLayer):
         highway_bias: float,
         rescale: bool,
         layer_norm: bool,
+        time_parallel: TimeParallel,
         sparse_backward: SparseSettings,
     ) -> None:
         super().__init__()
+        time_parallel_code(time_parallel)
+        self.time_parallel = time_parallel
         output_size = hidden_size * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
         self.dropout = dropout
@@ -252,6 +261,7 @@ class SRUppLayer(PeepholeLayer):
             scale=self.scale,
             activation=self.activation,
             bidirectional=self.bidirectional,
+            time_parallel=self.time_parallel,
             sparse=self.sparse,
         )
         return h, last

@@ -16,8 +16,16 @@ _PIPELINES = {
     "TextClassification": "text-classification", "LanguageModeling": "text-generation",
     "SpeechRecognition": "automatic-speech-recognition", "Translation": "translation",
     "QuestionAnswering": "question-answering", "SequencePrediction": "time-series-forecasting",
+    "VideoPrediction": "video-classification", "BoostedVideoPrediction": "video-classification",
+    "PoseEstimation": "keypoint-detection",
 }  # fmt: skip
 """Names of the tasks on the Hugging Face hub."""
+
+LIMITS = (
+    "The network was trained on the data above: other data, languages and domains may give much "
+    "worse results, and it reproduces what is wrong or unfair in its data."
+)
+"""What the card says about the limits of every model."""
 
 _MOST = 600
 """Number of characters of a setting that the card shows."""
@@ -54,23 +62,11 @@ def card(
     """
     task = checkpoint[TASK].rpartition(".")[2]
     count = sum(p.numel() for p in network.task.parameters())
-    header = ["---", "library_name: srulight", f"tags: [{form.name}, {task}]"]
-    if license_name:
-        header.append(f"license: {json.dumps(license_name)}")
-    if task in _PIPELINES:
-        header.append(f"pipeline_tag: {_PIPELINES[task]}")
     return "\n".join(
         [
-            *header, "---", "", f"# {task}", "",
+            *header(task, form.name, license_name), "", f"# {task}", "",
             f"A network that srulight {__version__} exported to {form.title}.", "",
-            "| | |", "|---|---|",
-            f"| Task | {task} |",
-            *(f"| {name} | {_cell(value)} |" for name, value in _parts(checkpoint).items()),
-            f"| Parameters | {count:,} |",
-            f"| Data | {_data(checkpoint)} |",
-            f"| Training | {_training(checkpoint)} |",
-            *(f"| Metric: {key} | {value:.5g} |" for key, value in numbers_of(checkpoint).items()),
-            f"| License | {_cell(license_name) or 'not stated: ask whoever exported this model'} |",
+            *facts(checkpoint, count, license_name),
             "", "## Files", "",
             *(line for one in measured for line in _model(one, form)),
             "- `weights.safetensors`: the weights. `settings.json` and `metadata.json`: the "
@@ -92,11 +88,45 @@ def card(
             "```python", "import srulight", "", 'task = srulight.load("FOLDER")', "```",
             "", "## Limits", "",
             f"The outputs equal those of the checkpoint up to {TOLERANCE:g} of the largest value. "
-            "The network was trained on the data above: other data, languages and domains may give "
-            "much worse results, and it reproduces what is wrong or unfair in its data. "
-            f"{_limit(task)}", "",
+            f"{LIMITS} {_limit(task)}", "",
         ]
     )  # fmt: skip
+
+
+def header(task: str, tag: str, license_name: str) -> list[str]:
+    """Returns the lines of the header that model hubs read.
+
+    Args:
+        task: Name of the task's class.
+        tag: A tag besides the task, such as the format.
+        license_name: License of the weights; empty if it was not given.
+    """
+    lines = ["---", "library_name: srulight", f"tags: [{tag}, {task}]"]
+    if license_name:
+        lines.append(f"license: {json.dumps(license_name)}")
+    if task in _PIPELINES:
+        lines.append(f"pipeline_tag: {_PIPELINES[task]}")
+    return [*lines, "---"]
+
+
+def facts(checkpoint: dict[str, Any], count: int, license_name: str) -> list[str]:
+    """Returns the lines of a table about a model: task, encoder, data, metrics and license.
+
+    Args:
+        checkpoint: Contents of the checkpoint.
+        count: Number of parameters.
+        license_name: License of the weights; empty if it was not given.
+    """
+    return [
+        "| | |", "|---|---|",
+        f"| Task | {checkpoint[TASK].rpartition('.')[2]} |",
+        *(f"| {name} | {_cell(value)} |" for name, value in _parts(checkpoint).items()),
+        f"| Parameters | {count:,} |",
+        f"| Data | {_data(checkpoint)} |",
+        f"| Training | {_training(checkpoint)} |",
+        *(f"| Metric: {key} | {value:.5g} |" for key, value in numbers_of(checkpoint).items()),
+        f"| License | {_cell(license_name) or 'not stated: ask whoever published this model'} |",
+    ]  # fmt: skip
 
 
 def _parts(checkpoint: dict[str, Any]) -> dict[str, str]:
@@ -154,14 +184,14 @@ def _example(network: Network) -> str:  # type: ignore[type-arg]
 def _usage(form: Format, measured: list[Measured]) -> list[str]:
     if form.name == "onnx":
         return ["```", "python example.py", "```", ""]
-    load = {
-        "torch": ["model = torch.export.load(\"model.pt2\").module()"],
-        "aoti": ["model = torch._inductor.aoti_load_package(\"model.pt2\")"],
-    }[form.name]  # fmt: skip
+    load = 'model = torch.export.load("model.pt2").module()'
+    if form.name == "aoti":
+        load = 'model = torch._inductor.aoti_load_package("model.pt2")'
+    operators = ["import srulight.encoders  # registers the operators"]
     name, inputs = measured[0].model.name, ", ".join(measured[0].model.inputs)
     return [
-        "```python", "import torch", "import srulight.encoders  # registers the operators", "",
-        *(line.replace("model.pt2", f"{name}.pt2") for line in load),
+        "```python", "import torch", *([] if form.name == "aten" else operators), "",
+        load.replace("model.pt2", f"{name}.pt2"),
         "with torch.no_grad():", f"    outputs = model({inputs})", "```", "",
     ]  # fmt: skip
 
@@ -172,4 +202,8 @@ def _limit(task: str) -> str:
         "describes them, not audio.",
         "QuestionAnswering": "The models read word ids and features of each word, not text.",
         "Translation": "The models compute one step of decoding; a beam search is up to you.",
+        **dict.fromkeys(
+            ("VideoPrediction", "BoostedVideoPrediction", "PoseEstimation"),
+            "The models read decoded frames of the height and width in `metadata.json`, not files.",
+        ),
     }.get(task, "")

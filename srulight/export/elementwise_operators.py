@@ -65,6 +65,23 @@ def _remainder(c: Call) -> Name:
     return c.g.op("Mod", c.number(0), c.number(1))
 
 
+@translates("relu_")
+def _relu_in_place(c: Call) -> Name:
+    node = c.raw(0)
+    if len(node.users) > 1:  # the others might read the tensor before or after it changes
+        raise NotImplementedError
+    return c.g.op("Relu", c.get(0))
+
+
+@translates("max")
+def _max(c: Call) -> list[Name]:
+    if str(c.node.target).rpartition(".")[2] != "dim":
+        raise NotImplementedError
+    x, axis, keep = c.get(0), c.axis(1), int(c.get(2))
+    largest = c.g.op("ReduceMax", x, c.g.constant([axis]), keepdims=keep)
+    return [largest, c.g.op("ArgMax", x, axis=axis, keepdims=keep)]
+
+
 @translates("ne")
 def _ne(c: Call) -> Name:
     return c.g.op("Not", OPERATORS["aten.eq"](c))

@@ -16,9 +16,6 @@ from srulight.runtime.errors import InputError
 BATCHES = (1, 32)
 """Numbers of sequences for which the speed is measured."""
 
-STEPS = 32
-"""Number of steps for which the speed is measured."""
-
 
 def export(
     checkpoint: dict[str, Any],
@@ -70,7 +67,8 @@ def export(
         differences = compare(network, models, run, real)
         measured = []
         for model in models:
-            speeds = {b: speed(model, run[model.name], b, STEPS) for b in BATCHES}
+            steps = network.speed_steps
+            speeds = {b: speed(model, run[model.name], b, steps) for b in BATCHES}
             measured.append(Measured(model, differences[model.name], speeds))
             for line in _lines(model, form, differences[model.name], speeds):
                 say(line)

@@ -10,6 +10,7 @@ from torch.export import Dim, ExportedProgram
 
 from srulight.export.networks.base import Model, Run, Sizes, Tensors
 from srulight.export.onnx_program import LARGEST, to_onnx
+from srulight.export.self_contained import self_contained
 from srulight.runtime.errors import InputError
 
 _EXAMPLE = 3
@@ -59,20 +60,24 @@ def example_sizes(model: Model) -> Sizes:
 
 def program_of(model: Model) -> ExportedProgram:
     """Records a model as a program with named dimensions of any size."""
-    shapes = tuple(
-        {axis: Dim.DYNAMIC for axis, size in enumerate(shape) if isinstance(size, str)}
-        for shape in model.inputs.values()
-    )
     with torch.no_grad():
         inputs = model.draw(example_sizes(model))
         try:
-            return torch.export.export(_Named(model), inputs, dynamic_shapes=(shapes,))
+            return torch.export.export(_Named(model), inputs, dynamic_shapes=(_dynamic(model),))
         except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(
                 f"cannot export the model {model.name!r} of this network: torch.export says: "
                 f"{reason[:300]}"
             ) from error
+
+
+def _dynamic(model: Model) -> tuple[dict[int, Any], ...]:
+    """Returns the named dimensions of each input, as ``torch.export`` takes them."""
+    return tuple(
+        {axis: Dim.DYNAMIC for axis, size in enumerate(shape) if isinstance(size, str)}
+        for shape in model.inputs.values()
+    )
 
 
 class _Named(torch.nn.Module):
@@ -154,6 +159,21 @@ class TorchProgram(Format):
         return _runner(torch.export.load(path).module())
 
 
+class PlainProgram(Format):
+    """A program of ``torch.export`` that also runs where srulight is not installed, but slowly."""
+
+    name = "aten"
+    title = "torch.export with PyTorch's own operators"
+    needs = "PyTorch; srulight is not needed"
+
+    def write(self, model: Model, folder: Path) -> Run:
+        path = folder / f"{model.name}.pt2"
+        program = program_of(model)
+        inputs = model.draw(example_sizes(model))
+        torch.export.save(self_contained(program, inputs, _dynamic(model)), path)
+        return _runner(torch.export.load(path).module())
+
+
 class Compiled(Format):
     """A package of AOTInductor, compiled for this kind of processor."""
 
@@ -200,5 +220,7 @@ def _import(name: str) -> None:
         ) from error
 
 
-FORMATS: dict[str, type[Format]] = {cls.name: cls for cls in (Onnx, TorchProgram, Compiled)}
+FORMATS: dict[str, type[Format]] = {
+    cls.name: cls for cls in (Onnx, TorchProgram, Compiled, PlainProgram)
+}
 """The formats by the value of ``--format``. A format of quantized models belongs here as well."""

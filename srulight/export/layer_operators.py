@@ -1,5 +1,7 @@
 """Translates matrix products, normalization, convolution, pooling and attention to ONNX."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -56,13 +58,31 @@ def _convolution(c: Call) -> Name:
         value = [value] if isinstance(value, int) else list(value)
         return value * rank if len(value) == 1 else value
 
-    if isinstance(c.get(4), str):
-        raise NotImplementedError
+    if isinstance(c.get(4), str):  # "same" or "valid"
+        reach = [d * (k - 1) for d, k in zip(each(5), c.meta(1).shape[2:], strict=True)]
+        reach = reach if c.get(4) == "same" else [0] * rank
+        pads = [*(one // 2 for one in reach), *(one - one // 2 for one in reach)]
+    else:
+        pads = [*each(4), *each(4)]
     inputs = [c.get(0), c.get(1), *([c.get(2)] if c.get(2) else [])]
     return c.g.op(
-        "Conv", *inputs, strides=each(3), pads=[*each(4), *each(4)], dilations=each(5),
-        group=int(c.get(6)),
-    )  # fmt: skip
+        "Conv", *inputs, strides=each(3), pads=pads, dilations=each(5), group=int(c.get(6))
+    )
+
+
+@translates("group_norm")
+def _group_norm(c: Call) -> Name:
+    x, groups, weight, bias = (c.get(i) for i in range(4))
+    shape = c.meta(0).shape
+    # GroupNormalization of this version of the operators has no scale for each channel.
+    ones, zeros = (c.g.constant(np.full(groups, value), np.float32) for value in (1, 0))
+    parts = c.g.reshape(x, (shape[0], groups, shape[1] // groups * math.prod(shape[2:])))
+    parts = c.g.op("InstanceNormalization", parts, ones, zeros, epsilon=float(c.get(4)))
+    y = c.g.reshape(parts, shape)
+    spread = c.g.constant([shape[1], *[1] * (len(shape) - 2)])
+    if weight is not None:
+        y = c.g.op("Mul", y, c.g.op("Reshape", weight, spread))
+    return y if bias is None else c.g.op("Add", y, c.g.op("Reshape", bias, spread))
 
 
 @translates("batch_norm")

@@ -14,7 +14,8 @@ OPSET, IR = 18, 9
 """Versions of the operators and of the file format, which every ONNX Runtime since 1.14 reads."""
 
 TYPES = {
-    torch.float32: 1, torch.int32: 6, torch.int64: 7, torch.bool: 9, torch.float64: 11,
+    torch.float32: 1, torch.uint8: 2, torch.int32: 6, torch.int64: 7, torch.bool: 9,
+    torch.float64: 11,
 }  # fmt: skip
 """Numbers of the element types in the file format."""
 

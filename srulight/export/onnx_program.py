@@ -8,7 +8,12 @@ from torch import SymInt, Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from srulight.export import elementwise_operators, layer_operators, shape_operators
+from srulight.export import (
+    convolutional_recurrence,
+    elementwise_operators,
+    layer_operators,
+    shape_operators,
+)
 from srulight.export.onnx_graph import IR, OPSET, TYPES, Graph
 from srulight.export.recurrence_operators import sru, torch_recurrent
 from srulight.export.translation import OPERATORS, Call
@@ -121,6 +126,10 @@ def _add(
         own = [weights[one] for one in call.raw(4)]
         x, lengths, h0, c0 = (call.get(i) for i in range(4))
         names[node] = torch_recurrent(g, x, lengths, h0, c0, own, call.get(5), call.get(6))
+    elif kind == "srulight.conv_lstm":
+        x, h0, c0, weight = (call.get(i) for i in range(4))
+        shapes = call.meta(0).shape, call.meta(3).shape
+        names[node] = convolutional_recurrence.conv_lstm(g, x, h0, c0, weight, *shapes)
     elif kind in OPERATORS:
         try:
             names[node] = OPERATORS[kind](call)

@@ -1,7 +1,11 @@
-"""The files of an export from which its task can be rebuilt: settings, vocabulary and weights."""
+"""The files from which a task can be rebuilt without a checkpoint: settings, vocabulary, weights.
+
+Exports have them, and models on the Hugging Face hub.
+"""
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +15,32 @@ from torch import Tensor
 from srulight import __version__
 from srulight.runtime.errors import InputError
 from srulight.runtime.structure import require
-from srulight.training.resume.checkpoint_format import DROPPED, METADATA, TASK
+from srulight.training.resume.checkpoint_format import (
+    CONFIG,
+    DROPPED,
+    METADATA,
+    QUANTIZATION,
+    TASK,
+)
 
 SETTINGS, VOCABULARY, WEIGHTS = "settings.json", "metadata.json", "weights.safetensors"
 """Names of the files."""
 MANIFEST = "manifest.json"
 """File with the checksums of all others."""
+LIMITS = {
+    MANIFEST: 1_000_000, SETTINGS: 10_000_000, VOCABULARY: 250_000_000, WEIGHTS: 50_000_000_000,
+}  # fmt: skip
+"""Largest size of each file, in bytes, so that nobody can fill a disk or the memory with one."""
 
 _FORMAT = "srulight export"
 _VERSION = 1
 _MANIFEST = {"format": str, "version": int, "files": {"*": {"bytes": int, "sha256": str}}}
 _SETTINGS = {
     "format": str, "version": int, TASK: str, "hyper_parameters": {"*": object}, "step": int,
-    "epoch": int, "lightning": str,
+    "epoch": int, "lightning": str, "metrics?": {"*": (int, float)},
 }  # fmt: skip
+_KEPT = (CONFIG, QUANTIZATION)
+"""Optional entries of a checkpoint that the settings contain, without folders of this machine."""
 
 
 def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Path) -> None:
@@ -52,6 +68,8 @@ def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Pa
         "step": checkpoint["global_step"],
         "epoch": checkpoint["epoch"],
         "lightning": checkpoint["pytorch-lightning_version"],
+        "metrics": numbers_of(checkpoint),
+        **{name: without_places(checkpoint[name]) for name in _KEPT if name in checkpoint},
         **facts,
     }
     _write_json(folder / SETTINGS, settings)
@@ -61,6 +79,23 @@ def write_settings(checkpoint: dict[str, Any], facts: dict[str, Any], folder: Pa
         name: t.detach().clone().contiguous() for name, t in checkpoint["state_dict"].items()
     }
     _safetensors().save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def without_places(settings: Any) -> Any:  # noqa: ANN401
+    """Returns settings in which absolute paths are shortened to their last part.
+
+    They say how folders of a machine are named, and mean nothing on another one.
+
+    Args:
+        settings: Settings as plain data.
+    """
+    if isinstance(settings, dict):
+        return {name: without_places(value) for name, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [without_places(value) for value in settings]
+    if isinstance(settings, str) and os.path.isabs(settings) and "\n" not in settings:
+        return os.path.basename(settings.rstrip("/")) or settings
+    return settings
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
@@ -123,26 +158,27 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_export(folder: Path) -> dict[str, Any]:
-    """Reads an exported folder as if it were the checkpoint that it was made from.
+    """Reads the folder of an export as if it were the checkpoint that it was made from.
 
     Nothing in the folder is run: the models and the example are not even opened, except to compute
-    their checksums.
+    their checksums. They may be missing.
 
     Args:
         folder: The folder.
 
     Returns:
-        What ``srulight.checkpoint.restore`` needs of a checkpoint.
+        What the checkpoint contained, without the state of its training.
 
     Raises:
-        InputError: If a file is missing or was changed, or the folder is not an export.
+        InputError: If a file is missing, too large or was changed, or the folder is not an export.
     """
     files = read_manifest(folder)
     for name in (SETTINGS, VOCABULARY, WEIGHTS):
         if name not in files:
             raise InputError(f"{folder / MANIFEST}: expected a checksum of {name}, got none")
     for name, known in files.items():
-        _check(folder, name, known)
+        if name in LIMITS or (folder / Path(name).name).exists():
+            _check(folder, name, known)
     settings = _read_json(folder, SETTINGS)
     require(settings, _SETTINGS, str(folder / SETTINGS))
     _check_version(settings, folder / SETTINGS)
@@ -159,7 +195,8 @@ def read_export(folder: Path) -> dict[str, Any]:
         DROPPED: [],
         TASK: settings[TASK],
         METADATA: _read_json(folder, VOCABULARY),
-        "loops": {},
+        "metrics": settings.get("metrics", {}),
+        **{name: settings[name] for name in _KEPT if name in settings},
     }
 
 
@@ -167,12 +204,29 @@ def _check(folder: Path, name: str, known: dict[str, Any]) -> None:
     if Path(name).name != name or name in ("", ".", ".."):
         raise InputError(f"{folder / MANIFEST}: expected names of files, got {name!r:.60}")
     path = folder / name
+    if path.is_file():
+        check_size(str(path), name, path.stat().st_size)
     if not path.is_file():
         raise InputError(f"{path} is missing; export the model again, or copy the whole folder")
     if path.stat().st_size != known["bytes"] or _checksum(path) != known["sha256"]:
         raise InputError(
             f"{path} was changed after the export: its checksum is not that of {MANIFEST}; copy "
             "the folder again"
+        )
+
+
+def check_size(where: str, name: str, size: int) -> None:
+    """Raises InputError if a file is larger than any that srulight writes.
+
+    Args:
+        where: The file, for the error message.
+        name: Name of the file.
+        size: Its size, in bytes.
+    """
+    if size > LIMITS.get(name, size):
+        raise InputError(
+            f"{where} must have at most {LIMITS[name]:,} bytes, got {size:,}; export the model "
+            "again"
         )
 
 
@@ -188,6 +242,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise InputError(f"{folder}: expected an exported model with a file {name}, got none")
+    check_size(str(path), name, path.stat().st_size)
     try:
         data = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
     except (ValueError, OSError, RecursionError) as error:
@@ -203,7 +258,7 @@ def numbers_of(checkpoint: dict[str, Any]) -> dict[str, float]:
     Args:
         checkpoint: Contents of the checkpoint.
     """
-    found = {}
+    found: dict[str, float] = dict(checkpoint.get("metrics", {}))
     for state in checkpoint.get("callbacks", {}).values():
         score, monitor = state.get("best_model_score"), state.get("monitor")
         if isinstance(score, torch.Tensor) and score.numel() == 1 and isinstance(monitor, str):

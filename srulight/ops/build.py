@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def cpu(csrc: Path) -> Recipe:
     sources = [csrc / "sru.cpp", *sorted((csrc / "cpu").glob("*.cpp"))]
     objects = []
     for source in sources:
-        levels = LEVELS if source.name == "kernels.cpp" else {"none": ""}
+        levels = LEVELS if source.stem.endswith("kernels") else {"none": ""}
         objects += [(source, f"-DSRU_LEVEL={name} {flags}") for name, flags in levels.items()]
     flags = f"{FLAGS} {os.environ.get(EXTRA_FLAGS, '')}"
     return Recipe(host_compiler(), flags, "-ltorch_cpu -lc10", objects)
@@ -287,16 +287,21 @@ def compile_library(recipe: Recipe, path: Path, log: Path | None = None) -> None
     shutil.rmtree(folder)
 
 
-def prebuild(folder: Path = Path("build/lib")) -> None:
-    """Compiles both libraries into the folder that a wheel is built from. Needs nvcc, but no GPU.
+def prebuild(folder: Path = Path("build/lib"), devices: Sequence[str] = ("cpu", "cuda")) -> None:
+    """Compiles libraries into the folder that a wheel is built from.
 
-    The fingerprint of its sources is stored next to each library.
+    The fingerprint of its sources is stored next to each library. That for GPUs needs nvcc, but no
+    GPU.
+
+    Args:
+        folder: The folder.
+        devices: Kinds of devices to compile for.
     """
     csrc = sources()
     architectures = os.environ.get(ARCHITECTURES) or WHEEL_ARCHITECTURES
-    for recipe, device in ((cpu(csrc), "cpu"), (cuda(csrc, architectures), "cuda")):
+    for device in devices:
         path = folder.absolute() / f"sru-{device}.so"
-        compile_library(recipe, path)
+        compile_library(cpu(csrc) if device == "cpu" else cuda(csrc, architectures), path)
         path.with_suffix(".sha256").write_text(fingerprint(csrc, device))
 
 

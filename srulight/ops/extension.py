@@ -7,6 +7,8 @@ import ctypes
 import os
 import threading
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -47,7 +49,43 @@ def cpu_level() -> str:
     return status["cpu"].rpartition(", for ")[2] if load("cpu") else ""
 
 
+class ChunkCounts(NamedTuple):
+    """What the CPU kernels of this process have done in chunks of time so far.
+
+    Attributes:
+        passes: Passes over a sequence in one direction that were divided into chunks.
+        chunks: Chunks whose start had to be guessed. Wide chunks count once per block of channels.
+        repaired: Chunks, of these, whose guess was wrong or not used.
+        numbers: Steps times channels in the passes that were divided.
+        warmup: Steps times channels that were processed in order to guess.
+        repairs: Steps times channels that were processed again, or later, because of wrong guesses.
+    """
+
+    passes: int
+    chunks: int
+    repaired: int
+    numbers: int
+    warmup: int
+    repairs: int
+
+    def since(self, earlier: "ChunkCounts") -> "ChunkCounts":
+        """Returns what was done since earlier counts."""
+        return ChunkCounts(*(now - then for now, then in zip(self, earlier, strict=True)))
+
+
+def chunk_counts() -> ChunkCounts:
+    """Returns what the CPU kernels have done in chunks, in a microsecond, without loading them."""
+    found = (ctypes.c_int64 * len(ChunkCounts._fields))()
+    if _count_chunks is not None:
+        _count_chunks(found)
+    return ChunkCounts(*found)
+
+
+_count_chunks: Callable[[ctypes.Array[ctypes.c_int64]], None] | None = None
+
+
 def _load(device: str) -> bool:
+    global _count_chunks
     if os.environ.get(SWITCH, "").lower() == "off":
         status[device] = f"off ({SWITCH}=off): the PyTorch reference runs"
         return False
@@ -58,8 +96,10 @@ def _load(device: str) -> bool:
         torch.ops.load_library(library)
         status[device] = f"loaded from {library}"
         if device == "cpu":
-            level = ctypes.CDLL(str(library)).srulight_cpu_level
+            functions = ctypes.CDLL(str(library))
+            level = functions.srulight_cpu_level
             level.restype = ctypes.c_char_p
+            _count_chunks = getattr(functions, "srulight_time_counters", None)
             status[device] += f", for {level().decode()}"
     except (build.BuildError, OSError) as error:
         status[device] = f"not available: {error}"

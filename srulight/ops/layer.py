@@ -12,12 +12,14 @@ from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sparse import SparseProducts
 from srulight.ops.sru import (
     STATE,
+    TimeParallel,
     cast,
     define_everywhere,
     fake_outputs,
     needs_gradient,
     recurrence_backward,
     save_for_backward,
+    time_parallel_code,
     transformed,
 )
 
@@ -83,7 +85,7 @@ class _Layer(torch.autograd.Function):
         products = backward_products if ctx.sparse is None else ctx.sparse
         grad_x, grad_weight = products(rows, x.reshape(-1, x.size(2)), weight, needs, onto)
         grad_x = None if grad_x is None else grad_x.view_as(x)
-        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 7)
+        return (grad_x, grad_weight, grad_skip, *others, *(None,) * 8)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -109,6 +111,7 @@ def sru_layer(
     scale: float = 1.0,
     activation: str = "identity",
     bidirectional: bool = False,
+    time_parallel: TimeParallel = "auto",
     sparse: SparseProducts | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Runs a whole SRU layer: the matrix product of all steps, and ``sru`` on the result.
@@ -118,7 +121,7 @@ def sru_layer(
 
     Args:
         x: Inputs of the matrix product, (B, T, F).
-        weight: Stacked matrices of the gates, (K * D, F). A ``StoredMatrix`` has no gradients.
+        weight: Stacked matrices of the gates, (K * D, F).
         skip: Skip input, as in ``sru``.
         v: Peephole weights, as in ``sru``.
         b: Biases, as in ``sru``.
@@ -128,6 +131,7 @@ def sru_layer(
         scale: Factor of ``skip``.
         activation: Activation, as in ``sru``.
         bidirectional: Whether the second half of the channels reads right to left.
+        time_parallel: Whether to process chunks of time in parallel, as in ``sru``.
         sparse: The backward products; None for dense ones. A layer with sparse ones runs uncompiled
             under ``torch.compile``.
 
@@ -137,7 +141,9 @@ def sru_layer(
 
     Raises:
         RuntimeError: If an argument has the wrong shape, dtype or device. The message names it.
+        ValueError: If ``time_parallel`` has an unknown value.
     """
+    parallel = time_parallel_code(time_parallel)
     compiling = torch.compiler.is_compiling()
     if x.dim() != 3 or x.size(2) != weight.size(1):
         expected = f"(batch, time, {weight.size(1)})"
@@ -147,7 +153,7 @@ def sru_layer(
     activated = ACTIVATIONS.index(activation)
     if isinstance(weight, StoredMatrix):
         options = (mask, lengths, scale, activated, bidirectional)
-        return _stored(x, weight, skip, v, b, c0, *options)
+        return _stored(x, weight, skip, v, b, c0, *options, parallel=parallel)
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
     dtype = out_dtype = x.dtype
@@ -165,15 +171,16 @@ def sru_layer(
         u = _gates(F.linear(inputs, matrix), bias)
         return reference.sru(u, *rest, False)[:2]
     if save and sparse is not None and sparse.applies(inputs, matrix, v, bias):
-        found: tuple[Tensor, Tensor] = _uncompiled(inputs, matrix, *rest, save, sparse)
+        found: tuple[Tensor, Tensor] = _uncompiled(inputs, matrix, *rest, save, parallel, sparse)
         return found
     if save and not compiling:
-        return _Layer.apply(inputs, matrix, *rest, save, None)  # type: ignore[no-untyped-call]
+        return _Layer.apply(inputs, matrix, *rest, save, parallel, None)  # type: ignore[no-untyped-call]
     if step and not save:
         h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
     product = F.linear if compiling else linear  # a compiler chooses the library itself
-    h, last, _ = torch.ops.srulight.sru.default(_gates(product(inputs, matrix), bias), *rest, save)
+    u = _gates(product(inputs, matrix), bias)
+    h, last, _ = torch.ops.srulight.sru.default(u, *rest, save, parallel)
     return h, last
 
 
@@ -186,11 +193,13 @@ def _stored(
     c0: Tensor | None,
     mask: Tensor | None,
     *rest: Any,  # noqa: ANN401
+    parallel: int,
 ) -> tuple[Tensor, Tensor]:
     """Does what ``sru_layer`` does, in the dtype of ``x``; autocast has no effect."""
     u = weight(x)
     (skip,) = cast(u.dtype, skip)
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     state = (skip, v, bias, c0, mask)
-    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, False)
+    save = needs_gradient(u, skip, v, bias, c0)
+    h, last, _ = torch.ops.srulight.sru.default(_gates(u, bias), *state, *rest, save, parallel)
     return h, last

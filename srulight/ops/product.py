@@ -84,7 +84,7 @@ class StoredMatrix(nn.Module, ABC):
     """A matrix, (N, F), in another form than one tensor of floats, such as 8-bit integers.
 
     The layers of srulight accept it in place of a weight or of a table of embeddings. It has no
-    gradients.
+    gradients itself, but what it is made of may have some.
 
     Attributes:
         shape: The sizes N and F.

@@ -87,8 +87,11 @@ def sru(
     activation: int,
     bidirectional: bool,
     save: bool,
+    time_parallel: int = -1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Runs the recurrence. Autograd can differentiate it.
+
+    It processes all steps in order, whatever ``time_parallel`` is.
 
     Returns:
         Three tensors: the outputs, (B, T, D); the states after the last real step, (B, D); and, if
@@ -160,7 +163,7 @@ def _transposed_step(
 def sru_backward(
     u: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor, mask: Tensor | None,
     lengths: Tensor | None, c: Tensor, grad_h: Tensor, grad_last: Tensor | None,
-    scale: float, activation: int, bidirectional: bool,
+    scale: float, activation: int, bidirectional: bool, time_parallel: int = -1,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Runs the backward pass. Given the states, it is a linear scan backward in time.
 

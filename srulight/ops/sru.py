@@ -6,8 +6,8 @@ its device type. It only adds faster kernels under the same names, so programs t
 compiled with one run with the other.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,34 +19,46 @@ from srulight.ops.reference import ACTIVATIONS, CHECKPOINT_STEPS, wide
 STATE = "Tensor? v, Tensor b, Tensor? c0"
 MASKS = "Tensor? mask, Tensor? lengths"
 OPTIONS = "float scale, int activation, bool bidirectional"
+# Programs that were exported without this argument have its default.
+TIME = "int time_parallel=-1"
+
+TimeParallel = bool | Literal["auto"]
+"""Whether the steps of a sequence may be divided into chunks that are processed in parallel."""
 
 torch.library.define(
     "srulight::sru",
-    f"(Tensor u, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, bool save)"
+    f"(Tensor u, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, bool save, {TIME})"
     " -> (Tensor h, Tensor last, Tensor c)",
 )
 torch.library.define(
     "srulight::sru_backward",
     f"(Tensor u, Tensor? skip, Tensor? v, Tensor b, {MASKS}, Tensor c, Tensor grad_h,"
-    f" Tensor? grad_last, {OPTIONS})"
+    f" Tensor? grad_last, {OPTIONS}, {TIME})"
     " -> (Tensor grad_u, Tensor grad_skip, Tensor grad_parameters, Tensor grad_c0)",
 )
 
 
-def define_everywhere(name: str, definition: Callable[..., Any], fake: Callable[..., Any]) -> None:
+def define_everywhere(
+    name: str,
+    definition: Callable[..., Any],
+    fake: Callable[..., Any],
+    compiled: Collection[str] | None = None,
+) -> None:
     """Makes ``definition`` the kernel of an operator on devices without a compiled one.
 
     Args:
         name: Name of the operator.
         definition: Function that computes its outputs.
         fake: Function that returns outputs of the right shapes and dtypes without computing them.
+        compiled: Device types whose library has a kernel of this operator; None means all.
     """
     operator = getattr(torch.ops.srulight, name).default
     names = [argument.name for argument in operator._schema.arguments]
 
     def load_and_run(*arguments: Any) -> Any:  # noqa: ANN401
         _refuse_unlike(names, arguments)
-        if extension.load(arguments[0].device.type):
+        device = arguments[0].device.type
+        if (compiled is None or device in compiled) and extension.load(device):
             return operator(*arguments)
         return definition(*arguments)
 
@@ -78,9 +90,13 @@ def _refuse_unlike(names: list[str], arguments: tuple[Any, ...]) -> None:
             raise RuntimeError(f"{name} must be a dense tensor, got {kind}")
 
 
-def _fake(u: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+_SAVE = 10
+"""Position of the argument ``save`` of the operator."""
+
+
+def _fake(u: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
     batch, steps, _planes, channels = u.shape
-    return fake_outputs(u, batch, steps, channels, arguments[-1])
+    return fake_outputs(u, batch, steps, channels, rest[_SAVE - 1])
 
 
 def fake_outputs(
@@ -111,10 +127,10 @@ def _fake_backward(
 def save_for_backward(ctx: Any, options: tuple[Any, ...], *tensors: Tensor | None) -> None:  # noqa: ANN401
     """Saves what ``recurrence_backward`` needs.
 
-    ``options`` are scale, activation, bidirectional and save. ``tensors`` are u, skip, v, b, mask,
-    lengths and c; a caller may add its own.
+    ``options`` are scale, activation, bidirectional, save and time_parallel. ``tensors`` are u,
+    skip, v, b, mask, lengths and c; a caller may add its own.
     """
-    ctx.scale, ctx.activation, ctx.bidirectional, ctx.save = options
+    ctx.scale, ctx.activation, ctx.bidirectional, ctx.save, ctx.time_parallel = options
     ctx.save_for_backward(*tensors)
     ctx.set_materialize_grads(False)
 
@@ -146,7 +162,7 @@ def recurrence_backward(
         grad_h = u.new_zeros(1).expand(u.size(0), u.size(1), u.size(3))
     grad_u, grad_skip, grad_parameters, grad_c0 = torch.ops.srulight.sru_backward.default(
         u, skip, v, b, mask, lengths, c, grad_h, grad_last,
-        ctx.scale, ctx.activation, ctx.bidirectional,
+        ctx.scale, ctx.activation, ctx.bidirectional, ctx.time_parallel,
     )  # fmt: skip
     return (
         grad_u,
@@ -163,7 +179,7 @@ def _backward(
     grad_last: Tensor | None,
     _c: None,
 ) -> tuple[Tensor | None, ...]:
-    return (*recurrence_backward(ctx, grad_h, grad_last), *(None,) * 6)
+    return (*recurrence_backward(ctx, grad_h, grad_last), *(None,) * 7)
 
 
 define_everywhere("sru", reference.sru, _fake)
@@ -198,6 +214,19 @@ def cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
     Testing the dtype first takes a third of the time of a cast that does nothing.
     """
     return [t if t is None or t.dtype is dtype else t.to(dtype) for t in tensors]
+
+
+def time_parallel_code(choice: TimeParallel) -> int:
+    """Returns how the operators represent ``time_parallel``: -1 for "auto", else 0 or 1.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if choice == "auto":
+        return -1
+    if choice is True or choice is False:
+        return int(choice)
+    raise ValueError(f"time_parallel must be 'auto', True or False, got {choice!r}")
 
 
 def is_exporting() -> bool:
@@ -236,6 +265,7 @@ def sru(
     scale: float = 1.0,
     activation: str = "identity",
     bidirectional: bool = False,
+    time_parallel: TimeParallel = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Runs the elementwise part of an SRU layer over a whole batch.
 
@@ -266,6 +296,10 @@ def sru(
         scale: Factor of ``skip``.
         activation: The function g: "identity", "tanh" or "relu".
         bidirectional: Whether the second half of the channels reads right to left.
+        time_parallel: Whether to divide the steps of a sequence into chunks that are processed in
+            parallel, where a kernel can. True and False force and forbid it. "auto" leaves it to
+            the kernel, which on a CPU divides sequences where threads would be idle otherwise, and
+            on a GPU does not. On a CPU the results are the same, to the bit.
 
     Returns:
         Outputs, (B, T, D), in the dtype of ``u``, and the state after the last real step of each
@@ -273,12 +307,14 @@ def sru(
 
     Raises:
         RuntimeError: If an argument has the wrong shape, dtype or device. The message names it.
+        ValueError: If ``time_parallel`` has an unknown value.
     """
+    parallel = time_parallel_code(time_parallel)
     v, bias, c0, mask = cast(wide(u.dtype), v, b, c0, mask)
     (skip,) = cast(u.dtype, skip)
     rest = (skip, v, bias, c0, mask, lengths, scale, ACTIVATIONS.index(activation), bidirectional)
     if transformed():
         return reference.sru(u, *rest, False)[:2]
     save = needs_gradient(u, skip, v, bias, c0)
-    h, last, _ = torch.ops.srulight.sru.default(u, *rest, save)
+    h, last, _ = torch.ops.srulight.sru.default(u, *rest, save, parallel)
     return h, last

@@ -18,7 +18,8 @@ def calibrate(
 ) -> tuple[int, int]:
     """Sets the ranges of activations to what occurs in some batches.
 
-    Meanwhile the network computes with floats. A range always includes 0, which padding needs.
+    Meanwhile the activations are not rounded. Weights of 8 bits get a range that includes 0, which
+    padding needs, and those of 4 bits a fraction length (``overflow.py``).
     LSTMs and GRUs keep dynamic ranges, and so do matrices that no batch reaches.
 
     Args:
@@ -40,13 +41,13 @@ def calibrate(
     ]
     network.eval()
     for matrix in matrices:
-        matrix.observed = (0.0, 0.0)  # padding needs 0
-    count = 0
+        matrix.observe()
+    count = found = 0
     try:
         for batch in batches:
             run(batch)
             count += 1
     finally:
         for matrix in matrices:
-            matrix.set_range()
-    return sum(matrix.range is not None for matrix in matrices), count
+            found += matrix.set_range()
+    return found, count

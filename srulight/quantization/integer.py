@@ -43,12 +43,23 @@ def round_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
         Integers from -127 to 127, (N, F) int8, and the scale of each row, (N,) float32. A row is
         close to the product of both, within half a scale.
     """
-    wide = weight.detach().float()
-    scale = wide.abs().amax(1) / HIGHEST
-    # A row of zeros, such as the embedding of the padding, has no scale.
-    divisor = torch.where(scale > 0, scale, 1).unsqueeze(1)
-    values = (wide / divisor).round_().clamp_(-HIGHEST, HIGHEST)
+    scale, divisor = row_scales(weight)
+    values = (weight.detach().float() / divisor).round_().clamp_(-HIGHEST, HIGHEST)
     return values.to(torch.int8), scale
+
+
+def row_scales(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the scale of each row of a matrix, with which its largest absolute value is 127.
+
+    Args:
+        weight: Matrix, (N, F), of any floating-point type.
+
+    Returns:
+        The scales, (N,) float32, and the same as divisors, (N, 1), with 1 in place of 0.
+    """
+    scale = weight.detach().float().abs().amax(1) / HIGHEST
+    # A row of zeros, such as the embedding of the padding, has no scale.
+    return scale, torch.where(scale > 0, scale, 1).unsqueeze(1)
 
 
 def round_rows(x: Tensor) -> Rounded:

@@ -1,6 +1,7 @@
 """A quantized LSTM or GRU."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,16 +19,17 @@ class QuantizedRNN(nn.Module):
     """A quantized ``torch.nn.LSTM`` or ``torch.nn.GRU``, with the same inputs and outputs.
 
     On a CPU it runs on torch's operators ``quantized_lstm`` and ``quantized_gru``. They round the
-    input of all steps at once, and the output of each step before the next one, each time to the
-    range of the whole batch. Gates and states are float32. On other devices and in exported
-    programs, it runs with the floats that the integers stand for.
+    input of all steps at once, and the output of each step before the next one, each time to 8 bits
+    and the range of the whole batch. Gates and states are float32. On other devices, in exported
+    programs and while its matrices are being fine-tuned, it runs with the floats that the integers
+    stand for.
 
     Args:
         rnn: The module to replace, batch first and with biases.
         weights: Its quantized matrices by name, such as ``weight_ih_l0``.
     """
 
-    def __init__(self, rnn: nn.LSTM | nn.GRU, weights: dict[str, QuantizedMatrix]) -> None:
+    def __init__(self, rnn: nn.LSTM | nn.GRU, weights: Mapping[str, QuantizedMatrix]) -> None:
         super().__init__()
         self.is_lstm = isinstance(rnn, nn.LSTM)
         self.input_size, self.hidden_size = rnn.input_size, rnn.hidden_size
@@ -119,6 +121,7 @@ class QuantizedRNN(nn.Module):
             and not torch.compiler.is_compiling()
             and not is_exporting()
             and torch.backends.quantized.engine in _ENGINES
+            and all(m.trained is None for m in self.children() if isinstance(m, QuantizedMatrix))
             and levels() > 0
         )
 
@@ -132,7 +135,7 @@ class QuantizedRNN(nn.Module):
                 packs = []
                 for name, bias in zip(matrices, biases, strict=True):
                     matrix: Any = self.get_submodule(name)
-                    values, scale = matrix.values, matrix.scale.double()
+                    values, scale = matrix.integers, matrix.scale.double()
                     # A row of zeros has the scale 0, by which the operators would divide.
                     scale = torch.where(scale > 0, scale, 1)
                     zeros = torch.zeros(len(scale), dtype=torch.int64)
@@ -149,12 +152,16 @@ class QuantizedRNN(nn.Module):
                 )
         return cells
 
-    def _apply(self, *args: Any, **kwargs: Any) -> "QuantizedRNN":  # noqa: ANN401
+    def forget(self) -> None:
+        """Drops what was computed from the matrices, because they change."""
         self._cells = []
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "QuantizedRNN":  # noqa: ANN401
+        self.forget()
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        self._cells = []
+        self.forget()
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,12 +1,20 @@
 """Replaces the matrices of a network by quantized ones."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from srulight.ops.fixed_point import MOST_BITS
+from srulight.quantization.codebook_matrix import CodebookMatrix
+from srulight.quantization.int8_matrix import Int8Matrix
 from srulight.quantization.matrix import QuantizedEmbedding, QuantizedLinear, QuantizedMatrix
 from srulight.quantization.recurrent import QuantizedRNN, names_of
+
+Bits = Literal[4, 8]
+"""Bits of a weight."""
 
 Make = Callable[[str, Tensor], QuantizedMatrix | None]
 """Makes the quantized form of the matrix of a name, (N, F); None keeps the matrix."""
@@ -16,7 +24,12 @@ LEAST = 8
 much space as the integers save."""
 
 
-def quantize(network: nn.Module) -> list[str]:
+def quantize(
+    network: nn.Module,
+    bits: Bits = 8,
+    codebook_rows: int = 1,
+    activation_bits: int = MOST_BITS,
+) -> list[str]:
     """Quantizes the matrices of a network in place, and freezes its other parameters.
 
     These are the weights of linear layers, embeddings, LSTMs and GRUs of torch, and the attributes
@@ -24,11 +37,21 @@ def quantize(network: nn.Module) -> list[str]:
 
     Args:
         network: The network.
+        bits: Bits of a weight: 8 for an integer and a scale per row, or 4 for an index into a
+            codebook of 16 integers as well.
+        codebook_rows: With 4 bits, largest number of rows of a matrix that share a codebook, at
+            least 1.
+        activation_bits: With 4 bits, the bits of an activation, 4 to 16.
 
     Returns:
         Names of the quantized matrices.
     """
-    return replace(network, lambda _, matrix: QuantizedMatrix.of(matrix))
+    make: Callable[[Tensor], QuantizedMatrix] = Int8Matrix.of
+    if bits == 4:
+        make = partial(
+            CodebookMatrix.of, codebook_rows=codebook_rows, activation_bits=activation_bits
+        )
+    return replace(network, lambda _, matrix: make(matrix))
 
 
 def replace(network: nn.Module, make: Make) -> list[str]:

@@ -1,22 +1,28 @@
 """Decides who may use the server, and counts the requests."""
 
+import base64
 import hmac
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from srulight.serving.limits import RequestError
 from srulight.serving.metrics import Metrics
+from srulight.serving.page import FILES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = ("/", "/health", "/docs", "/openapi.json")
+OPEN = ("/", "/health", "/docs", "/openapi.json", *(f"/page/{name}" for name in FILES))
 """Paths that need no token: they say nothing about requests."""
+
+PROTOCOL = "srulight"
+"""Protocol of the WebSocket, which browsers name to be able to send a token."""
 
 
 def is_loopback(host: str) -> bool:
@@ -36,7 +42,9 @@ def is_loopback(host: str) -> bool:
 class Access:
     """Refuses requests that may not use the server.
 
-    With a token, a request needs the header ``Authorization: Bearer TOKEN``. Without a token, the
+    With a token, a request needs the header ``Authorization: Bearer TOKEN``. A browser cannot send
+    this header with a WebSocket. It may name the protocols ``srulight`` and ``bearer.TOKEN``
+    instead, with the token in base64url (RFC 4648, section 5) without padding. Without a token, the
     server is for programs on this machine only. It then refuses requests that a page of another
     site makes in a browser: they have the header ``Origin``, or the name of that site as ``Host``.
 
@@ -55,10 +63,8 @@ class Access:
             headers: Headers of the request, with names in lower case.
         """
         if self._token is not None:
-            given = headers.get(b"authorization", b"")
-            scheme, _, token = given.partition(b" ")
-            is_right = hmac.compare_digest(token.strip(), self._token)
-            if path not in OPEN and not (scheme.lower() == b"bearer" and is_right):
+            is_right = hmac.compare_digest(_given_token(headers), self._token)
+            if path not in OPEN and not is_right:
                 raise RequestError(
                     401, "expected the token of the server in the header 'Authorization: Bearer "
                     "TOKEN', got another or none",
@@ -73,6 +79,19 @@ class Access:
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin.decode("latin-1")).netloc != host:
             raise RequestError(403, "a page of another site may not use this server")
+
+
+def _given_token(headers: dict[bytes, bytes]) -> bytes:
+    """Returns the token of a request; nothing if it has none, which no token equals."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    for protocol in headers.get(b"sec-websocket-protocol", b"").split(b","):
+        name, _, coded = protocol.strip().partition(b".")
+        if name == b"bearer":
+            with suppress(ValueError):
+                return base64.urlsafe_b64decode(coded + b"=" * (-len(coded) % 4))
+    return b""
 
 
 def _name(host: str) -> str:

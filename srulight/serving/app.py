@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from srulight import __version__
@@ -11,7 +12,7 @@ from srulight.serving.endpoints import JSON, Endpoints, Report, refusal, text
 from srulight.serving.fields import Field
 from srulight.serving.limits import Limits, RequestError
 from srulight.serving.metrics import CONTENT_TYPE, Metrics
-from srulight.serving.page import page
+from srulight.serving.page import FILES, HEADERS, page, read
 from srulight.serving.services.base import Service
 
 _ERRORS = {
@@ -45,7 +46,6 @@ def build_app(
         report: Writes an unexpected error to the log.
     """
     from fastapi import FastAPI, Response, WebSocket
-    from fastapi.responses import HTMLResponse
 
     def respond(
         body: str, status: int, kind: str, headers: dict[str, str] | None = None
@@ -66,7 +66,7 @@ def build_app(
         return respond(metrics.text(), 200, CONTENT_TYPE)
 
     async def index() -> Response:
-        return HTMLResponse(page(service), headers={"Content-Security-Policy": _POLICY})
+        return respond(page(service, token is not None), 200, "text/html", HEADERS)
 
     async def missing(request: Any, error: Exception) -> Response:  # noqa: ANN401
         status = getattr(error, "status_code", 404)
@@ -82,6 +82,10 @@ def build_app(
     app.add_exception_handler(404, missing)
     app.add_exception_handler(405, missing)
     app.add_api_route("/", index, include_in_schema=False)
+    for name, kind in FILES.items():
+        app.add_api_route(
+            f"/page/{name}", partial(_file, respond, name, kind), include_in_schema=False
+        )
     app.add_api_route("/health", health, summary="Whether the server runs")
     app.add_api_route("/v1/model", model, summary="The model and the limits on requests")
     app.add_api_route("/metrics", show_metrics, summary="Metrics for Prometheus")
@@ -121,10 +125,9 @@ def build_app(
     return app
 
 
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+async def _file(respond: Callable[..., Any], name: str, kind: str) -> Any:  # noqa: ANN401
+    """Returns a file of the page."""
+    return respond(read(name), 200, kind, HEADERS)
 
 
 def _typed(answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from srulight.runtime.errors import InputError
+from srulight.serving.access import PROTOCOL
 from srulight.serving.batcher import Batcher, Job
 from srulight.serving.fields import check_names, parse
 from srulight.serving.limits import Limits, RequestError
@@ -84,7 +85,9 @@ class Endpoints:
 
     async def stream(self, socket: Any) -> None:  # noqa: ANN401
         """Answers the messages of the WebSocket ``/v1/stream``."""
-        await socket.accept()
+        # A browser expects one of the protocols that it names.
+        offered = socket.scope.get("subprotocols", [])
+        await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
         if self.streams >= self._limits.max_streams:
             await _refuse(socket, f"expected at most {self.streams} streams, got another one")
             return

@@ -40,6 +40,11 @@ async def read_body(request: Any, most: int, types: tuple[str, ...], seconds: fl
         refusal = RequestError(
             415, f"expected the content type {' or '.join(types)}, got {given[:80] or 'none'}"
         )
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.strip().lower() != "identity":
+        refusal = RequestError(
+            415, f"expected no content encoding, got {coding[:80]}; send the body uncompressed"
+        )
     try:
         async with asyncio.timeout(seconds):
             return await _received(request, most, refusal)

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from srulight.runtime.errors import InputError
+from srulight.serving.connections import http_protocol, quiet_log
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -62,6 +63,28 @@ def address(opened: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def new_server(app: Any, max_message: int, patience: float) -> Any:  # noqa: ANN401
+    """Returns the server of an application, which its ``run`` or ``serve`` starts.
+
+    Args:
+        app: The application.
+        max_message: Largest size of a message of a WebSocket, in bytes.
+        patience: Time that the head of a request may take, and time to finish the requests after
+            the server has to stop, in seconds.
+    """
+    import uvicorn
+
+    quiet_log()
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", http=http_protocol(patience),
+            ws="websockets-sansio", ws_max_size=max_message,
+            timeout_graceful_shutdown=max(1, round(patience)), timeout_keep_alive=30,
+            server_header=False,
+        )
+    )  # fmt: skip
+
+
 def run(app: Any, opened: socket.socket, max_message: int, patience: float) -> None:  # noqa: ANN401
     """Answers requests until SIGINT or SIGTERM.
 
@@ -72,16 +95,10 @@ def run(app: Any, opened: socket.socket, max_message: int, patience: float) -> N
         app: The application.
         opened: The socket.
         max_message: Largest size of a message of a WebSocket, in bytes.
-        patience: Time to finish the requests after the signal, in seconds.
+        patience: Time that the head of a request may take, and time to finish the requests after
+            the signal, in seconds.
     """
-    import uvicorn
-
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio",
-        ws_max_size=max_message, timeout_graceful_shutdown=max(1, round(patience)),
-        timeout_keep_alive=30, server_header=False,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = new_server(app, max_message, patience)
     with closing(opened), _quiet_signals():
         print(f"serving at {address(opened)}, Ctrl-C stops", file=sys.stderr, flush=True)
         server.run(sockets=[opened])

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal, NoReturn, Self, final
 
 import torch
@@ -378,7 +377,7 @@ class Task(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METADATA] = self.metadata
         if self.quantization is not None:
-            checkpoint[QUANTIZATION] = asdict(self.quantization)
+            checkpoint[QUANTIZATION] = self.quantization.stored()
         save_settings(self, checkpoint)
         save_progress(self, checkpoint)
 
@@ -388,7 +387,7 @@ class Task(LightningModule, ABC):
             self._build_from_file(checkpoint[METADATA])
         if QUANTIZATION in checkpoint:
             self.quantization = Settings.of(checkpoint[QUANTIZATION])
-            restore_structure(self, weights)
+            restore_structure(self, weights, self.quantization)
         trainer = trainer_of(self)
         # A strategy that shards weights loads them later, under names of its own.
         if trainer is None or not trainer.strategy.restore_checkpoint_after_setup:

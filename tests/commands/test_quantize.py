@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from srulight.bench.statistics import Estimate
 from srulight.checkpoint import load, read
 from srulight.cli import main
 from srulight.commands.quantize_report import said, stored_bytes
+from srulight.tasks import TextClassification
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
@@ -78,9 +80,65 @@ def test_activations_can_be_calibrated(original: Path, tmp_path: Path) -> None:
     load(output).predict(["the plot was dull"])
 
 
+def test_codebooks_are_fine_tuned(
+    original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = [tmp_path / f"{name}.ckpt" for name in ("plain", "tuned")]
+    training: tuple[str, ...] = ()
+    for output in outputs:
+        quantized(
+            original, "--bits=4", "--activation_bits=8", "--codebook_rows=4", "--batches=3",
+            "--evaluate=none", f"--output={output}", *training,
+        )  # fmt: skip
+        training = ("--epochs=2", "--learning_rate=0.01")
+    assert re.search(r"val/accuracy", capsys.readouterr().out)
+    plain, tuned = map(read, outputs)
+    assert tuned["quantization"] == {
+        "bits": 4, "activations": "calibrated", "activation_bits": 8,
+    }  # fmt: skip
+    weights = tuned["state_dict"]
+    assert weights.keys() == plain["state_dict"].keys()
+    matrix = "encoder.layers.0.weight"
+    assert torch.equal(weights[f"{matrix}.indices"], plain["state_dict"][f"{matrix}.indices"])
+    assert weights[f"{matrix}.fraction"].dtype == torch.int64
+    assert weights[f"{matrix}.codebook"].shape == (weights[f"{matrix}.indices"].size(0) // 4, 16)
+    assert not any(parameter.requires_grad for parameter in load(outputs[1]).parameters())
+    load(outputs[1]).predict(["the plot was not dull"])
+
+
+def test_an_interrupted_fine_tuning_leaves_no_file(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+
+    def stop(task: TextClassification, *_: object) -> None:
+        modes.append(task.training)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextClassification, "training_step", stop)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises((SystemExit, KeyboardInterrupt)):
+            quantized(
+                original, "--bits=4", "--epochs=1", "--evaluate=none", f"--output={tmp_path / 'x'}"
+            )
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert modes == [True]
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--bits=3"], "invalid choice: 3"),
+        (["--epochs=2"], "--epochs needs --bits=4, got 8; add --bits=4"),
+        (["--activation_bits=8"], "--activation_bits needs --bits=4, got 8"),
+        (["--bits=4", "--activation_bits=3"], "--activation_bits must be 4 to 16, got 3"),
+        (["--bits=4", "--codebook_rows=0"], "--codebook_rows must be at least 1, got 0"),
+        (["--bits=4", "--epochs=-1"], "--epochs must be at least 0, got -1"),
+        (["--bits=4", "--epochs=1", "--learning_rate=0"], "--learning_rate must be above 0, got 0"),
+        (["--bits=4", "--learning_rate=0.1"], "--learning_rate needs --epochs of at least 1"),
         (["--output=."], r"--output must be a file, got the folder \."),
         (["--output=best.ckpt"], "--output must not be the original checkpoint, got best.ckpt"),
         (["--batches=0"], "--batches must be at least 1, got 0"),

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from srulight import ops
 from srulight.doctor.cases import COMBINATIONS, DTYPES, Case, draw_case, draw_tensors
+from srulight.doctor.codebook_check import check_codebooks
 from srulight.doctor.encoder_check import check_encoders, check_steps, step_encoders
 from srulight.doctor.self_check import Outcome, check_kernels, difference
 from srulight.encoders import LSTM, SRU
-from srulight.ops import reference
+from srulight.ops import codebook, reference
 
 RIGHT = ops.sru
 
@@ -55,6 +56,17 @@ def test_a_wrong_kernel_is_found(
     parts = {"wrong_state": "the last state", "wrong_gradient": "gradient of"}
     assert parts.get(break_.__name__, "the output") in outcome.where
     assert "T=" in outcome.where
+
+
+def test_a_product_by_indices_that_is_not_exact_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = check_codebooks("cpu")
+    assert outcome.cases == {"4-bit products": 12}
+    assert outcome.worst == 0
+    right = codebook.codebook_linear
+    monkeypatch.setattr(codebook, "codebook_linear", lambda *args: right(*args) * (1 + 2**-23))
+    outcome = check_codebooks("cpu")
+    assert outcome.worst > 1
+    assert outcome.where.startswith("the product by 4-bit indices in the case 4 bits, M=1 F=64")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -12,6 +12,8 @@ from srulight.encoders import (
     LSTM,
     QRNN,
     SRU,
+    ConvLSTM,
+    ConvSRU,
     Encoder,
     EncoderFactory,
     Recurrent,
@@ -19,6 +21,7 @@ from srulight.encoders import (
     SRUpp,
 )  # fmt: skip
 from srulight.encoders.base import directions
+from srulight.encoders.map_base import MapEncoder
 from tests.export.models import in_onnxruntime
 
 F = 5
@@ -146,3 +149,32 @@ def test_padding_keeps_the_last_state() -> None:
         expected = module(*given)
     for one, other in zip(run(*given), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+class Maps(nn.Module):
+    """Encodes maps from a state."""
+
+    def __init__(self, encoder: MapEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.encoder.forward_with_state(x, state)
+
+
+@pytest.mark.parametrize("kind", [ConvSRU, ConvLSTM])
+def test_maps_of_other_lengths(kind: type[ConvSRU | ConvLSTM]) -> None:
+    encoder = kind(2, 3, 1, kernel_size=3).eval()
+    size = 3 * 4 * 5 * (2 if kind is ConvLSTM else 1)
+
+    def example(sizes: dict[str, int]) -> tuple[Tensor, Tensor]:
+        return torch.randn(sizes["B"], sizes["T"], 2, 4, 5), torch.randn(1, sizes["B"], size)
+
+    shapes: dict[str, tuple[str | int, ...]] = {"x": ("B", "T", 2, 4, 5), "state": (1, "B", size)}
+    run = in_onnxruntime(Maps(encoder), example, shapes)
+    for batch, steps in ((1, 1), (2, 9)):
+        given = example({"B": batch, "T": steps})
+        with torch.no_grad():
+            expected = encoder.forward_with_state(*given)
+        for one, other in zip(run(*given), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -41,6 +41,10 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pad": lambda x, n: F.pad(x, (1, 0, 2, 3)),
     "unfold": lambda x, n: x.unfold(1, 2, 1) * x[:, :-1].unsqueeze(-1),
     "unfold by two": lambda x, n: x.unfold(1, 3, 2),
+    "largest and its place": lambda x, n: torch.cat(
+        (x.max(1)[0], x.max(-1, keepdim=True)[1].squeeze(-1).float().sum(1, keepdim=True)), 1
+    ),
+    "relu in place": lambda x, n: (x * 2).relu_(),
     "cumsum": lambda x, n: x.cumsum(1),
     "tril": lambda x, n: (x @ x.mT).tril(-1),
     "products": lambda x, n: (x @ x.mT) @ x,
@@ -75,12 +79,16 @@ class Layers(nn.Module):
         self.image = nn.Conv2d(1, 2, (3, 2), padding=(1, 0))
         self.batch = nn.BatchNorm2d(2)
         self.pool = nn.MaxPool2d(2)
+        self.same = nn.Conv2d(1, 4, (3, 2), padding="same", dilation=(1, 2))
+        self.groups = nn.GroupNorm(2, 4)
+        self.bare = nn.GroupNorm(1, 4, affine=False)
 
     def forward(self, x: Tensor, n: Tensor) -> tuple[Tensor, ...]:
         image = self.batch(self.image(x.unsqueeze(1)))
         return (
             self.embedding(n % 7), self.norm(self.linear(x)), self.no_bias(self.linear(x[:, 0])),
             self.convolution(x.mT), self.pool(image), F.adaptive_avg_pool2d(image, 1),
+            self.groups(self.same(x.unsqueeze(1))), self.bare(self.same(x.unsqueeze(1))),
         )  # fmt: skip
 
 
@@ -95,8 +103,10 @@ def test_operators(module: type[nn.Module]) -> None:
         for statistics in (network.batch.running_mean, network.batch.running_var):
             assert statistics is not None
             statistics += 0.5
+        torch.nn.init.normal_(network.groups.weight)
+        torch.nn.init.normal_(network.groups.bias)
     run = in_onnxruntime(network, example, {"x": ("B", "T", 4), "n": ("B",)})
-    names = list(CASES) if module is All else [str(i) for i in range(6)]
+    names = list(CASES) if module is All else [str(i) for i in range(8)]
     for batch, steps in ((1, 4), (4, 5), (2, 12)):
         x, n = torch.randn(batch, steps, 4), torch.randint(1, steps + 1, (batch,))
         with torch.no_grad():

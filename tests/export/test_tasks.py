@@ -1,5 +1,6 @@
 """The networks of all tasks are exported, and compared on random and real input, step by step."""
 
+import ast
 import subprocess
 import sys
 import wave
@@ -14,15 +15,16 @@ from srulight.checkpoint import rebuild
 from srulight.export.folder import export
 from srulight.export.formats import Onnx, program_of
 from srulight.export.settings import read_export
-from srulight.export.tasks import network_of
+from srulight.export.tasks import NETWORKS, network_of
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
+from srulight.tasks.pose_estimation import PoseEstimation
 from srulight.tasks.question_answering import QuestionAnswering
 from srulight.tasks.sequence_prediction import SequencePrediction
 from srulight.tasks.speech_recognition import SpeechRecognition
 from srulight.tasks.speech_recognition.frontend.filter_bank import FilterBank
 from srulight.tasks.translation import Translation
-from srulight.tasks.video_prediction import VideoPrediction
+from srulight.tasks.video_prediction import BoostedVideoPrediction, VideoPrediction
 from tests.export.models import TARGET, TOKENIZER, checkpoint_of, setting
 
 SPECIALS = ["<pad>", "<unk>", "<s>", "</s>"]
@@ -51,6 +53,12 @@ QUESTIONS: dict[str, Any] = {
     "windows": {"size": 40, "overlap": 10},
 }  # fmt: skip
 ONE_LAYER = {"hidden_size": 4, "num_layers": 1}
+FRAMES = {"height": 8, "width": 12, "color": False, "step": 2, "mean": [90.0], "std": [40.0]}
+LABELS = {"kind": "labels", "names": ["a", "b"], "columns": [], "counts": [3, 3], "totals": [6, 6]}
+CLIPS = {"frames": FRAMES, "target": TARGET, "per": "clip"}
+BODY = {"frames": FRAMES | {"color": True, "mean": [90.0] * 3, "std": [40.0] * 3},
+        "points": {"names": ["hand", "elbow"], "pairs": [], "unit": "box"}}  # fmt: skip
+SMALL = setting("video.frame_encoders.ResNet", width=4, blocks=[1], stem="large")
 
 
 def case(kind: type[Task], metadata: dict[str, Any], *models: str, **settings: object) -> Any:  # noqa: ANN401
@@ -98,6 +106,33 @@ TASKS = {
         layers={"document": 2, "question": 1},
         encoder=setting("SRU", **ONE_LAYER, bidirectional=True),
     ),
+    "videos": case(
+        VideoPrediction, CLIPS, "model", "step", frames=SMALL, encoder=setting("SRU", **ONE_LAYER)
+    ),
+    "frames, both ways": case(
+        VideoPrediction, CLIPS | {"per": "frame", "target": NUMBERS}, "model",
+        frames=setting("video.frame_encoders.ResNet", width=4, blocks=[1, 1], norm="batch"),
+        encoder=setting("LSTM", **ONE_LAYER, bidirectional=True),
+    ),
+    "boosted": case(
+        BoostedVideoPrediction, CLIPS | {"per": "frame", "target": LABELS}, "model", "step",
+        frames=SMALL, encoder=setting("SRU", **ONE_LAYER), cnns=2, rnns=2,
+    ),
+    "heat maps": case(
+        PoseEstimation, BODY, "model", "step", "points", frames=SMALL,
+        head=setting("tasks.pose_estimation.HeatMapHead", channels=4, stages=2,
+                     encoder=setting("ConvSRU", **ONE_LAYER)),
+    ),
+    "heat maps with a ConvLSTM": case(
+        PoseEstimation, BODY, "model", "step", "points", frames=SMALL,
+        head=setting("tasks.pose_estimation.HeatMapHead", channels=4,
+                     encoder=setting("ConvLSTM", hidden_size=4, num_layers=2)),
+    ),
+    "coordinates": case(
+        PoseEstimation, BODY, "model", "step", frames=SMALL,
+        head=setting("tasks.pose_estimation.RegressionHead", vector_size=6,
+                     encoder=setting("GRU", **ONE_LAYER)),
+    ),
 }  # fmt: skip
 
 
@@ -111,7 +146,12 @@ def test_exported(
     settings: dict[str, Any],
 ) -> None:
     monkeypatch.setattr("srulight.export.comparison._SECONDS", 0.0)
+    torch.manual_seed(0)
     checkpoint = checkpoint_of(kind, metadata, **settings)
+    if kind is BoostedVideoPrediction:  # each network has a weight of its own after training
+        checkpoint["state_dict"] |= {
+            "alpha": torch.tensor([1, 0.3]), "beta": torch.tensor([1, -0.5])
+        }  # fmt: skip
     task = rebuild("a.ckpt", checkpoint)
     folder = tmp_path / "model"
     said: list[str] = []
@@ -130,6 +170,9 @@ def test_exported(
     elif kind is SequencePrediction:
         args = [tmp_path / "a.npy"]
         np.save(args[0], [[1.0, np.nan], [np.nan, 4.0], [2.0, 0.5]])
+    elif "frames" in metadata:
+        args = [tmp_path / "a.npy"]
+        np.save(args[0], np.random.default_rng(0).integers(0, 256, (7, 16, 9, 3), np.uint8))
     command = [sys.executable, folder / "example.py", *args]
     out = subprocess.run(command, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
@@ -142,6 +185,15 @@ def test_exported(
     elif kind is Translation:
         task.search_with(beam_size=1)  # type: ignore[operator]
         assert out.stdout.strip() == task.predict(["four hundred thirty seven"])[0][0].text
+    elif kind is PoseEstimation:
+        rows = [[*ast.literal_eval(line).values()] for line in out.stdout.splitlines()]
+        (pose,) = task.predict(args)
+        # Resizing rounds colors, so that single ones differ by one.
+        np.testing.assert_allclose(rows, pose.points, atol=0.05)
+    elif kind is VideoPrediction and metadata["per"] == "clip":
+        assert out.stdout.strip() == task.predict(args)[0].label
+    elif "frames" in metadata:
+        assert len(out.stdout.splitlines()) == 4  # every second of 7 frames
     elif kind is QuestionAnswering:
         ((best,),) = task.predict([("Anna moved to Rome. Ben sold apples.", "Where is Anna now?")])
         assert out.stdout.strip() == (best.text or "(no answer)")
@@ -160,9 +212,18 @@ def test_a_program_for_speech_takes_the_smallest_recording() -> None:
     assert ours.max() == 2
 
 
-def test_other_tasks_are_refused() -> None:
+def test_other_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {kind: one for kind, one in NETWORKS.items() if kind is not VideoPrediction}
+    monkeypatch.setattr("srulight.export.tasks.NETWORKS", known)
     with pytest.raises(InputError, match="VideoPrediction cannot be exported; pass the checkpoint"):
         network_of(VideoPrediction())
+
+
+def test_other_heads_are_refused() -> None:
+    task = rebuild("a.ckpt", checkpoint_of(PoseEstimation, BODY, frames=SMALL))
+    task.head = torch.nn.Identity()
+    with pytest.raises(InputError, match="with a HeatMapHead or a RegressionHead, got Identity"):
+        network_of(task)
 
 
 def test_real_input_is_checked(tmp_path: Path) -> None:

@@ -187,3 +187,24 @@ def test_long_sequences_with_few_channels_are_split(
     noted = force(-1, noted=100_000)
     torch.ops.srulight.sru(*arguments)
     assert noted.any() == chunked
+
+
+def test_callers_force_and_forbid_chunks(force: Force) -> None:
+    arguments = make(torch.float32, batch=1, steps=300, channels=64)
+    expected = both(arguments)
+    u, skip, v, b, c0, mask, lengths, *options = arguments
+    inputs = (u, skip, v, b, c0, mask, lengths, *options)
+    noted = force(16, noted=6 * 19 * 2)
+    torch.ops.srulight.sru(*inputs, 0)
+    assert not noted.any()
+    noted = force(0, noted=6 * 3 * 2)
+    got = torch.ops.srulight.sru(*inputs, 1)
+    assert noted.any()
+    assert all(map(same_bits, got, expected))
+    noted = force(0, noted=2 * 3 * 2)
+    grads = [torch.ones_like(t) for t in got[:2]]
+    with torch.no_grad():
+        torch.ops.srulight.sru_backward(
+            u, skip, v, b, mask, lengths, got[2], *grads, *options[:3], 1
+        )
+    assert noted.any()

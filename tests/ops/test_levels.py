@@ -9,6 +9,7 @@ from srulight.ops import build
 from tests.documents import ROOT
 from tests.python import python
 
+FILES = ("tests/ops/test_sru.py", "tests/ops/test_codebook.py")
 LOADED = "from srulight.ops import extension as e; e.load('cpu'); print(e.status['cpu'])"
 
 
@@ -31,7 +32,7 @@ def test_level(level: str) -> None:
     assert status.startswith("loaded"), status
     assert status.endswith(f", for {level}"), status
     tests = "kernel_equals or odd_sizes or threads or extreme or nan or rounded"
-    out = run(level, "-m", "pytest", "-q", "tests/ops/test_sru.py", "-k", tests)
+    out = run(level, "-m", "pytest", "-q", *FILES, "-k", tests)
     assert " passed" in out.splitlines()[-1], out
     assert "failed" not in out.splitlines()[-1], out
 

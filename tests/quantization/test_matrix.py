@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from srulight.encoders import CNN, GRU, LSTM, QRNN, SRU, EncoderFactory, Recurrent, SRUpp
 from srulight.ops.product import StoredMatrix
-from srulight.quantization import QuantizedLinear, QuantizedMatrix, calibrate, quantize
-from srulight.quantization import matrix as module
+from srulight.quantization import Int8Matrix, QuantizedLinear, calibrate, quantize
+from srulight.quantization import int8_matrix as module
 from srulight.quantization.integer import levels
 
 B, T, F = 3, 7, 9
@@ -72,14 +72,14 @@ def test_a_product_is_within_the_steps_of_its_factors() -> None:
 @integers
 @pytest.mark.usefixtures("always")
 def test_rows_do_not_affect_each_other() -> None:
-    matrix = QuantizedMatrix.of(torch.randn(20, 64))
+    matrix = Int8Matrix.of(torch.randn(20, 64))
     x = torch.randn(6, 64) * torch.logspace(-2, 2, 6)[:, None]
     alone = torch.cat([matrix(row[None]) for row in x])
     torch.testing.assert_close(matrix(x), alone, rtol=1e-6, atol=1e-6)
 
 
 def test_small_products_use_floats() -> None:
-    matrix, x = QuantizedMatrix.of(torch.randn(20, 64)), torch.randn(6, 64)
+    matrix, x = Int8Matrix.of(torch.randn(20, 64)), torch.randn(6, 64)
     weight = matrix.values.double() * matrix.scale.double()[:, None]
     torch.testing.assert_close(matrix(x).double(), x.double() @ weight.T, rtol=1e-5, atol=1e-5)
     assert matrix(x.double()).dtype == torch.float64
@@ -89,7 +89,7 @@ def test_small_products_use_floats() -> None:
 @integers
 @pytest.mark.usefixtures("always")
 def test_what_is_packed_follows_the_numbers() -> None:
-    first, second = (QuantizedMatrix.of(torch.randn(16, 64)) for _ in range(2))
+    first, second = (Int8Matrix.of(torch.randn(16, 64)) for _ in range(2))
     x = torch.randn(6, 64)
     wanted = second(x)
     assert not torch.allclose(first(x), wanted)

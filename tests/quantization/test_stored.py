@@ -1,15 +1,23 @@
 """Quantized checkpoints: what they contain, and what is refused."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from lightning import Trainer
+from torch import Tensor, nn
 
 from srulight.checkpoint import describe, load, read
 from srulight.encoders import LSTM
-from srulight.quantization import QuantizedMatrix, Settings, quantize, with_floats
+from srulight.quantization import (
+    CodebookMatrix,
+    Int8Matrix,
+    QuantizedMatrix,
+    Settings,
+    quantize,
+    with_floats,
+)
 from srulight.quantization.recurrent import QuantizedRNN
 from srulight.runtime.errors import InputError
 from srulight.tasks.base import Task
@@ -29,7 +37,8 @@ def language_model(**options: Any) -> LanguageModeling:  # noqa: ANN401
 
 def saved(task: Task, path: Path, settings: Settings | None = None) -> Path:
     if settings is not None:
-        quantize(task)
+        names = quantize(task, settings.bits, activation_bits=settings.activation_bits or 16)  # type: ignore[arg-type]
+        assert names
         task.quantization = settings
     trainer = Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
     trainer.strategy.connect(task)
@@ -86,7 +95,11 @@ MATRIX = "encoder.layers.0.weight"
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"quantization": {"bits": 4, "activations": "dynamic"}}, "expected weights of 8 bits"),
+        (
+            {"quantization": {"bits": 5, "activations": "dynamic"}},
+            "expected weights of 8 or 4 bit",
+        ),
+        ({"quantization": {"bits": 4, "activations": "dynamic"}}, "4 to 16 bits, got 0"),
         ({"quantization": {"bits": 8, "activations": "odd"}}, "dynamic or calibrated .* 'odd'"),
         ({"quantization": {"bits": "8", "activations": "dynamic"}}, "bits must be of type int"),
         ({"quantization": {"activations": "dynamic"}}, "quantization lacks bits"),
@@ -121,14 +134,67 @@ def test_weights_alone_do_not_quantize(tmp_path: Path) -> None:
         load(tmp_path / "altered.ckpt")
 
 
-def test_floats_take_the_place_of_integers() -> None:
-    weights = {
-        "a.weight.values": torch.tensor([[2, -4], [127, 0]], dtype=torch.int8),
-        "a.weight.scale": torch.tensor([0.5, 2.0]),
-        "a.weight.range": torch.tensor([-1.0, 1.0]),
-        "a.bias": torch.tensor([3.0, 4.0]),
-        "b.scale": torch.tensor([5.0]),  # of no quantized matrix
-    }
-    found = with_floats(weights)
-    assert list(found) == ["a.weight", "a.bias", "b.scale"]
-    assert found["a.weight"].tolist() == [[1.0, -2.0], [254.0, 0.0]]
+@pytest.mark.parametrize("bits", [8, 4])
+def test_floats_take_the_place_of_integers(bits: Literal[8, 4]) -> None:
+    network = nn.Sequential(nn.Embedding(5, 9), nn.Linear(9, 5), nn.LayerNorm(5))
+    network[1].weight = network[0].weight
+    quantize(network, bits)
+    found = with_floats(network)
+    assert found.keys() == {"0.weight", "1.weight", "1.bias", "2.weight", "2.bias"}
+    matrix: Any = network[1].weight
+    wanted = matrix.integers.float() * matrix.scale[:, None]
+    assert torch.equal(found["0.weight"], wanted)
+    assert torch.equal(found["1.weight"], wanted)
+    assert isinstance(matrix, Int8Matrix if bits == 8 else CodebookMatrix)
+
+
+def test_a_checkpoint_with_codebooks_gives_the_same_model(tmp_path: Path) -> None:
+    task = language_model(tied=False)
+    before = task.predict(["word1 word7 word30"])[0].perplexity
+    settings = Settings(4, "dynamic", 12)
+    path = saved(task, tmp_path / "x.ckpt", settings)
+    wanted = task.predict(["word1 word7 word30"])
+    assert wanted[0].perplexity == pytest.approx(before, rel=0.1)
+    stored = read(path)
+    assert stored["quantization"] == {"bits": 4, "activations": "dynamic", "activation_bits": 12}
+    assert describe(path, stored).endswith("quantized to 4 bits")
+    weights = stored["state_dict"]
+    assert weights[f"{MATRIX}.indices"].shape == (1024, 16)
+    assert weights[f"{MATRIX}.codebook"].shape == (1024, 16)
+    again = load(path)
+    assert again.predict(["word1 word7 word30"]) == wanted
+    assert again.quantization == settings
+    assert {m.activation_bits for m in again.modules() if isinstance(m, CodebookMatrix)} == {12}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("indices", torch.zeros(1024, 16), "indices .* expected uint8, got torch.float32"),
+        (
+            "indices",
+            torch.zeros(1024, 32, dtype=torch.uint8),
+            r"shape \(1024, 16\), got \(1024, 32\)",
+        ),
+        (
+            "codebook",
+            torch.full((1024, 16), torch.nan),
+            "codebook .* expected int8, got torch",
+        ),
+        ("codebook", torch.zeros(0, 16, dtype=torch.int8), "1 to 1024 rows of 16 integers, got sh"),
+        ("codebook", torch.zeros(1025, 16, dtype=torch.int8), "1 to 1024 rows of 16 integers"),
+        ("codebook", torch.zeros(1024, 15, dtype=torch.int8), "1 to 1024 rows of 16 integers"),
+        ("scale", torch.full((1024,), torch.nan), "scale .* finite numbers of at least 0"),
+        ("scale", torch.zeros(1023), "weights differ in name or shape"),
+        ("fraction", torch.tensor(101), "fraction .* an integer from -100 to 100, got 101"),
+        ("fraction", torch.tensor([3]), r"fraction .* an integer from -100 to 100, got \[3\]"),
+        ("fraction", torch.tensor(3.0), "fraction .* expected int64, got torch.float32"),
+    ],
+)
+def test_codebooks_are_checked(tmp_path: Path, part: str, value: Tensor, message: str) -> None:
+    path = saved(language_model(), tmp_path / "x.ckpt", Settings(4, "calibrated", 8))
+    stored = read(path)
+    stored["state_dict"][f"{MATRIX}.{part}"] = value
+    torch.save(stored, tmp_path / "altered.ckpt")
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "altered.ckpt")

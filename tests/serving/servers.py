@@ -14,6 +14,7 @@ from srulight.serving.app import build_app
 from srulight.serving.batcher import Batcher
 from srulight.serving.limits import Limits
 from srulight.serving.metrics import Metrics
+from srulight.serving.server import new_server
 from srulight.serving.services import service_of
 
 
@@ -36,7 +37,7 @@ def application(
     errors: list[Exception] = []
     with Batcher(answer, batch_size, wait, allowed.max_queue, metrics) as batcher:
         app = build_app(service, batcher, allowed, metrics, token, errors.append)
-        app.errors = errors
+        app.errors, app.limits = errors, allowed
         yield app
 
 
@@ -50,11 +51,8 @@ def client(task: Any, **options: Any) -> Iterator[Client]:  # noqa: ANN401
 @contextmanager
 def running(app: Any) -> Iterator[int]:  # noqa: ANN401
     """Gives the port of a server in another thread."""
-    import uvicorn
-
     opened = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="websockets-sansio")
-    server = uvicorn.Server(config)
+    server = new_server(app, app.limits.body_bytes, app.limits.timeout)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([opened])))
     thread.start()
     try:

@@ -1,7 +1,9 @@
 """Concurrent requests share batches, and are counted."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ from srulight.cli import main
 from srulight.serving.batcher import Batcher, Job
 from srulight.serving.limits import RequestError
 from srulight.serving.metrics import Metrics
+from srulight.serving.page import FILES
 from tests.documents import ROOT
 from tests.serving.servers import application, client, running, wait_for
 from tests.tasks.text_classification.test_task import make as classifier
@@ -189,15 +192,26 @@ def test_the_description_and_the_page() -> None:
     with client(classifier()) as asked:
         described = asked.get("/openapi.json").json()
         page = asked.get("/")
+        parts = {name: asked.get(f"/page/{name}") for name in FILES}
+        assert asked.get("/page/index.html").status_code == 404
+        assert asked.get("/page/..%2f__init__.py").status_code == 404
         assert asked.get("/docs").status_code == 200
     content = described["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     schema = content["application/json"]["schema"]
     assert schema["properties"]["inputs"]["items"]["type"] == "string"
     assert set(schema["properties"]) == {"inputs", "probabilities"}
-    assert "TextClassification, " in page.text
+    assert "<h1>Text classification</h1>" in page.text
     assert "{{" not in page.text
-    assert "http://" not in page.text  # nothing is loaded from elsewhere
-    assert "https://" not in page.text
+    loaded = re.findall(r'(?:src|href)="(page/[^"]+)"', page.text)
+    assert loaded == ["page/style.css", "page/main.js"]
+    assert [one.status_code for one in parts.values()] == [200] * len(FILES)
+    imported = {name for one in parts.values() for name in re.findall(r'from "./(.+?)"', one.text)}
+    assert {"charts.js", "resampler.js"} <= imported <= set(FILES)
+    for one in (page, *parts.values()):
+        policy = one.headers["content-security-policy"].split("; ")
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert one.headers["x-content-type-options"] == "nosniff"
 
 
 def test_requests_finish_before_the_server_stops() -> None:
@@ -245,8 +259,18 @@ def test_a_signal_stops_the_command(checkpoint: Path, number: signal.Signals) ->
         address = line.split()[2].rstrip(",")
         response = httpx.post(f"{address}/v1/predict", json={"inputs": ["good"]}, timeout=60)
         assert response.status_code == 200
-        os.kill(process.pid, number)
-        assert process.wait(30) == 0
+        body = b'{"inputs": ["good"]}'
+        head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head += b"Content-Length: %d\r\n\r\n" % len(body)
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(head + body[:5])
+            httpx.get(f"{address}/health", timeout=60)  # by now, it has read what came before
+            os.kill(process.pid, number)
+            time.sleep(0.5)
+            connection.sendall(body[5:])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        assert process.wait(120) == 0
         assert "Traceback" not in process.stderr.read()
 
 

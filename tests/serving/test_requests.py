@@ -290,6 +290,44 @@ def test_clients_that_go_away() -> None:
         assert app.errors == []
 
 
+def test_a_text_of_ten_megabytes() -> None:
+    with client(classifier()) as asked:
+        for size, said in [
+            (9_900_000, "inputs[0] must have at most 20000 characters, got 9900000"),
+            (10_000_000, "expected a body of at most 10000000 bytes"),
+        ]:
+            body = b'{"inputs": ["' + b"a" * size + b'"]}'
+            response = asked.post("/v1/predict", content=body, headers=JSON)
+            assert refused(response, 413).startswith(said)
+
+
+def test_a_compressed_body(asked: Client) -> None:
+    headers = {**JSON, "content-encoding": "gzip"}
+    response = asked.post("/v1/predict", content=b'{"inputs": ["good"]}', headers=headers)
+    assert refused(response, 415).startswith("expected no content encoding, got gzip")
+
+
+def test_numbers_that_overflow() -> None:
+    huge = "1" + 400 * "0"
+    with client(numbers_only()) as asked:
+        for rows, status in [
+            (f"[[{huge}, 1]]", 422),
+            ("[[1e400, 1]]", 422),
+            ("[[1e308, -1e308]]", 200),
+        ]:
+            body = f'{{"inputs": [{rows}]}}'
+            assert asked.post("/v1/predict", content=body, headers=JSON).status_code == status
+    task = language_model()
+    with client(task) as asked:
+        found = []
+        for temperature in ("0", "1e-300"):
+            body = f'{{"prompt": "the", "length": 5, "temperature": {temperature}}}'
+            found.append(asked.post("/v1/generate", content=body, headers=JSON).json()["text"])
+        assert found[0] == found[1]
+        body = '{"prompt": "the", "temperature": 1e400}'
+        refused(asked.post("/v1/generate", content=body, headers=JSON), 422)
+
+
 def test_limits_are_checked() -> None:
     with pytest.raises(InputError, match=r"^--max_inputs must be at least 1, got 0$"):
         Limits(max_inputs=0)

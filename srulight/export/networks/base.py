@@ -61,10 +61,12 @@ class Network(ABC, Generic[T]):
     Attributes:
         reads: What ``--input`` names, as a phrase.
         example_reads: What the example reads, as a phrase.
+        speed_steps: Number of steps for which the speed is measured.
     """
 
     reads: ClassVar[str]
     example_reads: ClassVar[str]
+    speed_steps: ClassVar[int] = 32
 
     def __init__(self, task: T) -> None:
         self.task = task

@@ -176,8 +176,8 @@ def describe(task: Task) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     if isinstance(task, TargetTask):
         labels = {"kind": task.target.kind, "labels": task.target.names}
-    integers = (m.values for m in task.modules() if isinstance(m, QuantizedMatrix))
-    count = sum(tensor.numel() for tensor in (*task.parameters(), *integers))
+    matrices = (m.shape for m in task.modules() if isinstance(m, QuantizedMatrix))
+    count = sum(p.numel() for p in task.parameters()) + sum(n * f for n, f in matrices)
     return {"task": type(task).__name__, **parts, "parameters": count, **labels}
 
 

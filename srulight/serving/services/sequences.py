@@ -31,7 +31,23 @@ class SequenceService(Service):
             "their names. null stands for a missing number.",
             "oneOf": [rows, columns],
             "maxItems": self.limits.max_steps,
+            "example": self._example(),
         }
+
+    def _example(self) -> dict[str, Any]:
+        """Columns of a few steps whose numbers alternate around the mean of the training data."""
+        features = self.task.check_trained()["features"]
+        signs = (0, 1, 0, -1, 0, 1, 0, -1)
+        spread = zip(features["numbers"], features["mean"], features["std"], strict=True)
+        columns: dict[str, list[Any]] = {
+            name: [float(f"{mean + sign * std:.4g}") for sign in signs]
+            for name, mean, std in spread
+        }
+        for name, known in features["categories"].items():
+            columns[name] = [known[i % len(known)] for i in range(len(signs))] if known else []
+        if self._columns.needs_times:
+            columns[self._columns.time] = list(range(len(signs)))
+        return columns
 
     @property
     def facts(self) -> dict[str, Any]:

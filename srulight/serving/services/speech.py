@@ -34,7 +34,10 @@ class SpeechService(Service):
     @property
     def facts(self) -> dict[str, Any]:
         bank = self.task.frontend.filter_bank
-        return {**super().facts, "sample_rate": None if bank is None else bank.sample_rate}
+        return {
+            **super().facts, "sample_rate": None if bank is None else bank.sample_rate,
+            "streams": bank is not None and self.task.is_online,
+        }  # fmt: skip
 
     def read_input(self, value: Any, name: str) -> Any:  # noqa: ANN401
         raise RequestError(415, "expected a recording, such as audio/wav or audio/flac, got JSON")

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from srulight.runtime.errors import LARGEST_SEED, InputError, check_range
 
+_COLDEST = 1e-30
+"""Below this temperature, quotients overflow, and the most likely token has all probability."""
+
 
 class Sampler:
     """Samples token ids from log-probabilities.
@@ -49,7 +52,7 @@ class Sampler:
         """
         # On the CPU, so that a seed gives the same tokens for every device.
         scores = log_probabilities.float().cpu()
-        if self.temperature == 0:
+        if self.temperature < _COLDEST:
             return int(scores.argmax())
         scores = scores / self.temperature
         # Sorting a large vocabulary takes longer than the model, so it is avoided if possible.

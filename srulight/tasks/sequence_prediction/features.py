@@ -100,9 +100,9 @@ class Features:
         known = ~np.isnan(values)
         places = np.where(known, np.arange(steps + 1)[:, None], 0)
         filled = np.take_along_axis(values, np.maximum.accumulate(places, axis=0), axis=0)
-        standard = np.clip(
-            np.nan_to_num((filled[1:] - self._mean) / self._std), -_LARGEST, _LARGEST
-        )
+        with np.errstate(over="ignore"):  # what overflows is clipped as well
+            standard = np.nan_to_num((filled[1:] - self._mean) / self._std)
+        standard = np.clip(standard, -_LARGEST, _LARGEST)
         parts = [standard]
         if self._intervals is not None:
             parts.append(self._interval(times, steps, carry)[:, None])

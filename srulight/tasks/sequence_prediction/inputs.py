@@ -284,5 +284,5 @@ def floats(values: Any, where: str) -> NDArray[Any]:  # noqa: ANN401
     try:
         found = np.asarray(values)
         return found if found.dtype.kind == "f" else found.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: expected numbers, got {values!r:.60}") from error

@@ -254,6 +254,11 @@ class SpeechRecognition(Task):
             for i, start, end in tokens
         ]
 
+    @property
+    def is_online(self) -> bool:
+        """Whether the encoder reads steps as they arrive, so that ``listen`` works."""
+        return isinstance(self.encoder, Recurrent) and not self.encoder.bidirectional
+
     def listen(self) -> StreamingRecognizer:
         """Returns a recognizer that transcribes one recording while it arrives.
 
@@ -262,7 +267,7 @@ class SpeechRecognition(Task):
         """
         self.check_trained()
         encoder = self.encoder
-        if not isinstance(encoder, Recurrent) or encoder.bidirectional:
+        if not (isinstance(encoder, Recurrent) and self.is_online):
             kind = "a bidirectional " if isinstance(encoder, Recurrent) else ""
             raise InputError(
                 "streaming needs a recurrent encoder with bidirectional=False, got "

@@ -15,13 +15,14 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from srulight.encoders.base import PeepholeLayer
+from srulight.ops.extension import ChunkCounts, chunk_counts
 from srulight.runtime.errors import InputError
 from srulight.training.resume.last_checkpoint import LastCheckpoint
 from srulight.training.resume.lightning_internals import last_saved, unscales_itself
 
 
 class Stability(Callback):
-    """Logs two early signs of unstable training, and stops the run once the loss is not finite.
+    """Logs early signs of unstable training, and stops the run once the loss is not finite.
 
     It logs two metrics every ``log_every_n_steps`` optimizer steps, at no cost on the steps
     between:
@@ -30,6 +31,14 @@ class Stability(Callback):
     - ``train/growing_states``: the fraction, from 0 to 1, of time steps and channels at which a
       change of a state causes a larger change of the next state, |dc_t / dc_(t-1)| > 1. It covers
       the layers whose gates see the state, and the first sequence of the batch.
+
+    If CPU kernels have divided sequences into chunks of time during such a step, it logs a third
+    one:
+
+    - ``train/repaired_steps``: the fraction of time steps and channels of these sequences that were
+      processed a second time, or could not be processed in parallel, because a chunk depends on
+      states from long before its start. A value of 0 means that all chunks were right at once, and
+      0.5 that two chunks took as long as one after the other.
 
     If the model has such layers, a compiled task runs without compilation on the logged steps.
 
@@ -43,6 +52,7 @@ class Stability(Callback):
         self._losses: list[tuple[int, Tensor]] = []  # since the last check, with their steps
         self._batches = 0  # since the last check
         self._logs = False  # whether the current step is logged
+        self._before: ChunkCounts | None = None  # what was done in chunks before it
 
     def on_train_batch_start(
         self,
@@ -54,6 +64,7 @@ class Stability(Callback):
         # Computed once per batch, because Lightning's global_step is slow.
         self._logs = _logs(trainer)
         if self._logs:
+            self._before = self._before or chunk_counts()
             self._hooks = [
                 module.register_forward_hook(self._measure, with_kwargs=True)
                 for module in pl_module.modules()
@@ -98,6 +109,12 @@ class Stability(Callback):
         if scaler is not None and unscales_itself(optimizer):
             norm = norm / scaler.get_scale()
         pl_module.log("train/gradient_norm", norm, on_step=True, on_epoch=False)
+        if self._before is not None:
+            done = chunk_counts().since(self._before)
+            self._before = None
+            if done.numbers:
+                share = torch.tensor(done.repairs / done.numbers)
+                pl_module.log("train/repaired_steps", share, on_step=True, on_epoch=False)
         if self._growing:
             share = torch.stack(self._growing).sum() / torch.stack(self._states).sum()
             pl_module.log("train/growing_states", share, on_step=True, on_epoch=False)
@@ -145,6 +162,7 @@ class Stability(Callback):
         self._forget()
 
     def _forget(self) -> None:
+        self._before = None
         self._growing = []
         self._states = []
 

@@ -45,7 +45,8 @@ _CHECKPOINT: dict[str, Any] = {
     f"{TRAIN_LOSS}?": [{"*": Tensor}],
     f"{RANDOM_STATES}?": [{"cpu": Tensor, "cuda?": Tensor}],
     f"{POSITION}?": {"batches": int, "metrics": {"*": Tensor}, "rows?": int, "steps?": int},
-    f"{QUANTIZATION}?": {"bits": int, "activations": str},
+    f"{QUANTIZATION}?": {"bits": int, "activations": str, "activation_bits?": int},
+    "metrics?": {"*": (int, float)},
     "callbacks?": {"*": {"*": object}},
     "optimizer_states?": [{"state": dict, "param_groups": [{"params": [int], "*": object}]}],
     "lr_schedulers?": [{"*": object}],
@@ -55,7 +56,7 @@ _CHECKPOINT: dict[str, Any] = {
         "model": _CLASS,
         "data": _CLASS,
     },
-    "loops": LOOPS,
+    "loops?": LOOPS,
 }
 
 

@@ -35,6 +35,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise file.error or error from error
 
 
+class ReadCheckpointIO(TorchCheckpointIO):
+    """Gives Lightning a checkpoint that has been read already, such as one that is a folder.
+
+    Args:
+        contents: Contents of the checkpoint.
+    """
+
+    def __init__(self, contents: dict[str, Any]) -> None:
+        self._contents = contents
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        return dict(self._contents)
+
+
 class _ErrorKeepingFile:
     """A file that remembers why writing failed, which ``torch.save`` does not report.
 

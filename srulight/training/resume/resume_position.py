@@ -49,7 +49,7 @@ class ResumePosition(DeferredRestore):
     ) -> None:
         self._restored = checkpoint.get(POSITION)
         # Checkpoints without these entries can only be evaluated and used to predict.
-        needed = {"optimizer_states": list, "lr_schedulers": list}
+        needed = {"loops": dict, "optimizer_states": list, "lr_schedulers": list}
         require(checkpoint, needed, f"{trainer.ckpt_path}, to resume from,")
         states = checkpoint.get("callbacks", {})
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -14,8 +14,10 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from srulight import SRU
 from srulight.cli import main
 from srulight.encoders.base import PeepholeLayer
+from srulight.ops import extension
 from srulight.runtime.errors import InputError
 from srulight.tasks.text_classification.task import TextClassification
 from srulight.training.callbacks.stability import Stability
@@ -345,3 +347,30 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     )
     assert f"resume from the last good checkpoint with --ckpt_path={last}" in str(refusal.value)
     assert torch.load(last, weights_only=True)["epoch"] == 0
+
+
+class Encoder(LightningModule):
+    """Sums the states of a recurrence whose sequences are always divided into chunks of time."""
+
+    def __init__(self, bias: float) -> None:
+        super().__init__()
+        self.encoder = SRU(4, 8, num_layers=1, time_parallel=True)
+        self.encoder.layers[0].bias.data[0] = bias
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.encoder(batch).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+@pytest.mark.parametrize(("bias", "least", "most"), [(0.0, 0.0, 0.0), (10.0, 0.3, 1.0)])
+def test_repaired_steps_are_counted(tmp_path: Path, bias: float, least: float, most: float) -> None:
+    # Forget gates of 0.5 forget the start of a chunk; those of 0.99995 do not.
+    assert extension.load("cpu"), extension.status
+    torch.manual_seed(0)
+    batches = [torch.randn(1, 1500, 4)] * 4
+    trainer(tmp_path, max_epochs=1).fit(Encoder(bias), loader(batches))
+    found = logged(tmp_path, "train/repaired_steps")
+    assert list(found) == [2, 4]
+    assert all(least <= share <= most for share in found.values())
