@@ -106,7 +106,7 @@ def draw(found: dict[str, dict[str, float]], path: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--epochs", type=int, default=3, help="epochs of fine-tuning")

@@ -11,11 +11,12 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from srulight.bench.machine import describe, in_short
-from srulight.bench.timing import rounds, warm_up
+from srulight.bench.timing import Run, rounds, warm_up
 from srulight.encoders import LSTM, SRU
+from srulight.encoders.sru import SRULayer
 from srulight.runtime.provenance import today, versions
 
 # Width D, layers L, sequences B and steps T.
@@ -38,6 +39,7 @@ def layer_after_layer(encoder: SRU, x: Tensor, state: Tensor) -> None:
 def products(encoder: SRU, x: Tensor) -> None:
     """Computes only the matrix products."""
     for layer in encoder.layers:
+        assert isinstance(layer, SRULayer)
         F.linear(x, layer.weight)
 
 
@@ -52,14 +54,14 @@ def main() -> None:
     print("|---" * len(heads) + "|")
     for width, layers, batch, steps in SIZES:
         encoder = SRU(width, width, layers).eval()
-        lstm: nn.Module = LSTM(width, width, layers).eval()
+        lstm = LSTM(width, width, layers).eval()
         x, state = torch.randn(batch, steps, width), torch.zeros(layers, batch, width)
         with torch.inference_mode():
-            runs = {
+            runs: dict[str, Run] = {
                 "products": partial(products, encoder, x),
                 "stack": partial(encoder.forward_with_state, x, state),
                 "layers": partial(layer_after_layer, encoder, x, state),
-                "lstm": partial(lstm.forward_with_state, x),  # type: ignore[operator]
+                "lstm": partial(lstm.forward_with_state, x),
             }
             warm = {name: warm_up(run) for name, run in runs.items()}
             each = [times for _, times in rounds(runs, warm, SECONDS, 9, clock="cpu")]

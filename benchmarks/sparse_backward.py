@@ -29,6 +29,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,7 +38,7 @@ from torch import Tensor
 
 from srulight import GRU, LSTM, QRNN, SRU
 from srulight.bench.tables import Recorder, Row
-from srulight.bench.timing import rounds, warm_up
+from srulight.bench.timing import Run, rounds, warm_up
 from srulight.encoders import Encoder, SRUpp
 from srulight.ops import SparseSettings
 
@@ -53,7 +54,7 @@ def backward_times(
     losses = {}
     for choice in choices:
         torch.manual_seed(0)
-        encoder = make(size, size, 1, sparse_backward=settings(choice))  # type: ignore[call-arg]
+        encoder = make(size, size, 1, sparse_backward=settings(choice))
         # Steps whose gradients differ in size, as in a training.
         scale = torch.randn(args.batch, args.steps, 1).exp()
         losses[choice] = ((encoder(x) * scale).square().sum(), [x, *encoder.parameters()])
@@ -61,7 +62,7 @@ def backward_times(
     def run(loss: Tensor, leaves: list[Tensor]) -> None:
         torch.autograd.grad(loss, leaves, retain_graph=True)
 
-    runs = {name: lambda pair=pair: run(*pair) for name, pair in losses.items()}
+    runs: dict[str, Run] = {name: partial(run, *pair) for name, pair in losses.items()}
     warm = {name: warm_up(one) for name, one in runs.items()}
     each = [t for _, t in rounds(runs, warm, args.seconds, 5, clock=args.clock)]
     return {name: statistics.median(t[name] for t in each) for name in runs}
@@ -78,7 +79,7 @@ def norm_share(size: int, args: argparse.Namespace) -> float:
     """Returns the time of the norms of an SRU's gradient, divided by that of its two products."""
     grad = torch.randn(args.batch * args.steps, 3 * size)
     x, weight = torch.randn(len(grad), size), torch.randn(3 * size, size)
-    runs = {
+    runs: dict[str, Run] = {
         "norms": lambda: torch.linalg.vector_norm(grad, dim=1),
         "products": lambda: (grad @ weight, grad.T @ x),
     }
@@ -181,7 +182,9 @@ def train(args: argparse.Namespace, more: Sequence[str]) -> None:
             names = csv.DictReader(file).fieldnames or ()
         for name in sorted(name for name in names if name.startswith("train/kept_share_")):
             row: Row = {"setting": choice, "layer": name.rpartition("_")[2]}
-            kept = {f"epoch {i}": f"{share:.3f}" for i, share in enumerate(column(own[0], name))}
+            kept: Row = {
+                f"epoch {i}": f"{share:.3f}" for i, share in enumerate(column(own[0], name))
+            }
             if kept:
                 shares.add(row | kept)
 
@@ -192,7 +195,7 @@ def fit_in_this_process(clock: str, arguments: list[str]) -> None:
     from srulight.training.callbacks import throughput
 
     if clock == "cpu":
-        throughput.time = SimpleNamespace(perf_counter=time.process_time)  # type: ignore[assignment]
+        vars(throughput)["time"] = SimpleNamespace(perf_counter=time.process_time)
     main(arguments)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor  # noqa: E402
 
 from srulight.bench.machine import describe, in_short  # noqa: E402
 from srulight.encoders.sru import SRULayer  # noqa: E402
+from srulight.ops import SparseSettings  # noqa: E402
 from srulight.ops.extension import chunk_counts  # noqa: E402
 from srulight.runtime.provenance import today, versions  # noqa: E402
 
@@ -36,7 +37,7 @@ def passes(steps: int, size: int, bias: float, peephole: bool) -> dict[str, Pass
     layer = SRULayer(
         size, size, bidirectional=False, dropout=0, input_dropout=0, projection_size=0,
         activation="identity", peephole=peephole, skip=True, highway_bias=0, rescale=True,
-        layer_norm="none", time_parallel="auto",
+        layer_norm="none", sparse_backward=SparseSettings(), time_parallel="auto",
     )  # fmt: skip
     x = torch.randn(1, steps, size)
     with torch.no_grad():

@@ -281,7 +281,7 @@ def test_sparse_backward_passes_are_held_against_dense_ones(
 def test_sparse_trainings_are_compared_by_their_logs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs = {
+    logs: dict[str, list[tuple[float, float, object]]] = {
         "dense/seed-1": [(10, 0.9, ""), (20, 0.7, ""), (30, 0.5, "")],
         "dense/seed-2": [(10, 0.8, ""), (20, 0.6, ""), (30, 0.7, "")],
         "share=0.5/seed-1": [(6, 0.9, 0.5), (12, 0.6, 0.5), (18, 0.65, 1.0)],

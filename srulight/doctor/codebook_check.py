@@ -31,8 +31,8 @@ def check_codebooks(device: str, outcome: Outcome | None = None) -> Outcome:
             sums = q.clamp(-integer, integer - 1) @ values.t()
             wanted = sums.float() * (scale / 4)
             given = (q / 4, codebook.pack(indices), table.to(torch.int8), scale)
-            moved = [tensor.to(device) for tensor in given]
-            got = codebook.codebook_linear(*moved, fraction, bits).cpu()
+            x, packed, tables, scales = (tensor.to(device) for tensor in given)
+            got = codebook.codebook_linear(x, packed, tables, scales, fraction, bits).cpu()
             wrong = 0.0 if torch.equal(got, wanted) else float("inf")
             case = f"{bits} bits, M={rows} F={features} N={outputs} G={codebooks}"
             difference = float((got - wanted).abs().max())

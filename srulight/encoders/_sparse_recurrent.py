@@ -39,7 +39,7 @@ class _RecurrentBias(torch.autograd.Function):
         return bias.expand(*size, -1)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         (weight,) = ctx.saved_tensors
         rows = grad.reshape(-1, len(weight))

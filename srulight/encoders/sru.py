@@ -147,9 +147,9 @@ class SRU(Recurrent):
             or transformed()
         ):
             return None
-        layers = list(self.layers)
+        layers = [layer for layer in self.layers if isinstance(layer, SRULayer)]
         parts = [found for layer in layers if (found := layer.parts(x.dtype))]
-        if len(parts) < len(layers):
+        if len(parts) < len(self.layers):
             return None
         weights, peepholes, biases = zip(*parts, strict=True)
         return sru_stack(

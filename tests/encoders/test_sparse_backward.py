@@ -81,8 +81,11 @@ def layer_by_hand(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Does what ``sru_layer`` does; ``rest`` are c0, mask and lengths."""
     u = hooked(F.linear(x, weight), sparse.settings).unflatten(-1, (-1, b.size(1)))
-    options = (scale, ACTIVATIONS.index(activation), bidirectional, False)
-    h, last, _ = reference.sru(u, skip, v, b, *rest, *options)
+    c0, mask, lengths = rest
+    number = ACTIVATIONS.index(activation)
+    h, last, _ = reference.sru(
+        u, skip, v, b, c0, mask, lengths, scale, number, bidirectional, False
+    )
     return h, last
 
 

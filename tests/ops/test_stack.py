@@ -60,7 +60,8 @@ def test_carries_the_states_of_all_layers(dtype: torch.dtype) -> None:
     x, state = torch.randn(2, 6, 7, dtype=dtype), torch.randn(3, 2, 12, dtype=dtype)
     y, after = encoder.forward_with_state(x, state)  # with gradients, layer after layer
     with torch.no_grad():
-        pieces, c = [], state
+        pieces: list[Tensor] = []
+        c = state
         for steps in (1, 3, 2):
             part, c = encoder.forward_with_state(x[:, : len(pieces) + steps][:, -steps:], c)
             pieces += [part[:, i : i + 1] for i in range(steps)]
@@ -89,7 +90,7 @@ def test_passes_opcheck() -> None:
 def train_with_dropout(encoder: SRU) -> None:
     encoder.train()
     for layer in encoder.layers:
-        layer.dropout = 0.5
+        layer.dropout = 0.5  # type: ignore[assignment]
 
 
 def hook(encoder: SRU) -> None:
@@ -106,7 +107,8 @@ def test_layers_that_do_more_run_one_by_one(change: Any) -> None:  # noqa: ANN40
     x = torch.randn(2, 3, 12)
     assert OPERATOR in operators(encoder, x)
     change(encoder)
-    assert OPERATOR not in operators(encoder, x.to(encoder.layers[0].bias.dtype))
+    dtype = next(encoder.parameters()).dtype
+    assert OPERATOR not in operators(encoder, x.to(dtype))
 
 
 @pytest.mark.parametrize("options", [{"layer_norm": "pre"}, {"projection_size": 4}], ids=str)

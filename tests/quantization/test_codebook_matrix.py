@@ -94,13 +94,18 @@ def test_ranges_follow_batches() -> None:
     # 0.75 fits with f = 3; then 128 of 2048 numbers are 3.0, and f moves by 1 in each batch.
     found = calibrate(network, [one, one * 4, one * 4, one * 4, one * 4], first)
     assert found == (1, 5)
-    assert int(first.weight.fraction) == 1
-    assert idle.weight.fraction is None  # type: ignore[union-attr]
-    assert not first.weight.observing  # type: ignore[union-attr]
+    assert isinstance(idle, QuantizedLinear)
+    weight, unused = first.weight, idle.weight
+    assert isinstance(weight, CodebookMatrix)
+    assert isinstance(unused, CodebookMatrix)
+    assert weight.fraction is not None
+    assert int(weight.fraction) == 1
+    assert unused.fraction is None
+    assert not weight.observing
     y = first(torch.full((1, 16), 100.0))  # counts as 7 halves
     bias = first.bias
     assert bias is not None
-    torch.testing.assert_close(y, 3.5 * first.weight.dense().sum(1)[None] + bias)
+    torch.testing.assert_close(y, 3.5 * weight.dense().sum(1)[None] + bias)
 
 
 def test_the_gradient_of_an_entry_sums_over_its_weights() -> None:

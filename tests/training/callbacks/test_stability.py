@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from srulight import SRU
 from srulight.cli import main
 from srulight.encoders.base import PeepholeLayer
+from srulight.encoders.sru import SRULayer
 from srulight.ops import extension
 from srulight.runtime.errors import InputError
 from srulight.tasks.text_classification.task import TextClassification
@@ -355,7 +356,9 @@ class Encoder(LightningModule):
     def __init__(self, bias: float) -> None:
         super().__init__()
         self.encoder = SRU(4, 8, num_layers=1, time_parallel=True)
-        self.encoder.layers[0].bias.data[0] = bias
+        layer = self.encoder.layers[0]
+        assert isinstance(layer, SRULayer)
+        layer.bias.data[0] = bias
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         return self.encoder(batch).sum()
