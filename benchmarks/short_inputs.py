@@ -6,6 +6,7 @@ The contenders take turns, on one thread, whose processor time counts. What rema
 the time of the matrix products is mostly the fixed cost of Python and of calling operators.
 """
 
+import argparse
 from functools import partial
 from statistics import median
 
@@ -45,6 +46,10 @@ def products(encoder: SRU, x: Tensor) -> None:
 
 def main() -> None:
     """Prints a row for each size."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     torch.set_num_threads(1)
     print(f"{in_short(describe('cpu'), versions())}, {today()}\n")
     heads = (

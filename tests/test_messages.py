@@ -119,7 +119,7 @@ def test_every_option_that_a_message_names_exists() -> None:
     for prefix, path in re.findall(r"^<!-- options: (\S+) (\S+) -->$", page, re.MULTILINE):
         listed = hook("options").options_of(path, prefix.strip("-"))
         known |= set(re.findall(r"^`--([\w.]+)`", listed, re.MULTILINE))
-    for command in (compare, export, push, serve, sweep):
+    for command in (compare, export, push, quantize, serve, sweep):
         known |= {option.lstrip("-") for option in command.parser()._option_string_actions}
     groups = {name[:i] for name in known for i, sign in enumerate(name) if sign == "."}
     broken = []

@@ -177,7 +177,9 @@ def read_export(folder: Path) -> dict[str, Any]:
         if name not in files:
             raise InputError(f"{folder / MANIFEST}: expected a checksum of {name}, got none")
     for name, known in files.items():
-        if name in LIMITS or (folder / Path(name).name).exists():
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise InputError(f"{folder / MANIFEST}: expected names of files, got {name!r:.60}")
+        if name in LIMITS or (folder / name).exists():
             _check(folder, name, known)
     settings = _read_json(folder, SETTINGS)
     require(settings, _SETTINGS, str(folder / SETTINGS))
@@ -201,8 +203,6 @@ def read_export(folder: Path) -> dict[str, Any]:
 
 
 def _check(folder: Path, name: str, known: dict[str, Any]) -> None:
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise InputError(f"{folder / MANIFEST}: expected names of files, got {name!r:.60}")
     path = folder / name
     if path.is_file():
         check_size(str(path), name, path.stat().st_size)

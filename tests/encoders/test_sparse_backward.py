@@ -77,12 +77,13 @@ def hooked(u: Tensor, settings: SparseSettings) -> Tensor:
 def layer_by_hand(
     x: Tensor, weight: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor,
     *rest: Tensor | None, scale: float, activation: str, bidirectional: bool,
-    sparse: SparseProducts,
+    time_parallel: str, sparse: SparseProducts,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Does what ``sru_layer`` does; ``rest`` are c0, mask and lengths."""
     u = hooked(F.linear(x, weight), sparse.settings).unflatten(-1, (-1, b.size(1)))
     c0, mask, lengths = rest
     number = ACTIVATIONS.index(activation)
+    assert time_parallel == "auto"
     h, last, _ = reference.sru(
         u, skip, v, b, c0, mask, lengths, scale, number, bidirectional, False
     )

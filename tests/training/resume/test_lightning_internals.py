@@ -22,6 +22,8 @@ OTHERS = {
     "export/onnx_program.py": "torch has no public errors and packages of compiled programs",
     "quantization/matrix.py": "torch has no public way to notice that a module moves or loads",
     "quantization/recurrent.py": "torch's quantized operators take no other tensors",
+    "encoders/sru.py": "torch has no public way to see hooks, and its attributes are slow",
+    "export/self_contained.py": "the scan of torch is not public yet",
     "export/formats.py": "torch has no public way to compile a program ahead of time",
 }
 """The files that may use private names of other packages, and why."""
