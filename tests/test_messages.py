@@ -11,7 +11,7 @@ import pytest
 from lightning import Trainer
 
 import srulight.commands.training  # noqa: F401  imports all classes that messages name
-from srulight.commands import bench, export, push, serve
+from srulight.commands import bench, export, push, quantize, serve
 from srulight.experiments import compare, sweep
 from srulight.training import schedules  # noqa: F401
 from tests.documents import ROOT
