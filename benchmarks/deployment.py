@@ -33,7 +33,7 @@ from srulight.export.formats import Compiled, Onnx, onnx_runner, program_of
 from srulight.export.networks.base import Model, Sizes, Tensors
 from srulight.export.onnx_program import to_onnx
 from srulight.export.tasks import network_of
-from srulight.quantization import quantize
+from srulight.quantization import calibrate, quantize
 from srulight.quantization.integer import multiply, packed, round_rows, round_weight
 from srulight.runtime.machine import processor
 from srulight.tasks.base import Task
@@ -83,6 +83,16 @@ def integers(task: Task, model: Model, folder: Path) -> Variant:
     return in_torch(small, model.name)
 
 
+def codebooks(task: Task, model: Model, folder: Path) -> Variant:
+    """The checkpoint that ``quantize --bits=4`` makes, with ranges from random inputs."""
+    small = copy.deepcopy(task)
+    quantize(small, bits=4)
+    found = next(one for one in network_of(small).models() if one.name == model.name)
+    drawn = [found.draw(sizes_of(found, 8, 32)) for _ in range(8)]
+    calibrate(small, drawn, lambda inputs: found.run(inputs))
+    return in_torch(small, model.name)
+
+
 def onnx(task: Task, model: Model, folder: Path) -> Variant:
     """The export to ONNX, in ONNX Runtime."""
     answer = Onnx().write(model, folder)
@@ -99,6 +109,7 @@ VARIANTS: dict[str, Callable[[Task, Model, Path], Variant]] = {
     "float32": floats,
     "bfloat16": bfloat16,
     "int8": integers,
+    "4 bits": codebooks,
     "ONNX Runtime": onnx,
     "AOTInductor": compiled,
 }

@@ -16,7 +16,7 @@ from srulight.ops import (
     sru_stack,
     state_jacobian,
 )
-from srulight.ops.product import Matrix, product
+from srulight.ops.product import Matrix, StoredMatrix, product
 from srulight.ops.sru import TimeParallel, time_parallel_code, transformed
 from srulight.runtime.errors import check_range
 
@@ -148,7 +148,7 @@ class SRU(Recurrent):
         ):
             return None
         layers = [layer for layer in self.layers if isinstance(layer, SRULayer)]
-        parts = [found for layer in layers if (found := layer.parts(x.dtype))]
+        parts = [found for layer in layers if (found := layer.parts(x))]
         if len(parts) < len(self.layers):
             return None
         weights, peepholes, biases = zip(*parts, strict=True)
@@ -298,23 +298,26 @@ class SRULayer(PeepholeLayer):
                 h = zero_padding(h, lengths)
         return h, last
 
-    def parts(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor] | None:
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor] | None:
         """Returns weight, peephole and bias of a layer that is one product and one recurrence.
 
         Args:
-            dtype: Dtype of the steps.
+            x: Steps, (B, T, F).
 
         Returns:
             The tensors, or None if the layer does more, or stores or computes in another way.
         """
         own = self._parameters  # faster than attributes
-        if not own.keys() >= {"weight", "projection", "peephole", "bias"}:
+        if not own.keys() >= {"projection", "peephole", "bias"}:
             return None  # one of them is stored in another form, or computed
-        weight, bias = own["weight"], own["bias"]
-        assert weight is not None
-        assert bias is not None
+        dtype, bias = x.dtype, own["bias"]
+        weight: Tensor | None = own.get("weight")
+        if isinstance(stored := self._modules.get("weight"), StoredMatrix):
+            weight = stored.floats(x.size(0) * x.size(1), dtype)
         if (
-            dtype not in (torch.float32, torch.float64)
+            weight is None
+            or bias is None
+            or dtype not in (torch.float32, torch.float64)
             or not weight.dtype is bias.dtype is dtype
             or own["projection"] is not None
             or self.norm is not None

@@ -129,6 +129,18 @@ class StoredMatrix(nn.Module, ABC):
     def dense(self) -> Tensor:
         """Returns the matrix as one tensor of floats, (N, F)."""
 
+    def floats(self, rows: int, dtype: torch.dtype) -> Tensor | None:
+        """Returns the matrix, (N, F), if a product is computed with nothing but its floats.
+
+        Args:
+            rows: Number of rows of the other factor.
+            dtype: Dtype of these rows.
+
+        Returns:
+            The matrix, or None if the product is computed in another way.
+        """
+        return None
+
     def size(self, dim: int) -> int:
         """Returns one of the sizes N and F.
 

@@ -86,6 +86,13 @@ class Int8Matrix(QuantizedMatrix):
     def dense(self) -> Tensor:
         return self.values * self.scale.unsqueeze(1)
 
+    def floats(self, rows: int, dtype: torch.dtype) -> Tensor | None:
+        changes = self.observed is not None or self.trained is not None
+        if changes or rows * self.shape.numel() >= FEW or dtype != self.dtype:
+            return None
+        found: Tensor = self.cached("dense", self.dense)
+        return found
+
     def observe(self) -> None:
         self.observed = (0.0, 0.0)  # padding needs 0
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from srulight import SRU
 from srulight.encoders import sru as module
 from srulight.ops import sru_stack
+from srulight.quantization import quantize
+from srulight.quantization.replace import Bits
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -114,6 +116,19 @@ def test_layers_that_do_more_run_one_by_one(change: Any) -> None:  # noqa: ANN40
 @pytest.mark.parametrize("options", [{"layer_norm": "pre"}, {"projection_size": 4}], ids=str)
 def test_layers_with_more_parts_run_one_by_one(options: dict[str, Any]) -> None:
     assert OPERATOR not in operators(SRU(12, 12, **options), torch.randn(2, 3, 12))
+
+
+@pytest.mark.parametrize(("bits", "is_one"), [(8, True), (4, False)])
+def test_small_products_of_integers_are_products_of_floats(bits: Bits, is_one: bool) -> None:
+    encoder = random_encoder(12, torch.float32, {}).eval()
+    quantize(encoder, bits=bits)
+    x = torch.randn(2, 3, 12)
+    with torch.no_grad():
+        y = x
+        for layer in encoder.layers:
+            y, _ = layer(y)
+        torch.testing.assert_close(encoder(x), y)
+    assert (OPERATOR in operators(encoder, x)) == is_one
 
 
 def test_long_inputs_and_autocast_run_one_by_one() -> None:
