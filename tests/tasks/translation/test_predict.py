@@ -31,10 +31,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         main([
             "fit", f"--config={CONFIG}", "--data.corpus=SyntheticNumbers",
             "--data.corpus.train_size=1500", "--data.corpus.val_size=20",
-            "--data.corpus.test_size=20", "--data.batch_tokens=400", "--model.optimizer.lr=0.01",
+            "--data.corpus.test_size=20", "--data.batch_tokens=400", "--model.optimizer.lr=0.005",
             "--model.search.beam_size=4", "--model.search.length_penalty=0.8",
             "--data.filters.max_length=50",
-            "--trainer.max_epochs=4", f"--trainer.default_root_dir={folder}", *QUIET,
+            "--trainer.max_epochs=6", f"--trainer.default_root_dir={folder}", *QUIET,
         ])  # fmt: skip
     return folder / "version_0" / "checkpoints" / "best.ckpt"
 
@@ -64,9 +64,7 @@ def test_lines_are_translated(
     written = capsys.readouterr().out.split("\n")
     one, two = load(trained).predict(["three hundred forty two", "six"])
     assert written == [one[0].text, "", two[0].text, ""]
-    shown = {f"line-{n}.png" for n, best in ((1, one), (3, two)) if best[0].text}
-    assert shown
-    assert {path.name for path in plots.iterdir()} == shown
+    assert {path.name for path in plots.iterdir()} == {"line-1.png", "line-3.png"}
 
     main(["predict", f"--ckpt_path={trained}", f"--input={lines}", "--n_best=2", "--beam_size=3"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
