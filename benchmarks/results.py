@@ -54,7 +54,7 @@ EXPERIMENTS = {
     ),
     "sst_fine": Experiment(
         "text_classification", "sst_trees", "sst_fine",
-        f"--encoders {ALL} {FAIR} --epochs 5 --data.corpus.phrases=false",
+        f"--encoders {ALL} {FAIR} --tune 6 --epochs 5 --data.corpus.phrases=false",
     ),
     "fsdd": Experiment(
         "speech_recognition", "fsdd", "fsdd",
@@ -66,8 +66,8 @@ EXPERIMENTS = {
     ),
     "shakespeare": Experiment(
         "language_modeling", "charlm", "shakespeare",
-        f"--encoders SRU LSTM,num_layers=2 GRU,num_layers=2 {FAIR} --minutes 2 "
-        "--metrics bits_per_char",
+        f"--encoders SRU LSTM,num_layers=2 GRU,num_layers=2 {FAIR} --minutes 3 "
+        "--metrics bits_per_char --model.embedding_size=64 --model.encoder.hidden_size=192",
     ),
     "wikitext2": Experiment(
         "language_modeling", "wikitext2", "wikitext2_small",
@@ -79,7 +79,7 @@ EXPERIMENTS = {
     ),
     "squad": Experiment(
         "question_answering", "squad", "squad",
-        f"--encoders SRU LSTM {FAIR} --minutes 5 --metrics f1 exact_match "
+        f"--encoders SRU LSTM {FAIR} --minutes 4 --metrics f1 exact_match "
         "--model.layers.document=3 --model.layers.question=3 "
         "--model.tuned_words=null --data.corpus.train=dev-v1.1.json --data.corpus.val=null "
         "--data.corpus.val_fraction=0.1 --data.corpus.test_fraction=0.2",

@@ -188,12 +188,20 @@ Tensor product(const Tensor& x, Tensor weight) {
   return u;
 }
 
+// With fewer rows, reordering the weight for the fused kernel takes too long.
+constexpr int64_t FUSED_ROWS = 32;
+
 // A layer without gradients, whose state after the last step goes to `last`.
 Outputs layer(const Tensor& x, const Tensor& weight, Arguments& arguments, const Tensor& last) {
   const Sizes n = check(x, weight, arguments);
   expect("last", last, {n.batch, n.channels}, arguments.b->scalar_type(), x);
   pack(arguments);
   Outputs out = outputs(x, n, last);
+  const bool none = n.batch * n.steps * n.channels * x.size(2) == 0;
+  if (!none && n.batch * n.steps >= FUSED_ROWS && fuses(x.scalar_type())) {
+    fused_forward(packed(x), packed(weight), arguments, n, out);
+    return out;
+  }
   const Tensor u = product(x, weight);
   const int64_t step = n.planes * n.channels;
   const Planes planes{.data = u.const_data_ptr(),
@@ -210,6 +218,20 @@ std::tuple<Tensor, Tensor> sru_step(const Tensor& x, const Tensor& weight,
                                     int64_t activation) {
   Arguments arguments{.skip = skip, .v = v, .b = b, .c0 = c0, .scale = scale,
                       .activation = activation};
+  const Sizes n = check(x, weight, arguments);
+  const Outputs out =
+      layer(x, weight, arguments, torch::stable::new_empty(b, {n.batch, n.channels}));
+  return {out.h, out.last};
+}
+
+std::tuple<Tensor, Tensor> sru_inference(
+    const Tensor& x, const Tensor& weight, const OptionalTensor& skip, const OptionalTensor& v,
+    const Tensor& b, const OptionalTensor& c0, const OptionalTensor& mask,
+    const OptionalTensor& lengths, double scale, int64_t activation, bool bidirectional,
+    int64_t time_parallel) {
+  Arguments arguments{.skip = skip, .v = v, .b = b, .c0 = c0, .mask = mask, .lengths = lengths,
+                      .scale = scale, .activation = activation, .bidirectional = bidirectional,
+                      .time_parallel = time_parallel};
   const Sizes n = check(x, weight, arguments);
   const Outputs out =
       layer(x, weight, arguments, torch::stable::new_empty(b, {n.batch, n.channels}));
@@ -256,6 +278,7 @@ void register_operators(torch::stable::detail::StableLibrary& library) {
   library.impl("sru", TORCH_BOX(&sru));
   library.impl("sru_backward", TORCH_BOX(&sru_backward));
   library.impl("sru_step", TORCH_BOX(&sru_step));
+  library.impl("sru_inference", TORCH_BOX(&sru_inference));
   library.impl("sru_stack", TORCH_BOX(&sru_stack));
 }
 

@@ -78,7 +78,7 @@ struct Gradients {
   Tensor c0;            // (B, D) wide
 };
 
-// A backend implements these two functions.
+// A backend implements these functions.
 void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Outputs& out);
 //   c          (B, chunks(T), D)  what forward saved, wide
 //   grad_h     (B, T, D)          gradient of h, with contiguous channels
@@ -86,6 +86,13 @@ void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Output
 // c and grad_last are contiguous.
 void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const Tensor& c,
               const Tensor& grad_h, const OptionalTensor& grad_last, Gradients& out);
+
+// Whether layers of a type may run through fused_forward.
+bool fuses(torch::headeronly::ScalarType dtype);
+// The same as forward, on the product of x, (B, T, F), and weight, (K * D, F), both contiguous, for
+// which fuses() holds. No size is 0.
+void fused_forward(const Tensor& x, const Tensor& weight, const Arguments& arguments,
+                   const Sizes& n, Outputs& out);
 
 // A backend calls this from STABLE_TORCH_LIBRARY_IMPL for its dispatch key.
 void register_operators(torch::stable::detail::StableLibrary& library);

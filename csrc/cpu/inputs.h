@@ -83,6 +83,16 @@ class CpuInputs {
     }
   }
 
+  // Some channels of a direction of a sequence.
+  Piece piece(int64_t sequence, int64_t direction, int64_t offset, int64_t channels) const {
+    return {.sequence = sequence,
+            .first = direction * n.hidden + offset,
+            .channels = channels,
+            .steps = lengths_ ? lengths_[sequence] : n.steps,
+            .padded = n.steps,
+            .reversed = direction == 1};
+  }
+
   // Sequences and directions are independent. If there are fewer of them than threads, wide rows
   // are divided as well. Narrow rows are not: cores that write to neighboring memory slow each
   // other down.
@@ -97,12 +107,7 @@ class CpuInputs {
     for (int64_t i = 0; i < rows * cuts; ++i) {
       const int64_t offset = i % cuts * width, direction = i / cuts % n.directions;
       const int64_t sequence = i / cuts / n.directions;
-      all.push_back({.sequence = sequence,
-                     .first = direction * n.hidden + offset,
-                     .channels = std::min(width, n.hidden - offset),
-                     .steps = lengths_ ? lengths_[sequence] : n.steps,
-                     .padded = n.steps,
-                     .reversed = direction == 1});
+      all.push_back(piece(sequence, direction, offset, std::min(width, n.hidden - offset)));
     }
     return all;
   }

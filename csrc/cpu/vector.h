@@ -12,7 +12,9 @@
 #include <cstring>
 #include <type_traits>
 
-#if defined(__AVX512F__)
+#if defined(SRU_VECTOR_BYTES)
+// chosen by a test
+#elif defined(__AVX512F__)
 #define SRU_VECTOR_BYTES 64
 #elif defined(__AVX2__)
 #define SRU_VECTOR_BYTES 32

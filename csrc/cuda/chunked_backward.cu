@@ -199,6 +199,7 @@ __global__ void __launch_bounds__(WARP_LANES)
     board.scale(chunk) = scale;
     board.put(chunk, start, walk.grad_c, walk.product);
   }
+  count_steps(args.counted, tile, from - begin, from - stop, !guessing, stop == tile.length);
   if (args.swept && tile.lane == 0) {
     args.swept[(args.round * count + chunk) * tiles + index] = static_cast<int>(from - begin);
   }
@@ -210,6 +211,7 @@ cudaError_t launch_chunked_backward(ChunkedBackwardArgs args, cudaStream_t strea
   return with_chunked_options(args, [&](auto options) {
     using O = decltype(options);
     args.count = static_cast<int>(count_chunks(args.plan, args.steps));
+    if (const cudaError_t error = counters(&args.counted); error != cudaSuccess) return error;
     for (args.round = 0; args.round != 2; ++args.round) {
       const cudaError_t error =
           launch<typename O::T>(chunked_backward_kernel<O>, args, stream, args.count);

@@ -191,6 +191,7 @@ __global__ void __launch_bounds__(WARP_LANES)
       board.scale(chunk) = scale;
     }
     if (!walking) board.put(chunk, start, end, product);
+    count_steps(args.counted, tile, min(at, stop) - from, begin - from, !guessing, chunk == 0);
     if (args.swept && lane == 0) {
       args.swept[(args.round * count + chunk) * tiles + index] =
           static_cast<int>(min(at, stop) - from);
@@ -204,6 +205,7 @@ cudaError_t launch_chunked_forward(ChunkedForwardArgs args, cudaStream_t stream)
   return with_chunked_options(args, [&](auto options) {
     using O = decltype(options);
     args.count = static_cast<int>(count_chunks(args.plan, args.steps));
+    if (const cudaError_t error = counters(&args.counted); error != cudaSuccess) return error;
     for (args.round = 0; args.round <= args.plan.rounds + 1; ++args.round) {
       const int64_t warps = args.round > args.plan.rounds ? 1 : args.count;
       const cudaError_t error =

@@ -4,6 +4,13 @@
 #include <algorithm>
 
 namespace srulight::cuda {
+
+__device__ Counted counted[NUM_COUNTERS];
+
+cudaError_t counters(Counted** found) {
+  return cudaGetSymbolAddress(reinterpret_cast<void**>(found), counted);
+}
+
 namespace {
 
 // A pass either waits for the chain of dependent instructions of one warp, or for the memory. The

@@ -144,6 +144,23 @@ class Board {
   const int buffer_;
 };
 
+// Counts what one warp has done in one launch: `steps` steps of a chunk, of which `before` lead to
+// its guess. `again` says whether the chunk had been processed before.
+template <typename T>
+SRU_DEVICE void count_steps(Counted* counted, const Tile<T>& tile, int64_t steps, int64_t before,
+                            bool again, bool first) {
+  if (tile.lane != 0) return;
+  const auto add = [&](Counter counter, int64_t number) {
+    if (number > 0) atomicAdd(counted + static_cast<int>(counter), static_cast<Counted>(number));
+  };
+  add(Counter::REPAIRED, again);
+  add(Counter::REPAIRS, again ? steps * tile.width : 0);
+  add(Counter::PASSES, !again && first);
+  add(Counter::CHUNKS, !again && !first);
+  add(Counter::NUMBERS, again ? 0 : (steps - before) * tile.width);
+  add(Counter::WARMUP, before * tile.width);
+}
+
 // Writes zeros to those steps from `begin` to `end` that are padding.
 template <typename T, Unit unit>
 SRU_DEVICE void clear_steps(const CudaSequences& to, const Tile<T>& tile, int64_t begin,

@@ -68,13 +68,20 @@ struct Plan {
   float tolerance = 1.f / (1 << 20);
 };
 
+// What the kernels of chunks have done on a device so far: counters in its memory, in this order.
+// All but the first three count steps times channels.
+enum class Counter { PASSES, CHUNKS, REPAIRED, NUMBERS, WARMUP, REPAIRS };
+constexpr int NUM_COUNTERS = 6;
+using Counted = unsigned long long;
+
 struct ChunkedForwardArgs : CudaForwardArgs {
   Plan plan;
   void* board;  // board_bytes(); `saved` must not be null
   int* swept;   // (rounds + 2, chunks, tiles) zeros; written: how many steps of each chunk each
                 // launch processed; null: not written
-  int round;    // set by the launch, as is the number of chunks
-  int count;
+  int round;    // set by the launch, as are the next two
+  int count;    // number of chunks
+  Counted* counted;
 };
 
 struct ChunkedBackwardArgs : CudaBackwardArgs {
@@ -83,6 +90,7 @@ struct ChunkedBackwardArgs : CudaBackwardArgs {
   int* swept;   // (2, chunks, tiles) zeros; the same
   int round;
   int count;
+  Counted* counted;
 };
 
 // Whether a plan may have chunks.
@@ -95,6 +103,9 @@ Plan plan_backward(const CudaArgs& args, int multiprocessors);
 
 // The bytes of memory that both passes need for the ends of the chunks.
 int64_t board_bytes(const CudaArgs& args, const Plan& plan);
+
+// Gives the counters of the current device.
+cudaError_t counters(Counted** found);
 
 // Neither waits for the kernels. The results report errors of the launches only.
 cudaError_t launch_chunked_forward(ChunkedForwardArgs args, cudaStream_t stream);

@@ -6,6 +6,9 @@
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/ops.h>
 
+#include <algorithm>
+#include <atomic>
+
 namespace srulight {
 namespace {
 
@@ -80,6 +83,10 @@ int* swept = nullptr;
 
 constexpr int64_t FORCED_CHUNK = 128;
 
+// The devices that have processed chunks, so that reading their counters touches no other device.
+constexpr int MAX_DEVICES = 64;
+std::atomic<bool> counting[MAX_DEVICES];
+
 // Plans the work on the current device.
 Plan plan_for(Plan (*plan)(const CudaArgs&, int), const CudaArgs& args, int64_t time_parallel) {
   if (time_parallel == FORBIDDEN) return {};
@@ -98,9 +105,11 @@ Plan plan_for(Plan (*plan)(const CudaArgs&, int), const CudaArgs& args, int64_t 
   return supports_chunks(args) ? *forced : Plan{};
 }
 
-// Allocates the board of a plan.
+// Allocates the board of a plan, and notes that the device counts.
 Tensor board(const CudaArgs& args, const Plan& plan, const Tensor& wide) {
   const int64_t numbers = (board_bytes(args, plan) + 3) / 4;
+  const int device = wide.get_device_index();
+  counting[device < 0 ? 0 : device % MAX_DEVICES] = true;
   return torch::stable::new_empty(wide, {numbers});
 }
 
@@ -133,9 +142,12 @@ void forward(const Planes& u, const Arguments& arguments, const Sizes& n, Output
       c = torch::stable::new_empty(out.last, {n.batch, chunks(n.steps), n.channels});
       args.saved = c->mutable_data_ptr();
     }
-    return launch_chunked_forward({args, plan, kept.mutable_data_ptr(), swept, 0, 0}, stream);
+    return launch_chunked_forward({args, plan, kept.mutable_data_ptr(), swept, 0, 0, nullptr}, stream);
   });
 }
+
+bool fuses(ScalarType) { return false; }
+void fused_forward(const Tensor&, const Tensor&, const Arguments&, const Sizes&, Outputs&) {}
 
 void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const Tensor& c,
               const Tensor& grad_h, const OptionalTensor& grad_last, Gradients& out) {
@@ -161,7 +173,7 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
     const int64_t count = (n.steps + plan.chunk - 1) / plan.chunk;
     out.sums = torch::stable::new_empty(out.sums, {n.batch * count, 4, n.channels});
     args.sums = out.sums.mutable_data_ptr();
-    return launch_chunked_backward({args, plan, kept.mutable_data_ptr(), swept, 0, 0}, stream);
+    return launch_chunked_backward({args, plan, kept.mutable_data_ptr(), swept, 0, 0, nullptr}, stream);
   });
 }
 
@@ -170,6 +182,26 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
 STABLE_TORCH_LIBRARY_IMPL(srulight, CUDA, m) { srulight::register_operators(m); }
 
 extern "C" {
+// Read by reports and tests: the counters, summed over all devices. It waits for the devices that
+// have processed chunks, and for no other.
+__attribute__((visibility("default"))) void srulight_time_counters(int64_t* to) {
+  using namespace srulight;
+  std::fill_n(to, NUM_COUNTERS, 0);
+  int current = 0;
+  if (cudaGetDevice(&current) != cudaSuccess) return;
+  for (int device = 0; device < MAX_DEVICES; ++device) {
+    if (!counting[device]) continue;
+    Counted* from = nullptr;
+    Counted found[NUM_COUNTERS];
+    if (cudaSetDevice(device) == cudaSuccess && counters(&from) == cudaSuccess &&
+        cudaDeviceSynchronize() == cudaSuccess &&
+        cudaMemcpy(found, from, sizeof(found), cudaMemcpyDeviceToHost) == cudaSuccess) {
+      for (int i = 0; i < NUM_COUNTERS; ++i) to[i] += static_cast<int64_t>(found[i]);
+    }
+  }
+  cudaSetDevice(current);
+}
+
 // For tests. All passes that chunks of time support use this plan, unless their caller forces or
 // forbids chunks. With a chunk of 0 steps, they
 // process all sequences in order; with a negative number, they plan again. `noted`, if it is not

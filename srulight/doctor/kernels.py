@@ -61,7 +61,7 @@ def levels() -> list[str]:
     flags = {flag.replace("_", "") for flag in processor_flags()}
     found = []
     for level, options in build.LEVELS.items():
-        needed = {option.removeprefix("-m").replace("_", "") for option in options.split()}
+        needed = {re.sub("^-m|[-_]", "", option) for option in options.split()}
         if needed <= flags:
             found.append(level)
     return found

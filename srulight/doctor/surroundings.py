@@ -16,8 +16,7 @@ from srulight.runtime.cache import cache_folder
 
 OWN = (
     "SRULIGHT_CACHE", "SRULIGHT_CPU", "SRULIGHT_CXXFLAGS", "SRULIGHT_DEBUG", "SRULIGHT_EXTENSION",
-    "SRULIGHT_MEMORY", "SRULIGHT_PLUGINS", "SRULIGHT_PREBUILT",
-    "SRULIGHT_TOKEN",
+    "SRULIGHT_FUSED", "SRULIGHT_MEMORY", "SRULIGHT_PLUGINS", "SRULIGHT_PREBUILT", "SRULIGHT_TOKEN",
 )  # fmt: skip
 """Environment variables that srulight reads."""
 

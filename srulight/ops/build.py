@@ -47,6 +47,10 @@ if platform.machine() in ("x86_64", "AMD64"):
     LEVELS["avx2"] = "-mavx2 -mfma -mf16c"
     LEVELS["avx512"] = f"{LEVELS['avx2']} -mavx512f -mavx512bw -mavx512dq -mavx512vl"
     LEVELS["avx512_bf16"] = f"{LEVELS['avx512']} -mavx512bf16"
+    LEVELS["amx_bf16"] = f"{LEVELS['avx512_bf16']} -mamx-tile -mamx-bf16"
+
+ONLY_PRODUCTS = ("amx_bf16",)
+"""Instruction sets that add nothing but products; everything else runs on the one before."""
 
 WHEEL_ARCHITECTURES = "8.0;9.0;10.0+PTX"
 """Compute capabilities that a wheel is compiled for. Newer GPUs run the PTX."""
@@ -107,7 +111,11 @@ def cpu(csrc: Path) -> Recipe:
     objects = []
     for source in sources:
         levels = LEVELS if source.stem.endswith("kernels") else {"none": ""}
-        objects += [(source, f"-DSRU_LEVEL={name} {flags}") for name, flags in levels.items()]
+        objects += [
+            (source, f"-DSRU_LEVEL={name} {flags}")
+            for name, flags in levels.items()
+            if name not in ONLY_PRODUCTS or source.stem == "fused_kernels"
+        ]
     flags = f"{FLAGS} {os.environ.get(EXTRA_FLAGS, '')}"
     return Recipe(host_compiler(), flags, "-ltorch_cpu -lc10", objects)
 

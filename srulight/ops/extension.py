@@ -8,6 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -49,6 +50,30 @@ def cpu_level() -> str:
     return status["cpu"].rpartition(", for ")[2] if load("cpu") else ""
 
 
+FUSED = "SRULIGHT_FUSED"
+"""Environment variable: ``on`` runs layers of half types and of float32 through the kernel that
+fuses product and recurrence, in inference on a CPU; ``off`` runs none. Without it, the processor
+decides."""
+
+_FUSED_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@cache
+def fuses(dtype: torch.dtype) -> bool:
+    """Returns whether CPU layers of a dtype run through the fused kernel in inference.
+
+    This loads the kernels, and builds them first if necessary.
+
+    Args:
+        dtype: Dtype of the inputs and of the weight.
+    """
+    if dtype not in _FUSED_TYPES or not load("cpu"):
+        return False
+    path = status["cpu"].removeprefix("loaded from ").rpartition(", for ")[0]
+    function = getattr(ctypes.CDLL(path), "srulight_fuses", None)
+    return bool(function and function(_FUSED_TYPES.index(dtype)))
+
+
 class ChunkCounts(NamedTuple):
     """What the CPU kernels of this process have done in chunks of time so far.
 
@@ -74,18 +99,24 @@ class ChunkCounts(NamedTuple):
 
 
 def chunk_counts() -> ChunkCounts:
-    """Returns what the CPU kernels have done in chunks, in a microsecond, without loading them."""
-    found = (ctypes.c_int64 * len(ChunkCounts._fields))()
-    if _count_chunks is not None:
-        _count_chunks(found)
-    return ChunkCounts(*found)
+    """Returns what the loaded kernels have done in chunks, on the CPU and on all GPUs.
+
+    This takes a microsecond, unless a GPU has processed chunks, in which case it waits for that
+    GPU. A GPU counts a row once per tile of 32 channels, and a chunk each time that it is processed
+    again.
+    """
+    total = [0] * len(ChunkCounts._fields)
+    for count in _counters:
+        found = (ctypes.c_int64 * len(total))()
+        count(found)
+        total = [a + b for a, b in zip(total, found, strict=True)]
+    return ChunkCounts(*total)
 
 
-_count_chunks: Callable[[ctypes.Array[ctypes.c_int64]], None] | None = None
+_counters: list[Callable[[ctypes.Array[ctypes.c_int64]], None]] = []
 
 
 def _load(device: str) -> bool:
-    global _count_chunks
     if os.environ.get(SWITCH, "").lower() == "off":
         status[device] = f"off ({SWITCH}=off): the PyTorch reference runs"
         return False
@@ -95,11 +126,12 @@ def _load(device: str) -> bool:
         library = build.library(device)
         torch.ops.load_library(library)
         status[device] = f"loaded from {library}"
+        functions = ctypes.CDLL(str(library))
+        if counter := getattr(functions, "srulight_time_counters", None):
+            _counters.append(counter)
         if device == "cpu":
-            functions = ctypes.CDLL(str(library))
             level = functions.srulight_cpu_level
             level.restype = ctypes.c_char_p
-            _count_chunks = getattr(functions, "srulight_time_counters", None)
             status[device] += f", for {level().decode()}"
     except (build.BuildError, OSError) as error:
         status[device] = f"not available: {error}"

@@ -7,11 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srulight.ops import reference
+from srulight.ops.extension import fuses
 from srulight.ops.product import Matrix, StoredMatrix, backward_products, linear
 from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sparse import SparseProducts
 from srulight.ops.sru import (
+    MASKS,
+    OPTIONS,
     STATE,
+    TIME,
     TimeParallel,
     cast,
     define_everywhere,
@@ -47,6 +51,25 @@ def _fake_step(
 
 
 define_everywhere("sru_step", _step, _fake_step)
+
+torch.library.define(
+    "srulight::sru_inference",
+    f"(Tensor x, Tensor weight, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, {TIME})"
+    " -> (Tensor h, Tensor last)",
+)
+
+
+def _inference(
+    x: Tensor, weight: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor,
+    *rest: Any,  # noqa: ANN401
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    *others, time_parallel = rest
+    u = _gates(F.linear(x, weight), b)
+    h, last, _ = torch.ops.srulight.sru.default(u, skip, v, b, *others, False, time_parallel)
+    return h, last
+
+
+define_everywhere("sru_inference", _inference, _fake_step)
 
 
 def _gates(product: Tensor, b: Tensor) -> Tensor:
@@ -178,6 +201,9 @@ def sru_layer(
     if step and not save:
         h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
+    if not save and not compiling and inputs.device.type == "cpu" and fuses(inputs.dtype):
+        h, last = torch.ops.srulight.sru_inference.default(inputs, matrix, *rest, parallel)
+        return h, last
     product = F.linear if compiling else linear  # a compiler chooses the library itself
     u = _gates(product(inputs, matrix), bias)
     h, last, _ = torch.ops.srulight.sru.default(u, *rest, save, parallel)

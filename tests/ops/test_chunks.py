@@ -189,6 +189,23 @@ def test_long_sequences_with_few_channels_are_split(
     assert noted.any() == chunked
 
 
+@pytest.mark.parametrize("v", [1.2, 30.0], ids=["forgets", "diverges"])
+def test_counters_equal_what_the_launches_note(force: Force, v: float) -> None:
+    # 300 steps in chunks of 64 from guesses of 64 steps, and two tiles, of 32 and 6 channels.
+    arguments = weights(300, 38, v=v)
+    launches, chunks, widths = ROUNDS + 2, 5, torch.tensor([32, 6])
+    noted = force(64, 64, noted=launches * chunks * 2)
+    before = extension.chunk_counts()
+    torch.ops.srulight.sru(*arguments)
+    done = extension.chunk_counts().since(before)
+    swept = noted.view(launches, chunks, 2)
+    assert (done.passes, done.chunks, done.numbers) == (2, 2 * 4, 300 * 38)
+    assert done.warmup == 4 * 64 * 38
+    assert done.repaired == int((swept[1:] > 0).sum())
+    assert done.repairs == int((swept[1:] * widths).sum())
+    assert (done.repairs > 0) == (v > 2)
+
+
 def test_callers_force_and_forbid_chunks(force: Force) -> None:
     arguments = make(torch.float32, batch=1, steps=300, channels=64)
     expected = both(arguments)

@@ -21,7 +21,9 @@ def processor_has(level: str) -> bool:
     """Checks with the system, not the library, that the processor supports a level."""
     info = Path("/proc/cpuinfo")
     known = set(info.read_text().replace("_", "").split()) if info.exists() else set()
-    return {flag.removeprefix("-m") for flag in build.LEVELS[level].split()} <= known
+    return {
+        flag.removeprefix("-m").replace("-", "") for flag in build.LEVELS[level].split()
+    } <= known
 
 
 @pytest.mark.parametrize("level", build.LEVELS)

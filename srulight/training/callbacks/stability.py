@@ -32,7 +32,7 @@ class Stability(Callback):
       change of a state causes a larger change of the next state, |dc_t / dc_(t-1)| > 1. It covers
       the layers whose gates see the state, and the first sequence of the batch.
 
-    If CPU kernels have divided sequences into chunks of time during such a step, it logs a third
+    If kernels have divided sequences into chunks of time during such a step, it logs a third
     one:
 
     - ``train/repaired_steps``: the fraction of time steps and channels of these sequences that were

@@ -3,6 +3,7 @@
 #include "cuda_runtime_api.h"
 
 #include <cstring>
+#include <utility>
 
 #define __global__
 #define __device__
@@ -18,6 +19,16 @@ using std::min;
 
 void __syncwarp();
 int __all_sync(unsigned mask, int holds);
+
+template <typename T>
+cudaError_t cudaGetSymbolAddress(void** found, T& symbol) {
+  *found = &symbol;
+  return cudaSuccess;
+}
+template <typename T>
+T atomicAdd(T* to, T number) {
+  return std::exchange(*to, *to + number);
+}
 
 inline float __uint_as_float(unsigned bits) {
   float x;
