@@ -11,10 +11,11 @@
 #define SRU_LEVELS 1
 #endif
 
-#if defined(SRU_LEVELS)
-#include <cpuid.h>
+#if defined(SRU_AMX) && !(defined(SRU_LEVELS) && defined(__linux__))
+#undef SRU_AMX  // other systems are not known to permit it
 #endif
-#if defined(SRU_LEVELS) && defined(__linux__)
+#if defined(SRU_AMX)
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -27,7 +28,7 @@ constexpr const char* NAMES[] = {"baseline", "avx2", "avx512", "avx512_bf16", "a
 
 // Whether the processor has a matrix unit for bfloat16, and the system lets this process use it.
 bool has_tiles() {
-#if defined(SRU_LEVELS) && defined(__linux__)
+#if defined(SRU_AMX)
   constexpr unsigned BF16 = 1u << 22, TILE = 1u << 24;  // in edx
   constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
   unsigned a, b, c, d;
@@ -69,10 +70,14 @@ Level level() {
 }  // namespace
 
 // Only products use the matrix unit.
-#if defined(SRU_LEVELS)
+#if defined(SRU_AMX)
 #define SRU_PRODUCT_AT_LEVEL(call)                        \
   if (level() == AMX_BF16) return amx_bf16::call;         \
   SRU_AT_LEVEL(call)
+#else
+#define SRU_PRODUCT_AT_LEVEL(call) SRU_AT_LEVEL(call)
+#endif
+#if defined(SRU_LEVELS)
 #define SRU_AT_LEVEL(call)                                \
   switch (level()) {                                      \
     case AMX_BF16:                                        \
@@ -82,7 +87,6 @@ Level level() {
     default: return baseline::call;                       \
   }
 #else
-#define SRU_PRODUCT_AT_LEVEL(call) return baseline::call
 #define SRU_AT_LEVEL(call) return baseline::call
 #endif
 template <typename T>

@@ -23,31 +23,33 @@ template <typename T>
 class FusedLayer {
  public:
   FusedLayer(const T* x, const T* weight, int64_t features, const CpuInputs<T>& in,
-             const ForwardOutputs<T>& out)
-      : x_(x), weight_(weight), features_(features), in_(in), out_(out), shape_(tile_shape<T>()) {
+             const ForwardOutputs<T>& out, int64_t threads)
+      : threads_(threads), x_(x), weight_(weight), features_(features), in_(in), out_(out), shape_(tile_shape<T>()) {
     const Sizes& n = in.n;
     const int64_t column = shape_.packed(features, shape_.columns) * n.planes;
     const int64_t panels = (n.hidden + shape_.columns - 1) / shape_.columns;
     const int64_t fit = std::max<int64_t>(1, shape_.cache / std::max<int64_t>(column, 1));
-    const int64_t blocks = (panels + fit - 1) / fit;
-    width_ = (panels + blocks - 1) / blocks * shape_.columns;
-    blocks_ = (n.hidden + width_ - 1) / width_;
     // Sequences shorter than a block share one.
     group_ = std::max<int64_t>(1, std::min(MAX_STREAMS, BLOCK_ROWS / std::max<int64_t>(n.steps, 1)));
+    groups_ = (n.batch + group_ - 1) / group_;
+    // If there are fewer sequences than threads, these share channels.
+    const int64_t rows = groups_ * n.directions, wanted = (threads + rows - 1) / rows;
+    const int64_t blocks = std::max((panels + fit - 1) / fit, std::min(panels, wanted));
+    width_ = (panels + blocks - 1) / blocks * shape_.columns;
+    blocks_ = (n.hidden + width_ - 1) / width_;
   }
 
-  void run(int64_t threads) const {
+  void run() const {
     const Sizes& n = in_.n;
-    const int64_t groups = (n.batch + group_ - 1) / group_;
     // A thread packs the weight of a block once for all of its groups.
     const int64_t all = blocks_ * n.directions;
-    const int64_t parts = std::min(groups, (threads + all - 1) / all);
+    const int64_t parts = std::min(groups_, (threads_ + all - 1) / all);
     torch::stable::parallel_for(0, all * parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t part = i % parts, block = i / parts % blocks_, direction = i / parts / blocks_;
         const int64_t offset = block * width_;
-        run(direction, offset, std::min(width_, n.hidden - offset), groups * part / parts,
-            groups * (part + 1) / parts);
+        run(direction, offset, std::min(width_, n.hidden - offset), groups_ * part / parts,
+            groups_ * (part + 1) / parts);
       }
     });
   }
@@ -108,13 +110,15 @@ class FusedLayer {
     }
   }
 
+  const int64_t threads_;
   const T* const x_;
   const T* const weight_;
   const int64_t features_;
   const CpuInputs<T>& in_;
   const ForwardOutputs<T>& out_;
   const TileShape shape_;
-  int64_t width_, blocks_, group_;
+  int64_t width_, blocks_;   // channels of a block, and blocks of a direction
+  int64_t group_, groups_;  // sequences that share a block of rows, and how many such groups
 };
 
 template <typename T>
@@ -129,8 +133,9 @@ void fused(const Tensor& x, const Tensor& weight, const Arguments& a, const Size
                              .saved = nullptr,
                              .saves = 0,
                              .channels = n.channels};
-  FusedLayer<T>(x.const_data_ptr<T>(), weight.const_data_ptr<T>(), weight.size(1), in, to)
-      .run(torch::stable::get_num_threads());
+  const int64_t threads = torch::stable::get_num_threads();
+  FusedLayer<T>(x.const_data_ptr<T>(), weight.const_data_ptr<T>(), weight.size(1), in, to, threads)
+      .run();
 }
 
 enum Choice { OFF, ON, AUTO };

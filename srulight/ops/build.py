@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -49,8 +50,8 @@ if platform.machine() in ("x86_64", "AMD64"):
     LEVELS["avx512_bf16"] = f"{LEVELS['avx512']} -mavx512bf16"
     LEVELS["amx_bf16"] = f"{LEVELS['avx512_bf16']} -mamx-tile -mamx-bf16"
 
-ONLY_PRODUCTS = ("amx_bf16",)
-"""Instruction sets that add nothing but products; everything else runs on the one before."""
+AMX = "amx_bf16"
+"""The instruction set that adds nothing but products; everything else runs on the one before."""
 
 WHEEL_ARCHITECTURES = "8.0;9.0;10.0+PTX"
 """Compute capabilities that a wheel is compiled for. Newer GPUs run the PTX."""
@@ -108,16 +109,23 @@ def _for_ninja(text: str | Path, also: str = "") -> str:
 def cpu(csrc: Path) -> Recipe:
     """Returns the recipe of the library for CPUs."""
     sources = [csrc / "sru.cpp", *sorted((csrc / "cpu").glob("*.cpp"))]
-    objects = []
+    compiler, objects = host_compiler(), []
+    amx = AMX in LEVELS and _accepts(compiler, LEVELS[AMX])
     for source in sources:
         levels = LEVELS if source.stem.endswith("kernels") else {"none": ""}
         objects += [
             (source, f"-DSRU_LEVEL={name} {flags}")
             for name, flags in levels.items()
-            if name not in ONLY_PRODUCTS or source.stem == "fused_kernels"
+            if name != AMX or (amx and source.stem == "fused_kernels")
         ]
-    flags = f"{FLAGS} {os.environ.get(EXTRA_FLAGS, '')}"
-    return Recipe(host_compiler(), flags, "-ltorch_cpu -lc10", objects)
+    flags = f"{FLAGS} {'-DSRU_AMX ' if amx else ''}{os.environ.get(EXTRA_FLAGS, '')}"
+    return Recipe(compiler, flags, "-ltorch_cpu -lc10", objects)
+
+
+@cache
+def _accepts(compiler: str, flags: str) -> bool:
+    """Returns whether a compiler knows all flags; GCC before version 11 has no matrix unit."""
+    return _run(compiler, *flags.split(), "-E", "-x", "c++", os.devnull).returncode == 0
 
 
 def cuda(csrc: Path, architectures: str | None = None) -> Recipe:
