@@ -7,7 +7,7 @@ from typing import Any
 from srulight.doctor import isolation, kernels
 from srulight.doctor.cases import COMBINATIONS
 from srulight.doctor.codebook_check import check_codebooks
-from srulight.doctor.encoder_check import check_encoders, check_steps
+from srulight.doctor.encoder_check import check_encoders, check_layers
 from srulight.doctor.findings import Finding, error, ok, warning
 from srulight.doctor.isolation import IsolatedError
 from srulight.doctor.self_check import Outcome, check_kernels
@@ -18,14 +18,14 @@ _PATIENCE = 120.0
 
 
 def compare(device: str, seconds: float) -> dict[str, Any]:
-    """Compares kernels, single steps and encoders with the reference, in this process.
+    """Compares kernels, layers and encoders with the reference, in this process.
 
     Returns:
         The attributes of an ``Outcome``, and ``level``, the instruction set of the kernels.
     """
     found = kernels.probe(device)
     outcome = Outcome()
-    check_steps(device, outcome)
+    check_layers(device, outcome)
     check_codebooks(device, outcome)
     check_encoders(device, outcome)
     check_kernels(device, seconds, outcome)
@@ -66,7 +66,7 @@ def _finding(device: str, level: str, seconds: float) -> Finding:
     except IsolatedError as problem:
         return error(name, f"the comparison failed: {problem}", _avoid(device, level))
     counts = dict(found["cases"])
-    kinds = ("single steps", "4-bit products", "encoders")
+    kinds = ("single steps", "layers", "4-bit products", "encoders")
     others = ", ".join(f"{counts.pop(kind)} {kind}" for kind in kinds)
     cases, dtypes = sum(counts.values()), ", ".join(counts)
     text = (

@@ -64,8 +64,10 @@ def _both(encoder: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
     return encoder(x), torch.cat(outputs, 1)
 
 
-def check_steps(device: str, outcome: Outcome | None = None) -> Outcome:
-    """Compares single steps of an SRU layer, which have a kernel of their own, with the reference.
+def check_layers(device: str, outcome: Outcome | None = None) -> Outcome:
+    """Compares SRU layers in inference with the reference: whole ones, and single steps.
+
+    Single steps have a kernel of their own, and so may whole layers of some dtypes.
 
     Args:
         device: Device to compute on, such as cpu or cuda.
@@ -73,28 +75,35 @@ def check_steps(device: str, outcome: Outcome | None = None) -> Outcome:
     """
     outcome = Outcome() if outcome is None else outcome
     generator = torch.Generator().manual_seed(_SEED)
-    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
-        for size, peephole, skips in ((5, True, True), (38, False, True), (64, True, False)):
-            wide = reference.wide(dtype)
-            shapes = [(3, 1, size), (3 * size, size), (2, size), (2, size), (3, size)]
-            kinds = [dtype, dtype, wide, wide, wide]
-            x, weight, v, b, c0 = (
-                (torch.randn(shape, generator=generator) / shape[-1] ** 0.5).to(kind)
-                for shape, kind in zip(shapes, kinds, strict=True)
-            )
-            skip, peepholes = x if skips else None, v if peephole else None
-            with torch.no_grad():
-                tensors = (x, weight, skip, peepholes, b, c0)
-                moved: Any = [t if t is None else t.to(device) for t in tensors]
-                got = ops.sru_layer(*moved, scale=1.3)
-                exact: Any = [t if t is None else t.double() for t in tensors]
-                u = F.linear(*exact[:2]).unflatten(-1, (3, size))
-                settings: Any = (None, None, 1.3, 0, False, False)
-                wanted = reference.sru(u, *exact[2:], *settings)
-            # The products are stored in the dtype of the weight.
-            relative = max(64 * torch.finfo(wide).eps, 4 * torch.finfo(dtype).eps)
-            case = f"{str(dtype).removeprefix('torch.')}, B=3 F={size} D={size}"
-            for name, one, other in zip(("output", "state"), got, wanted, strict=False):
-                outcome.add(f"the {name} of a single step", case, *difference(one, other, relative))
-            outcome.count("single steps")
+    for steps, kind in ((1, "single steps"), (40, "layers")):
+        for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+            for size, peephole, skips in ((5, True, True), (38, False, True), (64, True, False)):
+                case = f"{str(dtype).removeprefix('torch.')}, B=3 T={steps} F={size} D={size}"
+                wide = reference.wide(dtype)
+                shapes = [(3, steps, size), (3 * size, size), (2, size), (2, size), (3, size)]
+                x, weight, v, b, c0 = (
+                    (torch.randn(shape, generator=generator) / shape[-1] ** 0.5).to(own)
+                    for shape, own in zip(shapes, [dtype, dtype, wide, wide, wide], strict=True)
+                )
+                tensors = (x, weight, x if skips else None, v if peephole else None, b, c0)
+                # The products are stored in the dtype of the weight.
+                relative = max(64 * torch.finfo(wide).eps, 4 * torch.finfo(dtype).eps)
+                results = zip(("output", "state"), *_layer(device, tensors), strict=True)
+                for name, got, exact in results:
+                    different = difference(got, exact, relative)
+                    outcome.add(f"the {name} of {kind}", case, *different)
+                outcome.count(kind)
     return outcome
+
+
+def _layer(
+    device: str, tensors: tuple[Tensor | None, ...]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Returns the output and the state of a layer, and those of the reference in float64."""
+    moved: Any = [t if t is None else t.to(device) for t in tensors]
+    exact: Any = [t if t is None else t.double() for t in tensors]
+    with torch.no_grad():
+        got = ops.sru_layer(*moved, scale=1.3)
+        u = F.linear(*exact[:2]).unflatten(-1, (3, exact[4].size(1)))
+        h, last, _ = reference.sru(u, *exact[2:], None, None, 1.3, 0, False, False)
+    return got, (h, last)
