@@ -10,7 +10,7 @@ from torch import Tensor
 from srulight import ops
 from srulight.doctor.cases import COMBINATIONS, DTYPES, Case, draw_case, draw_tensors
 from srulight.doctor.codebook_check import check_codebooks
-from srulight.doctor.encoder_check import check_encoders, check_steps, step_encoders
+from srulight.doctor.encoder_check import check_encoders, check_layers, step_encoders
 from srulight.doctor.self_check import Outcome, check_kernels, difference
 from srulight.encoders import LSTM, SRU
 from srulight.ops import codebook, reference
@@ -135,8 +135,8 @@ def test_no_state_is_close_to_the_kink_of_relu(monkeypatch: pytest.MonkeyPatch) 
                 assert c.abs().min() > 2e-3
 
 
-def test_single_steps_and_encoders_pass() -> None:
-    outcome = check_encoders("cpu", check_steps("cpu"))
+def test_layers_and_encoders_pass() -> None:
+    outcome = check_encoders("cpu", check_layers("cpu"))
     assert outcome.cases["encoders"] == len(step_encoders()) >= 8
     assert {"SRU", "SRUpp", "LSTM", "GRU", "QRNN", "ConvSRU", "ConvLSTM"} <= set(step_encoders())
     assert 0 < outcome.worst < 1, outcome.where
@@ -157,17 +157,18 @@ def test_an_encoder_that_forgets_its_state_is_found(
     assert f"{kind.__name__} step by step" in outcome.where or kind is SRU
 
 
-def test_a_wrong_single_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("wrong", "kind"), [(1, "single steps"), (40, "layers")])
+def test_a_wrong_layer_is_found(wrong: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = ops.sru_layer
 
-    def sru_layer(*args: Any, **options: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        h, last = right(*args, **options)
-        return h, last + 0.1
+    def sru_layer(x: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        h, last = right(x, *args, **options)
+        return h, last + 0.1 * (x.size(1) == wrong)
 
     monkeypatch.setattr(ops, "sru_layer", sru_layer)
-    outcome = check_steps("cpu")
+    outcome = check_layers("cpu")
     assert outcome.worst > 1
-    assert "the state of a single step" in outcome.where
+    assert f"the state of {kind}" in outcome.where
 
 
 def test_the_comparison_changes_no_random_numbers() -> None:
