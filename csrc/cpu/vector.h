@@ -216,12 +216,12 @@ SRU_INLINE Floats power_of_two(Floats y) {
 #endif
 }
 
-template <bool exact>
+// Gates near 1 need all bits: the memory of a state depends on 1 - f, whatever the type.
 SRU_INLINE Floats reciprocal(Floats y) {
 #if defined(__AVX512F__)
   // An estimate with 14 bits and one Newton step take a third of the time of a division.
   const Floats guess = _mm512_rcp14_ps(y);
-  return exact ? guess * (2.f - y * guess) : guess;
+  return guess * (2.f - y * guess);
 #else
   return 1.f / y;
 #endif
@@ -241,7 +241,7 @@ SRU_INLINE Floats clamp(Floats y) {
 
 template <bool exact>
 SRU_INLINE Floats logistic(Floats x) {
-  return reciprocal<exact>(1.f + power_of_two<exact>(clamp(x * -1.44269504f)));
+  return reciprocal(1.f + power_of_two<exact>(clamp(x * -1.44269504f)));
 }
 
 }  // namespace
