@@ -105,5 +105,6 @@ def _layer(
     with torch.no_grad():
         got = ops.sru_layer(*moved, scale=1.3)
         u = F.linear(*exact[:2]).unflatten(-1, (3, exact[4].size(1)))
-        h, last, _ = reference.sru(u, *exact[2:], None, None, 1.3, 0, False, False)
+        settings: Any = (None, None, 1.3, 0, False, False)
+        h, last, _ = reference.sru(u, *exact[2:], *settings)
     return got, (h, last)
