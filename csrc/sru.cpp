@@ -197,8 +197,9 @@ Outputs layer(const Tensor& x, const Tensor& weight, Arguments& arguments, const
   expect("last", last, {n.batch, n.channels}, arguments.b->scalar_type(), x);
   pack(arguments);
   Outputs out = outputs(x, n, last);
-  const bool none = n.batch * n.steps * n.channels * x.size(2) == 0;
-  if (!none && n.batch * n.steps >= FUSED_ROWS && fuses(x.scalar_type())) {
+  const bool empty = n.channels * x.size(2) == 0;
+  const bool in_chunks = arguments.time_parallel == FORCED;  // which need u of all steps
+  if (!empty && !in_chunks && n.batch * n.steps >= FUSED_ROWS && fuses(x.scalar_type())) {
     fused_forward(packed(x), packed(weight), arguments, n, out);
     return out;
   }

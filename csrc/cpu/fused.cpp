@@ -24,7 +24,13 @@ class FusedLayer {
  public:
   FusedLayer(const T* x, const T* weight, int64_t features, const CpuInputs<T>& in,
              const ForwardOutputs<T>& out, int64_t threads)
-      : threads_(threads), x_(x), weight_(weight), features_(features), in_(in), out_(out), shape_(tile_shape<T>()) {
+      : threads_(threads),
+        x_(x),
+        weight_(weight),
+        features_(features),
+        in_(in),
+        out_(out),
+        shape_(tile_shape<T>()) {
     const Sizes& n = in.n;
     const int64_t column = shape_.packed(features, shape_.columns) * n.planes;
     const int64_t panels = (n.hidden + shape_.columns - 1) / shape_.columns;
@@ -72,15 +78,15 @@ class FusedLayer {
       const int64_t sequence = i * group_, count = std::min(group_, n.batch - sequence);
       passes.reserve(count);
       int64_t segments = 0;
+      const Piece piece = in_.piece(sequence, direction, offset, channels);
       for (int64_t s = 0; s < count; ++s) {
-        const Piece piece = in_.piece(sequence + s, direction, offset, channels);
-        passes.emplace_back(in_.args(piece), piece, out_);
+        const Piece own = in_.piece(sequence + s, direction, offset, channels);
+        passes.emplace_back(in_.args(own), own, out_);
         passes[s].start(carry.data + s * room);
         segments = std::max(segments, passes[s].segments);
       }
       for (int64_t k = 0; k < segments; ++k) {
         // Several sequences have one segment each, and their rows are neighbors.
-        const Piece piece = in_.piece(sequence, direction, offset, channels);
         const int64_t from = passes[0].steps_before(k), to = passes[0].steps_before(k + 1);
         const int64_t top = count > 1 ? 0 : piece.reversed ? piece.steps - to : from;
         product.rows = count > 1 ? count * n.steps : to - from;

@@ -2,7 +2,7 @@
 //
 // A product of all steps writes u, (B, T, K, D), to memory, and the recurrence reads it again. Here a
 // thread computes u for a few steps and channels at a time, and runs the recurrence on them while
-// they are in its cache. This also brings fast products of half types to processors for which other
+// they are in its cache. This also brings fast products of half types to processors for which torch's
 // libraries have none.
 #pragma once
 
@@ -57,8 +57,8 @@ template <typename T>
 void run_tile_product(const TileProduct<T>& args);
 
 // Whether the fused kernel is faster on this processor than the product of a library and the
-// recurrence, for half types. Processors with AVX-512 or a matrix unit have fast products of their
-// libraries, and the fused kernel has not been measured there.
+// recurrence, for half types. For AVX-512 and matrix units, torch's libraries have fast products, and
+// the fused kernel has not been measured there.
 bool fuses_halves();
 
 #define SRU_DECLARE_LEVEL(level)                   \

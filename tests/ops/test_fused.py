@@ -111,6 +111,15 @@ def test_any_strides(dtype: torch.dtype) -> None:
         assert all(map(torch.equal, sru_layer(*arguments, **options), expected))
 
 
+def test_forced_chunks_of_time_need_the_product_of_all_steps(dtype: torch.dtype) -> None:
+    arguments, options = draw(dtype, (1, 300, 24, 32))
+    before = extension.chunk_counts()
+    with torch.no_grad():
+        got = sru_layer(*arguments, **options, time_parallel=True)
+    assert extension.chunk_counts().since(before).passes > 0
+    assert all(map(torch.equal, got, unfused(arguments, options)))
+
+
 @pytest.mark.parametrize("batch", [1, 7])
 def test_threads_do_not_change_results(dtype: torch.dtype, batch: int) -> None:
     torch.manual_seed(0)
