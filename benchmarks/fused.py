@@ -41,7 +41,7 @@ def runs(size: tuple[int, int, int], dtype: torch.dtype) -> dict[str, Callable[[
         return torch.ops.srulight.sru(u, *rest, False, -1)
 
     return {
-        "fused": lambda: torch.ops.srulight.sru_inference(halves, matrix, *rest, -1),
+        "fused": lambda: torch.ops.srulight.sru_fused(halves, matrix, *rest, False, -1),
         "unfused": unfused,
         "product": lambda: linear(halves, matrix),
         "float32 product": lambda: linear(x, weight),

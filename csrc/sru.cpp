@@ -191,15 +191,19 @@ Tensor product(const Tensor& x, Tensor weight) {
 // With fewer rows, reordering the weight for the fused kernel takes too long.
 constexpr int64_t FUSED_ROWS = 32;
 
-// A layer without gradients, whose state after the last step goes to `last`.
-Outputs layer(const Tensor& x, const Tensor& weight, Arguments& arguments, const Tensor& last) {
+// A layer whose state after the last step goes to `last`, and which keeps what backward needs if
+// `save` is set.
+Outputs layer(const Tensor& x, const Tensor& weight, Arguments& arguments, const Tensor& last,
+              bool save = false) {
   const Sizes n = check(x, weight, arguments);
   expect("last", last, {n.batch, n.channels}, arguments.b->scalar_type(), x);
   pack(arguments);
   Outputs out = outputs(x, n, last);
+  if (save) out.c = torch::stable::new_empty(last, {n.batch, chunks(n.steps), n.channels});
   const bool empty = n.channels * x.size(2) == 0;
   const bool in_chunks = arguments.time_parallel == FORCED;  // which need u of all steps
   if (!empty && !in_chunks && n.batch * n.steps >= FUSED_ROWS && fuses(x.scalar_type())) {
+    if (save) out.u = torch::stable::new_empty(x, {n.batch, n.steps, n.planes, n.channels});
     fused_forward(packed(x), packed(weight), arguments, n, out);
     return out;
   }
@@ -210,6 +214,7 @@ Outputs layer(const Tensor& x, const Tensor& weight, Arguments& arguments, const
                       .step = step,
                       .plane = n.channels};
   forward(planes, arguments, n, out);
+  if (save) out.u = torch::stable::reshape(u, {n.batch, n.steps, n.planes, n.channels});
   return out;
 }
 
@@ -225,18 +230,19 @@ std::tuple<Tensor, Tensor> sru_step(const Tensor& x, const Tensor& weight,
   return {out.h, out.last};
 }
 
-std::tuple<Tensor, Tensor> sru_inference(
+std::tuple<Tensor, Tensor, Tensor, Tensor> sru_fused(
     const Tensor& x, const Tensor& weight, const OptionalTensor& skip, const OptionalTensor& v,
     const Tensor& b, const OptionalTensor& c0, const OptionalTensor& mask,
-    const OptionalTensor& lengths, double scale, int64_t activation, bool bidirectional,
+    const OptionalTensor& lengths, double scale, int64_t activation, bool bidirectional, bool save,
     int64_t time_parallel) {
   Arguments arguments{.skip = skip, .v = v, .b = b, .c0 = c0, .mask = mask, .lengths = lengths,
                       .scale = scale, .activation = activation, .bidirectional = bidirectional,
                       .time_parallel = time_parallel};
   const Sizes n = check(x, weight, arguments);
   const Outputs out =
-      layer(x, weight, arguments, torch::stable::new_empty(b, {n.batch, n.channels}));
-  return {out.h, out.last};
+      layer(x, weight, arguments, torch::stable::new_empty(b, {n.batch, n.channels}), save);
+  return {out.h, out.last, out.c ? *out.c : torch::stable::new_empty(b, {0, 0, n.channels}),
+          out.u ? *out.u : torch::stable::new_empty(x, {0, 0, n.planes, n.channels})};
 }
 
 // Layers in a row, without gradients. Each reads the outputs of the one before it. `peepholes` is
@@ -279,7 +285,7 @@ void register_operators(torch::stable::detail::StableLibrary& library) {
   library.impl("sru", TORCH_BOX(&sru));
   library.impl("sru_backward", TORCH_BOX(&sru_backward));
   library.impl("sru_step", TORCH_BOX(&sru_step));
-  library.impl("sru_inference", TORCH_BOX(&sru_inference));
+  library.impl("sru_fused", TORCH_BOX(&sru_fused));
   library.impl("sru_stack", TORCH_BOX(&sru_stack));
 }
 

@@ -69,6 +69,7 @@ struct Outputs {
   Tensor h;          // (B, T, D) in the type of u
   Tensor last;       // (B, D) wide: the state after the last real step
   OptionalTensor c;  // (B, chunks(T), D) wide: saved states, zeros past the last real step
+  OptionalTensor u;  // (B, T, K, D): the product, where the backend computes it
 };
 struct Gradients {
   Tensor u;             // (B, T, K, D)
@@ -90,7 +91,7 @@ void backward(const Planes& u, const Arguments& arguments, const Sizes& n, const
 // Whether layers of a type may run through fused_forward.
 bool fuses(torch::headeronly::ScalarType dtype);
 // The same as forward, on the product of x, (B, T, F), and weight, (K * D, F), both contiguous, for
-// which fuses() holds. No size is 0.
+// which fuses() holds. No size is 0. Of out.u, if it is there, rows of padding may stay unwritten.
 void fused_forward(const Tensor& x, const Tensor& weight, const Arguments& arguments,
                    const Sizes& n, Outputs& out);
 

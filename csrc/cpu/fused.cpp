@@ -23,10 +23,11 @@ template <typename T>
 class FusedLayer {
  public:
   FusedLayer(const T* x, const T* weight, int64_t features, const CpuInputs<T>& in,
-             const ForwardOutputs<T>& out, int64_t threads)
+             const ForwardOutputs<T>& out, T* u, int64_t threads)
       : threads_(threads),
         x_(x),
         weight_(weight),
+        u_(u),
         features_(features),
         in_(in),
         out_(out),
@@ -92,6 +93,7 @@ class FusedLayer {
         product.rows = count > 1 ? count * n.steps : to - from;
         product.x = x_ + (sequence * n.steps + top) * features_;
         run_tile_product(product);
+        if (u_) keep(product, sequence * n.steps + top, first, channels);
         CpuForwardArgs<T> args[MAX_STREAMS];
         int64_t streams = 0;
         for (int64_t s = 0; s < count; ++s) {
@@ -116,9 +118,21 @@ class FusedLayer {
     }
   }
 
+  // Copies rows of a product to u, where they begin at row `to`.
+  void keep(const TileProduct<T>& from, int64_t to, int64_t first, int64_t channels) const {
+    const Sizes& n = in_.n;
+    for (int64_t row = 0; row < from.rows; ++row) {
+      for (int64_t plane = 0; plane < n.planes; ++plane) {
+        std::copy_n(from.u + (row * n.planes + plane) * from.width, channels,
+                    u_ + ((to + row) * n.planes + plane) * n.channels + first);
+      }
+    }
+  }
+
   const int64_t threads_;
   const T* const x_;
   const T* const weight_;
+  T* const u_;  // (B, T, K, D), or null
   const int64_t features_;
   const CpuInputs<T>& in_;
   const ForwardOutputs<T>& out_;
@@ -136,11 +150,13 @@ void fused(const Tensor& x, const Tensor& weight, const Arguments& a, const Size
   const ForwardOutputs<T> to{.h = writing<T>(out.h),
                              .c0 = numbers<A>(a.c0),
                              .last = out.last.mutable_data_ptr<A>(),
-                             .saved = nullptr,
-                             .saves = 0,
+                             .saved = out.c ? out.c->mutable_data_ptr<A>() : nullptr,
+                             .saves = chunks(n.steps),
                              .channels = n.channels};
   const int64_t threads = torch::stable::get_num_threads();
-  FusedLayer<T>(x.const_data_ptr<T>(), weight.const_data_ptr<T>(), weight.size(1), in, to, threads)
+  T* const u = out.u ? out.u->mutable_data_ptr<T>() : nullptr;
+  FusedLayer<T>(x.const_data_ptr<T>(), weight.const_data_ptr<T>(), weight.size(1), in, to, u,
+                threads)
       .run();
 }
 

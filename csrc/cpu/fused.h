@@ -1,8 +1,8 @@
-// The matrix product and the recurrence of a layer in one pass, for inference.
+// The matrix product and the recurrence of a layer in one pass.
 //
 // A product of all steps writes u, (B, T, K, D), to memory, and the recurrence reads it again. Here a
 // thread computes u for a few steps and channels at a time, and runs the recurrence on them while
-// they are in its cache. This also brings fast products of half types to processors for which torch's
+// they are in its cache. Training copies them from there to memory, for the backward pass. This also brings fast products of half types to processors for which torch's
 // libraries have none.
 #pragma once
 

@@ -34,6 +34,24 @@ SRU_INLINE const T* row_of(const WeightBlock& block, int64_t plane, int64_t chan
 SRU_INLINE int64_t padded(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 SRU_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// The place of a column among those of a panel whose features lie one by one. In bfloat16, columns of
+// the two vectors take turns, so that one load and two operations widen both.
+template <typename T>
+SRU_INLINE int64_t place(int64_t column) {
+  if (!std::is_same_v<T, BFloat16>) return column;
+  return column % VECTOR_LANES * VECTORS + column / VECTOR_LANES;
+}
+template <typename T>
+SRU_INLINE void load_columns(const T* from, Floats (&to)[VECTORS]) {
+  for (int v = 0; v < VECTORS; ++v) to[v] = load(from + v * VECTOR_LANES, All{});
+}
+SRU_INLINE void load_columns(const BFloat16* from, Floats (&to)[VECTORS]) {
+  static_assert(VECTORS == 2 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+  const Words both = read<Words>(from, All{});
+  to[0] = same_bits<Floats>(both << 16);
+  to[1] = same_bits<Floats>(both & 0xffff0000u);
+}
+
 // Writes a packed weight of numbers of type T. A panel of columns is followed by the next. Within a
 // panel, `group` features of one column lie side by side. Missing columns and features are zeros.
 template <int columns, int group, int unit, typename T>
@@ -44,8 +62,9 @@ void pack(const WeightBlock& block, T* to) {
       const int64_t count = smaller(columns, block.channels - first);
       for (int64_t i = 0; i < columns; ++i) {
         const T* const from = i < count ? row_of<T>(block, plane, first + i) : nullptr;
+        const int64_t column = group == 1 ? place<T>(i) : i;
         for (int64_t k = 0; k < features; ++k) {
-          to[(k / group * columns + i) * group + k % group] =
+          to[(k / group * columns + column) * group + k % group] =
               from && k < block.features ? from[k] : T(0);
         }
       }
@@ -62,7 +81,7 @@ SRU_INLINE void multiply(const float* const* x, const T* weight, int64_t feature
   Floats sum[rows][VECTORS] = {};
   for (int64_t k = 0; k < features; ++k, weight += COLUMNS) {
     Floats w[VECTORS];
-    for (int v = 0; v < VECTORS; ++v) w[v] = load(weight + v * VECTOR_LANES, All{});
+    load_columns(weight, w);
     for (int i = 0; i < rows; ++i) {
       for (int v = 0; v < VECTORS; ++v) sum[i][v] += x[i][k] * w[v];
     }

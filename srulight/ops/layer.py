@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srulight.ops import reference
 from srulight.ops.extension import fuses
-from srulight.ops.product import Matrix, StoredMatrix, backward_products, linear
+from srulight.ops.product import Matrix, StoredMatrix, backward_products, linear, product
 from srulight.ops.reference import ACTIVATIONS, wide
 from srulight.ops.sparse import SparseProducts
 from srulight.ops.sru import (
@@ -53,28 +53,45 @@ def _fake_step(
 define_everywhere("sru_step", _step, _fake_step)
 
 torch.library.define(
-    "srulight::sru_inference",
-    f"(Tensor x, Tensor weight, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, {TIME})"
-    " -> (Tensor h, Tensor last)",
+    "srulight::sru_fused",
+    f"(Tensor x, Tensor weight, Tensor? skip, {STATE}, {MASKS}, {OPTIONS}, bool save, {TIME})"
+    " -> (Tensor h, Tensor last, Tensor c, Tensor u)",
 )
 
 
-def _inference(
+_SAVE = 6
+"""Position of the argument ``save`` after ``b``; torch leaves out later ones with a default."""
+
+
+def _fused(
     x: Tensor, weight: Tensor, skip: Tensor | None, v: Tensor | None, b: Tensor,
     *rest: Any,  # noqa: ANN401
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    *others, time_parallel = rest
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     u = _gates(F.linear(x, weight), b)
-    h, last, _ = torch.ops.srulight.sru.default(u, skip, v, b, *others, False, time_parallel)
-    return h, last
+    *outputs, c = torch.ops.srulight.sru.default(u, skip, v, b, *rest)
+    return *outputs, c, u if rest[_SAVE] else u.new_empty(0, 0, *u.shape[2:])
 
 
-define_everywhere("sru_inference", _inference, _fake_step)
+def _fake_fused(
+    x: Tensor, weight: Tensor, _skip: Tensor | None, _v: Tensor | None, b: Tensor, *rest: Any  # noqa: ANN401
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    batch, steps, channels, save = x.size(0), x.size(1), b.size(1), rest[_SAVE]
+    rows = (batch, steps) if save else (0, 0)
+    u = x.new_empty(*rows, weight.size(0) // channels, channels)
+    return *fake_outputs(x, batch, steps, channels, save), u
+
+
+define_everywhere("sru_fused", _fused, _fake_fused)
 
 
 def _gates(product: Tensor, b: Tensor) -> Tensor:
     """Views (B, T, K * D) as (B, T, K, D)."""
     return product.unflatten(-1, (product.size(-1) // b.size(1), b.size(1)))
+
+
+def _fuses(x: Tensor, time_parallel: int) -> bool:
+    """Returns whether the fused operator is faster; forced chunks of time need a u of all steps."""
+    return x.device.type == "cpu" and time_parallel != 1 and fuses(x.dtype)
 
 
 class _Layer(torch.autograd.Function):
@@ -88,8 +105,11 @@ class _Layer(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
         skip, v, b, c0, mask, lengths, *options, ctx.sparse = rest
         ctx.has_c0, ctx.skips_input = c0 is not None, skip is x
-        u = _gates(linear(x, weight), b)
-        h, last, c = torch.ops.srulight.sru.default(u, *rest[:-1])
+        if _fuses(x, options[-1]):
+            h, last, c, u = torch.ops.srulight.sru_fused.default(x, weight, *rest[:-1])
+        else:
+            u = _gates(linear(x, weight), b)
+            h, last, c = torch.ops.srulight.sru.default(u, *rest[:-1])
         save_for_backward(ctx, tuple(options), u, skip, v, b, mask, lengths, c, x, weight)
         return h, last
 
@@ -201,11 +221,11 @@ def sru_layer(
     if step and not save:
         h, last = torch.ops.srulight.sru_step.default(inputs, matrix, *rest[:4], *rest[6:8])
         return *cast(out_dtype, h), last
-    if not save and not compiling and inputs.device.type == "cpu" and fuses(inputs.dtype):
-        h, last = torch.ops.srulight.sru_inference.default(inputs, matrix, *rest, parallel)
+    if not save and not compiling and _fuses(inputs, parallel):
+        h, last, *_ = torch.ops.srulight.sru_fused.default(inputs, matrix, *rest, save, parallel)
         return h, last
-    product = F.linear if compiling else linear  # a compiler chooses the library itself
-    u = _gates(product(inputs, matrix), bias)
+    multiply = product if compiling else linear  # a compiler chooses the library itself
+    u = _gates(multiply(inputs, matrix), bias)
     h, last, _ = torch.ops.srulight.sru.default(u, *rest, save, parallel)
     return h, last
 

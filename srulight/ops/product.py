@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srulight.ops.sru import is_exporting
+
 
 @cache
 def _onednn_is_faster() -> bool:
@@ -40,8 +42,34 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
     )
 
 
+def _slow_types() -> tuple[torch.dtype, ...]:
+    """Returns the half types for which torch has no fast products on this processor.
+
+    Its plain loops take 4 to 90 times as long as a product in float32, casts included. A gradient
+    times a weight takes longest.
+    """
+    onednn = torch.ops.mkldnn
+    fast = {
+        torch.bfloat16: onednn._is_mkldnn_bf16_supported(),
+        torch.float16: onednn._is_mkldnn_fp16_supported(),
+    }
+    return tuple(dtype for dtype in fast if not fast[dtype])
+
+
+# Not computed on demand, because torch.compile cannot trace that.
+_SLOW = _slow_types()
+
+
+def _widens(dtype: torch.dtype, device: torch.device) -> bool:
+    """Returns whether a product is computed in float32, and then rounded to its dtype."""
+    return dtype in _SLOW and device.type == "cpu"
+
+
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Multiplies x, (..., F), by the transpose of a weight, (N, F), without gradients."""
+    if _widens(x.dtype, x.device):
+        with torch.autocast("cpu", enabled=False):
+            return linear(x.float(), weight.float()).to(x.dtype)
     if _by_onednn(x, weight):
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     return F.linear(x, weight)
@@ -73,6 +101,12 @@ def backward_products(
     Returns:
         Gradients of x, (M, F), and of weight, (N, F); None for one that is not needed.
     """
+    if _widens(grad.dtype, grad.device):  # here, so that each factor is cast once
+        wide = None if onto is None else onto.float()
+        with torch.autocast("cpu", enabled=False):
+            both = backward_products(grad.float(), x.float(), weight.float(), needs, wide)
+        grad_x, grad_weight = (None if t is None else t.to(grad.dtype) for t in both)
+        return grad_x, grad_weight
     grad_x = None
     if needs[0]:
         back = weight.t()
@@ -159,9 +193,19 @@ Matrix: TypeAlias = Tensor | StoredMatrix
 
 
 def product(x: Tensor, matrix: Matrix, bias: Tensor | None = None) -> Tensor:
-    """Multiplies x, (..., F), by the transpose of a matrix, (N, F), and adds a bias, (N,)."""
+    """Multiplies x, (..., F), by the transpose of a matrix, (N, F), and adds a bias, (N,).
+
+    The result has the dtype of ``x``, or that of autocast.
+    """
     if isinstance(matrix, Tensor):
-        return F.linear(x, matrix, bias)
+        dtype = x.dtype
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(x.device.type)
+        if not _widens(dtype, x.device) or is_exporting():
+            return F.linear(x, matrix, bias)
+        with torch.autocast("cpu", enabled=False):
+            bias = None if bias is None else bias.float()
+            return F.linear(x.float(), matrix.float(), bias).to(dtype)
     found: Tensor = matrix(x, bias)
     return found
 

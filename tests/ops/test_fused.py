@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srulight import SRU
-from srulight.ops import extension, sru_layer
+from srulight.ops import extension, sru, sru_layer
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SIZES = [(1, 300, 33, 70), (3, 130, 64, 32), (5, 20, 7, 5), (9, 16, 256, 160), (40, 1, 48, 48)]
@@ -74,14 +74,19 @@ def draw(
     return arguments, options
 
 
-def unfused(arguments: list[Any], options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    x, weight, skip, v, b, c0, mask, lengths = arguments
-    u = F.linear(x.float(), weight.float()).to(x.dtype).unflatten(-1, (-1, b.size(1)))
+def gates(x: Tensor, weight: Tensor, b: Tensor) -> Tensor:
+    return F.linear(x.float(), weight.float()).to(x.dtype).unflatten(-1, (-1, b.size(1)))
+
+
+def positional(options: dict[str, Any]) -> tuple[float, int, bool]:
     activation = ["identity", "tanh", "relu"].index(options["activation"])
-    h, last, _ = torch.ops.srulight.sru(
-        u, skip, v, b, c0, mask, lengths,
-        options["scale"], activation, options["bidirectional"], False, 0,
-    )  # fmt: skip
+    return options["scale"], activation, options["bidirectional"]
+
+
+def unfused(arguments: list[Any], options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    x, weight, skip, v, b, *rest = arguments
+    u = gates(x, weight, b)
+    h, last, _ = torch.ops.srulight.sru(u, skip, v, b, *rest, *positional(options), False, 0)
     return h, last
 
 
@@ -96,7 +101,7 @@ def test_equals_product_and_recurrence(
         got = sru_layer(*arguments, **options)
     assert all(map(torch.equal, got, expected))
     operators = {event.key for event in profile.key_averages()}
-    assert operators & {"srulight::sru_inference", "srulight::sru_step"}
+    assert operators & {"srulight::sru_fused", "srulight::sru_step"}
     assert "srulight::sru" not in operators
 
 
@@ -156,16 +161,41 @@ def test_empty(dtype: torch.dtype, size: tuple[int, int, int, int]) -> None:
         assert all(map(torch.equal, sru_layer(*arguments, **options), expected))
 
 
-def test_gradients_take_the_other_path(dtype: torch.dtype) -> None:
-    arguments, options = draw(dtype, (1, 40, 24, 32))
-    arguments[1].requires_grad_()
-    h, _ = sru_layer(*arguments, **options)
-    h.float().sum().backward()
-    assert arguments[1].grad is not None
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_saves_what_the_backward_pass_needs(
+    dtype: torch.dtype, size: tuple[int, int, int, int], name: str
+) -> None:
+    arguments, options = draw(dtype, size, **OPTIONS[name])
+    x, weight, skip, v, b, *rest = arguments
+    u = gates(x, weight, b)
+    more = (*rest, *positional(options), True)
+    expected = torch.ops.srulight.sru(u, skip, v, b, *more, 0)
+    *got, saved = torch.ops.srulight.sru_fused(x, weight, skip, v, b, *more, -1)
+    assert all(map(torch.equal, got, expected))
+    lengths = [size[1]] * size[0] if rest[-1] is None else rest[-1].tolist()
+    for own, other, steps in zip(saved, u, lengths, strict=True):
+        assert torch.equal(own[:steps], other[:steps])
 
 
-def test_passes_opcheck(dtype: torch.dtype) -> None:
-    arguments, options = draw(dtype, (2, 20, 24, 32), skip=True)
-    arguments += [1.0, 0, False, -1]
-    del options
-    torch.library.opcheck(torch.ops.srulight.sru_inference.default, tuple(arguments))
+def test_gradients(dtype: torch.dtype) -> None:
+    arguments, options = draw(dtype, (3, 40, 24, 32), skip=True, c0=True, lengths=True)
+    leaves = [t.requires_grad_() for t in arguments if t is not None and t.is_floating_point()]
+    weights = torch.randn(3, 40, 32)
+    with torch.autograd.profiler.profile() as profile:
+        h, last = sru_layer(*arguments, **options)
+    assert "srulight::sru_fused" in {event.key for event in profile.key_averages()}
+    got = torch.autograd.grad((h.float() * weights).sum() + last.sum(), leaves)
+    x, weight, *rest = arguments
+    h, last = sru(gates(x, weight, arguments[4]), *rest, **options)
+    expected = torch.autograd.grad((h.float() * weights).sum() + last.sum(), leaves)
+    error = 1e-5 if dtype == torch.float32 else 2e-2
+    for own, other in zip(got, expected, strict=True):
+        assert (own - other).norm() < error * other.norm()
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_passes_opcheck(dtype: torch.dtype, save: bool) -> None:
+    arguments, _ = draw(dtype, (2, 20, 24, 32), skip=True)
+    arguments += [1.0, 0, False, save, -1]
+    torch.library.opcheck(torch.ops.srulight.sru_fused.default, tuple(arguments))
