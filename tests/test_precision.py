@@ -11,6 +11,7 @@ import torch
 
 from srulight import load
 from srulight.cli import main
+from srulight.commands import training
 from srulight.ops import extension
 from srulight.tasks.speech_recognition.corpora.synthetic_dtmf import SyntheticDTMF
 
@@ -170,3 +171,14 @@ def test_it_learns_measures_and_predicts(
     (answer,) = load(last).predict([(raw, "what?") if task == "questions" else raw])
     answer = answer[0] if task in LISTED else answer
     assert math.isfinite(answer_number(task, answer))
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_slow_halves_are_mentioned(
+    slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(training, "SLOW_TYPES", (torch.bfloat16,) if slow else ())
+    options = ["--trainer.precision=bf16-mixed", "--trainer.fast_dev_run=true"]
+    with caplog.at_level("INFO"):
+        main(["fit", *TASKS["sentences"], *options, f"--trainer.default_root_dir={tmp_path}"])
+    assert ("--trainer.precision=32-true is faster" in caplog.text) == slow

@@ -103,14 +103,14 @@ def with_packaged_configs(args: Sequence[str]) -> list[str]:
     return [resolve(arg) for arg in args]
 
 
-def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
+def find_checkpoint(name: str, args: Sequence[str] | None = None) -> Path:
     """Returns the path of the checkpoint that ``--ckpt_path`` names.
 
     Args:
         name: Path of a checkpoint, or of a folder that ``export`` or ``push`` wrote; "last" or
             "best" for that checkpoint of the newest run; or the name of a model on the hub.
         args: The other command-line arguments. ``--trainer.default_root_dir``, or a ``--config``
-            file that sets it, names the folder of runs.
+            file that sets it, names the folder of runs. None if the command has no such option.
 
     Raises:
         InputError: If there is no such checkpoint.
@@ -126,13 +126,13 @@ def find_checkpoint(name: str, args: Sequence[str] = ()) -> Path:
                 "last) for that checkpoint of the newest run"
             )
         return Path(name)
-    root = Path(peek(args, ROOT_DIR) or RUNS)
+    root = Path(peek(args or (), ROOT_DIR) or RUNS)
     names = LAST if name == "last" else (f"{name}.ckpt",)
     found = _newest_first(path for n in names for path in root.rglob(f"checkpoints/{n}"))
     if not found:
+        elsewhere = "" if args is None else f" or --{ROOT_DIR}=FOLDER"
         raise InputError(
-            f"there is no {name}.ckpt in {root}; train first, or pass --ckpt_path=FILE or "
-            f"--{ROOT_DIR}=FOLDER"
+            f"there is no {name}.ckpt in {root}; train first, or pass --ckpt_path=FILE{elsewhere}"
         )
     return found[0]
 

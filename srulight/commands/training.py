@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -44,6 +45,7 @@ from srulight.commands.stored import (
     require_classes,
 )
 from srulight.data.base import TaskData
+from srulight.ops.product import SLOW_TYPES
 from srulight.plugins import load_plugins
 from srulight.runtime.distributed import check_launched, shutdown_process_group
 from srulight.runtime.errors import InputError, check_range
@@ -195,6 +197,13 @@ class TrainingCLI(CommandLine):
             raise InputError(
                 f"trainer.max_epochs must be at least {done}, the epochs that the checkpoint has "
                 f"trained, got {limit}; raise it, or leave out --ckpt_path to start a new run"
+            )
+        dtype = torch.bfloat16 if "bf16" in self.trainer.precision else torch.float16
+        on_cpu = self.trainer.strategy.root_device.type == "cpu"
+        if "16" in self.trainer.precision and on_cpu and dtype in SLOW_TYPES:
+            rank_zero_info(
+                "this processor has no fast products of 16-bit numbers; "
+                "--trainer.precision=32-true is faster"
             )
 
     def after_fit(self) -> None:

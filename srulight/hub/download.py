@@ -56,6 +56,8 @@ def download(name: HubName) -> Path:
             f"{name}: the download from {endpoint()} failed: {reason(error)}; run the command "
             "again, and it resumes"
         ) from error
+    if folder.name != info.sha:  # only the files of this commit were checked
+        raise InputError(f"{name} changed during the download; run the command again")
     rank_zero_info(f"loading {name} at revision {info.sha:.12}")
     return folder
 

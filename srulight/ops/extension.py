@@ -52,15 +52,14 @@ def cpu_level() -> str:
 
 FUSED = "SRULIGHT_FUSED"
 """Environment variable: ``on`` runs layers of half types and of float32 through the kernel that
-fuses product and recurrence, in inference on a CPU; ``off`` runs none. Without it, the processor
-decides."""
+fuses product and recurrence on a CPU; ``off`` runs none. Without it, the processor decides."""
 
 _FUSED_TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @cache
 def fuses(dtype: torch.dtype) -> bool:
-    """Returns whether CPU layers of a dtype run through the fused kernel in inference.
+    """Returns whether CPU layers of a dtype run through the fused kernel.
 
     This loads the kernels, and builds them first if necessary.
 

@@ -205,9 +205,8 @@ def sru_layer(
         dtype = out_dtype = torch.get_autocast_dtype(x.device.type)
         if step and not save and not compiling and x.size(0) <= _FEW_SEQUENCES:
             dtype = weight.dtype
-    skips_input = skip is x
-    inputs, matrix, skip = cast(dtype, x, weight, skip)
-    skip = inputs if skips_input else skip
+    inputs, matrix = cast(dtype, x, weight)
+    (skip,) = (inputs,) if skip is x else cast(dtype, skip)
     v, bias, c0, mask = cast(wide(dtype), v, b, c0, mask)
     rest = (skip, v, bias, c0, mask, lengths, scale, activated, bidirectional)
     if transformed():

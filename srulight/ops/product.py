@@ -43,11 +43,6 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _slow_types() -> tuple[torch.dtype, ...]:
-    """Returns the half types for which torch has no fast products on this processor.
-
-    Its plain loops take 4 to 90 times as long as a product in float32, casts included. A gradient
-    times a weight takes longest.
-    """
     onednn = torch.ops.mkldnn
     fast = {
         torch.bfloat16: onednn._is_mkldnn_bf16_supported(),
@@ -57,12 +52,17 @@ def _slow_types() -> tuple[torch.dtype, ...]:
 
 
 # Not computed on demand, because torch.compile cannot trace that.
-_SLOW = _slow_types()
+SLOW_TYPES = _slow_types()
+"""The half types for which torch has no fast products on this processor.
+
+Its plain loops take 4 to 90 times as long as a product in float32, casts included. A gradient times
+a weight takes longest.
+"""
 
 
 def _widens(dtype: torch.dtype, device: torch.device) -> bool:
     """Returns whether a product is computed in float32, and then rounded to its dtype."""
-    return dtype in _SLOW and device.type == "cpu"
+    return dtype in SLOW_TYPES and device.type == "cpu"
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

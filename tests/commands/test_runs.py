@@ -40,7 +40,9 @@ def test_configurations_of_the_package_are_found_from_elsewhere(
     assert with_packaged_configs(args) == args
 
 
-def test_last_and_best_mean_the_newest_run(tmp_path: Path) -> None:
+def test_last_and_best_mean_the_newest_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i, name in enumerate(("new", "old")):
         path = tmp_path / "r" / name / "version_0" / "checkpoints" / "last.ckpt"
         path.parent.mkdir(parents=True)
@@ -52,8 +54,11 @@ def test_last_and_best_mean_the_newest_run(tmp_path: Path) -> None:
     assert "new" in find_checkpoint("last", [root]).parts
     assert "old" in find_checkpoint("last", [config]).parts
     assert "new" in find_checkpoint("last", [config, root]).parts
-    with pytest.raises(InputError, match=r"there is no best\.ckpt in .*train first"):
+    with pytest.raises(InputError, match=r"there is no best\.ckpt in .*train first.*=FOLDER"):
         find_checkpoint("best", [root])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"there is no best\.ckpt in runs; .* --ckpt_path=FILE$"):
+        find_checkpoint("best")  # of a command without --trainer
 
 
 def checkpoint(root: Path, run: str, name: str, step: int) -> Path:

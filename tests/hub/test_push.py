@@ -13,6 +13,7 @@ import yaml
 import srulight
 from srulight.cli import main
 from srulight.export.settings import LIMITS, write_manifest
+from srulight.hub import download
 from srulight.quantization import Settings, quantize
 from srulight.runtime.errors import InputError
 from srulight.tasks.text_classification import TextClassification
@@ -234,6 +235,20 @@ def pushed(hub: Hub, checkpoint: Path) -> dict[str, bytes]:
     files = hub.repos["ann/model"].files()
     assert files is not None
     return dict(files)
+
+
+def test_a_change_during_the_download(
+    hub: Hub, pushed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = download._check
+
+    def check_and_change(*args: Any) -> None:  # noqa: ANN401
+        check(*args)
+        hub.repos["ann/model"].commit(pushed | {"settings.json": b"{}"})
+
+    monkeypatch.setattr(download, "_check", check_and_change)
+    with pytest.raises(InputError, match=r"ann/model changed during the download; run the"):
+        srulight.load("ann/model")
 
 
 def test_damaged_downloads(
