@@ -48,8 +48,8 @@ def count(folder: Path) -> dict[tuple[str, str], int]:
     """
     out = folder / "callgrind.out"
     command = [
-        "valgrind", "--tool=callgrind", "--collect-atstart=no", f"--callgrind-out-file={out}",
-        *(f"--toggle-collect=*{kernel}*" for kernel in KERNELS), sys.executable, __file__, "layers",
+        "valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", sys.executable, __file__,
+        "layers",
     ]  # fmt: skip
     env = {**os.environ, "SRULIGHT_FUSED": "on", "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=env, stderr=subprocess.DEVNULL)
@@ -72,7 +72,8 @@ def main() -> None:
     if parser.parse_args().what:
         layers()
         return
-    with tempfile.TemporaryDirectory() as folder:
+    folder = "/tmp/cg"; os.makedirs(folder, exist_ok=True)
+    if True:
         found = count(Path(folder))
     batch, steps, width = SIZE
     numbers = batch * steps * width

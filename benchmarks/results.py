@@ -50,7 +50,8 @@ EXPERIMENTS = {
         "text_classification", "sentclass", "trec", f"--encoders {ALL} {FAIR} --tune 6 --epochs 8"
     ),
     "sst": Experiment(
-        "text_classification", "sst_trees", "sst", f"--encoders {ALL} {FAIR} --epochs 2"
+        "text_classification", "sst_trees", "sst",
+        f"--encoders SRU LSTM CNN {FAIR} --tune 4 --epochs 2",
     ),
     "sst_fine": Experiment(
         "text_classification", "sst_trees", "sst_fine",
@@ -79,8 +80,8 @@ EXPERIMENTS = {
     ),
     "squad": Experiment(
         "question_answering", "squad", "squad",
-        f"--encoders SRU LSTM {FAIR} --minutes 4 --metrics f1 exact_match "
-        "--model.layers.document=3 --model.layers.question=3 "
+        f"--encoders SRU LSTM {FAIR} --minutes 6 --metrics f1 exact_match "
+        "--model.layers.document=3 --model.layers.question=3 --model.encoder.hidden_size=64 "
         "--model.tuned_words=null --data.corpus.train=dev-v1.1.json --data.corpus.val=null "
         "--data.corpus.val_fraction=0.1 --data.corpus.test_fraction=0.2",
     ),

@@ -217,6 +217,8 @@ def _save(report: Report, stage: str, evaluated: Resumed | None) -> None:
     if evaluated is None or not evaluated.has_run:
         rank_zero_info("the report was not saved, because the checkpoint is not in a run's folder")
         return
+    if QUANTIZATION in evaluated.stored:  # the report of the original remains
+        stage = f"{evaluated.path.stem}-{stage}"
     try:
         paths = report.write(evaluated.folder, stage)
     except InputError as error:

@@ -62,7 +62,7 @@ class Report:
 
         Args:
             folder: Folder to write to.
-            stage: "test" or "val", the first part of the names of the files.
+            stage: What was evaluated, such as "test"; the first part of the names of the files.
 
         Returns:
             Paths of the files.

@@ -111,6 +111,14 @@ def test_a_checkpoint_outside_of_a_run_has_no_place_for_a_report(
     assert not written()
 
 
+def test_a_quantized_checkpoint_has_reports_of_its_own() -> None:
+    main(["test", "--ckpt_path=best", QUIET])
+    of_original = written()
+    main(["quantize", "--ckpt_path=best", "--evaluate=none"])
+    main(["test", f"--ckpt_path={RUN / 'checkpoints' / 'best-int8.ckpt'}", QUIET])
+    assert written() - of_original == {f"best-int8-{name}" for name in of_original}
+
+
 def test_results_are_there_although_they_cannot_be_written(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

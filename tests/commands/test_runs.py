@@ -40,9 +40,7 @@ def test_configurations_of_the_package_are_found_from_elsewhere(
     assert with_packaged_configs(args) == args
 
 
-def test_last_and_best_mean_the_newest_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_last_and_best_mean_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i, name in enumerate(("new", "old")):
         path = tmp_path / "r" / name / "version_0" / "checkpoints" / "last.ckpt"
         path.parent.mkdir(parents=True)
