@@ -69,10 +69,12 @@ sanitize: export SRULIGHT_CXXFLAGS = -g -O1 -fno-omit-frame-pointer -fsanitize=a
 sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
 sanitize: export LSAN_OPTIONS = suppressions=tests/leaks.txt:print_suppressions=0
 sanitize: export PYTHONMALLOC = malloc
+sanitize: export SRULIGHT_FUSED = on
 sanitize: $(VENV)/installed-dev
 	LD_PRELOAD="$(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))" \
 	$(BIN)/python -m pytest --capture=sys tests/ops/test_sru.py tests/ops/test_refused.py tests/ops/test_layer.py \
-	tests/ops/test_layouts.py tests/ops/test_levels.py tests/ops/test_emulated_gpu.py tests/encoders \
+	tests/ops/test_layouts.py tests/ops/test_levels.py tests/ops/test_fused.py tests/ops/test_stack.py \
+	tests/ops/test_time_parallel.py tests/ops/test_emulated_gpu.py tests/encoders \
 	--deselect=tests/encoders/test_compile.py::test_a_convolution_is_compiled_once_for_all_lengths
 
 # make installs torch first, so that the packages that depend on torch use this build.

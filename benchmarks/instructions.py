@@ -72,8 +72,7 @@ def main() -> None:
     if parser.parse_args().what:
         layers()
         return
-    folder = "/tmp/cg"; os.makedirs(folder, exist_ok=True)
-    if True:
+    with tempfile.TemporaryDirectory() as folder:
         found = count(Path(folder))
     batch, steps, width = SIZE
     numbers = batch * steps * width

@@ -110,7 +110,9 @@ def fit(args: argparse.Namespace, choice: str, seed: int, more: Sequence[str]) -
         return newest_log(folder)
     pairs = dict(part.split("=") for part in choice.split(",") if "=" in part)
     dense = int(pairs.pop("dense_epochs", 0))
-    options = [f"--{args.part}.sparse_backward.{k}={v}" for k, v in pairs.items()]
+    options = [
+        f"--{part}.sparse_backward.{k}={v}" for part in args.parts for k, v in pairs.items()
+    ]
     if pairs:
         options += [
             "--trainer.callbacks+=SparseEpochs",
@@ -219,7 +221,9 @@ def main() -> None:
     runs = parser.add_argument_group("train")
     runs.add_argument("--config", type=Path, default=Path("configs/sst_sentences.yaml"))
     runs.add_argument("--settings", nargs="+", default=SETTINGS, metavar="SETTING")
-    runs.add_argument("--part", default="model.encoder", help="setting that holds the encoder")
+    runs.add_argument(
+        "--parts", nargs="+", default=["model.encoder"], help="settings that hold encoders"
+    )
     runs.add_argument("--epochs", type=int, default=10)
     runs.add_argument("--seeds", type=int, default=3, help="number of seeds, 1 to N")
     runs.add_argument("--output", type=Path, default=Path("runs/sparse_backward"))
