@@ -110,9 +110,7 @@ def fit(args: argparse.Namespace, choice: str, seed: int, more: Sequence[str]) -
         return newest_log(folder)
     pairs = dict(part.split("=") for part in choice.split(",") if "=" in part)
     dense = int(pairs.pop("dense_epochs", 0))
-    options = [
-        f"--{part}.sparse_backward.{k}={v}" for part in args.parts for k, v in pairs.items()
-    ]
+    options = [f"--{part}.sparse_backward.{k}={v}" for part in args.parts for k, v in pairs.items()]
     if pairs:
         options += [
             "--trainer.callbacks+=SparseEpochs",
