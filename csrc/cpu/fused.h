@@ -2,8 +2,8 @@
 //
 // A product of all steps writes u, (B, T, K, D), to memory, and the recurrence reads it again. Here a
 // thread computes u for a few steps and channels at a time, and runs the recurrence on them while
-// they are in its cache. Training copies them from there to memory, for the backward pass. This also brings fast products of half types to processors for which torch's
-// libraries have none.
+// they are in its cache. Training copies them from there to memory, for the backward pass. This also
+// brings fast products of half types to processors for which torch's libraries have none.
 #pragma once
 
 #include "../cell.h"
