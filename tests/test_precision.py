@@ -181,4 +181,4 @@ def test_slow_halves_are_mentioned(
     options = ["--trainer.precision=bf16-mixed", "--trainer.fast_dev_run=true"]
     with caplog.at_level("INFO"):
         main(["fit", *TASKS["sentences"], *options, f"--trainer.default_root_dir={tmp_path}"])
-    assert ("--trainer.precision=32-true is faster" in caplog.text) == slow
+    assert ("--trainer.precision=32-true is usually faster" in caplog.text) == slow

@@ -203,7 +203,7 @@ class TrainingCLI(CommandLine):
         if "16" in self.trainer.precision and on_cpu and dtype in SLOW_TYPES:
             rank_zero_info(
                 "this processor has no fast products of 16-bit numbers; "
-                "--trainer.precision=32-true is faster"
+                "--trainer.precision=32-true is usually faster"
             )
 
     def after_fit(self) -> None:
