@@ -202,7 +202,7 @@ class TrainingCLI(CommandLine):
         on_cpu = self.trainer.strategy.root_device.type == "cpu"
         if "16" in self.trainer.precision and on_cpu and dtype in SLOW_TYPES:
             rank_zero_info(
-                "this processor has no fast products of 16-bit numbers; "
+                "this processor is slow at matrix products of 16-bit types; "
                 "--trainer.precision=32-true is usually faster"
             )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from srulight.ops import SparseProducts, sparse_linear
 from srulight.ops.reference import wide
-from srulight.ops.sru import cast
+from srulight.ops.sru import autocasts, cast
 
 
 class _RecurrentBias(torch.autograd.Function):
@@ -127,7 +127,7 @@ def run(
         of each layer and direction. The cells of a GRU are None.
     """
     dtype = x.dtype
-    if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
+    if autocasts(x):
         dtype = torch.get_autocast_dtype(x.device.type)
     steps: Tensor = x.to(dtype).transpose(0, 1)
     zeros = steps.new_zeros(steps.size(1), rnn.hidden_size)

@@ -1,7 +1,6 @@
 """The base class of encoders that wrap PyTorch's recurrent layers."""
 
 from abc import abstractmethod
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from srulight.encoders._exported_recurrent import torch_recurrent
 from srulight.encoders.base import Recurrent, check_steps, refuse_bidirectional
 from srulight.layers.masking import zero_padding
 from srulight.ops import SparseProducts, SparseSettings
+from srulight.ops.product import SLOW_TYPES
 from srulight.ops.sru import is_exporting
 
 
@@ -146,12 +146,4 @@ def _lacks_kernels(x: Tensor) -> bool:
     """
     if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return False
-    return not _has_kernels(torch.get_autocast_dtype("cpu"))
-
-
-@cache
-def _has_kernels(dtype: torch.dtype) -> bool:
-    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype)
-    if name is None or not torch.backends.mkldnn.is_available():
-        return True
-    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported")())
+    return torch.get_autocast_dtype("cpu") in SLOW_TYPES

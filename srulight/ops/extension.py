@@ -7,7 +7,6 @@ import ctypes
 import os
 import threading
 import warnings
-from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -68,8 +67,7 @@ def fuses(dtype: torch.dtype) -> bool:
     """
     if dtype not in _FUSED_TYPES or not load("cpu"):
         return False
-    path = status["cpu"].removeprefix("loaded from ").rpartition(", for ")[0]
-    function = getattr(ctypes.CDLL(path), "srulight_fuses", None)
+    function = getattr(_libraries["cpu"], "srulight_fuses", None)
     return bool(function and function(_FUSED_TYPES.index(dtype)))
 
 
@@ -105,14 +103,16 @@ def chunk_counts() -> ChunkCounts:
     again.
     """
     total = [0] * len(ChunkCounts._fields)
-    for count in _counters:
+    for library in _libraries.values():
         found = (ctypes.c_int64 * len(total))()
-        count(found)
+        if count := getattr(library, "srulight_time_counters", None):
+            count(found)
         total = [a + b for a, b in zip(total, found, strict=True)]
     return ChunkCounts(*total)
 
 
-_counters: list[Callable[[ctypes.Array[ctypes.c_int64]], None]] = []
+_libraries: dict[str, ctypes.CDLL] = {}
+"""The loaded libraries; a prebuilt one of an earlier version lacks some functions."""
 
 
 def _load(device: str) -> bool:
@@ -125,11 +125,9 @@ def _load(device: str) -> bool:
         library = build.library(device)
         torch.ops.load_library(library)
         status[device] = f"loaded from {library}"
-        functions = ctypes.CDLL(str(library))
-        if counter := getattr(functions, "srulight_time_counters", None):
-            _counters.append(counter)
+        _libraries[device] = ctypes.CDLL(str(library))
         if device == "cpu":
-            level = functions.srulight_cpu_level
+            level = _libraries[device].srulight_cpu_level
             level.restype = ctypes.c_char_p
             status[device] += f", for {level().decode()}"
     except (build.BuildError, OSError) as error:

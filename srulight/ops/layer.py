@@ -17,6 +17,7 @@ from srulight.ops.sru import (
     STATE,
     TIME,
     TimeParallel,
+    autocasts,
     cast,
     define_everywhere,
     fake_outputs,
@@ -200,8 +201,7 @@ def sru_layer(
     step = x.size(1) == 1 and mask is None and lengths is None and not bidirectional
     save = needs_gradient(x, weight, skip, v, b, c0)
     dtype = out_dtype = x.dtype
-    # The meta device has no autocast, and asking for its state is an error.
-    if dtype != torch.float64 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
+    if autocasts(x):
         dtype = out_dtype = torch.get_autocast_dtype(x.device.type)
         if step and not save and not compiling and x.size(0) <= _FEW_SEQUENCES:
             dtype = weight.dtype

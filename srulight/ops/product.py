@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srulight.ops.sru import is_exporting
+from srulight.ops.sru import autocasts, is_exporting
 
 
 @cache
@@ -43,6 +43,8 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _slow_types() -> tuple[torch.dtype, ...]:
+    if not torch.backends.mkldnn.is_available():
+        return ()  # other libraries have not been measured
     onednn = torch.ops.mkldnn
     fast = {
         torch.bfloat16: onednn._is_mkldnn_bf16_supported(),
@@ -53,10 +55,10 @@ def _slow_types() -> tuple[torch.dtype, ...]:
 
 # Not computed on demand, because torch.compile cannot trace that.
 SLOW_TYPES = _slow_types()
-"""The half types for which torch has no fast products on this processor.
+"""The half types in which oneDNN cannot compute on this processor.
 
-Its plain loops take 4 to 90 times as long as a product in float32, casts included. A gradient times
-a weight takes longest.
+torch then multiplies matrices in plain loops. The three products of a layer in training take 20 to
+50 times as long as in float32 (``benchmarks/fused.py --training``).
 """
 
 
@@ -198,9 +200,7 @@ def product(x: Tensor, matrix: Matrix, bias: Tensor | None = None) -> Tensor:
     The result has the dtype of ``x``, or that of autocast.
     """
     if isinstance(matrix, Tensor):
-        dtype = x.dtype
-        if not x.is_meta and torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
-            dtype = torch.get_autocast_dtype(x.device.type)
+        dtype = torch.get_autocast_dtype(x.device.type) if autocasts(x) else x.dtype
         if not _widens(dtype, x.device) or is_exporting():
             return F.linear(x, matrix, bias)
         with torch.autocast("cpu", enabled=False):

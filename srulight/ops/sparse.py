@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srulight.ops.product import backward_products
-from srulight.ops.sru import cast, needs_gradient, transformed
+from srulight.ops.sru import autocasts, cast, needs_gradient, transformed
 from srulight.runtime.errors import InputError, check_range
 
 
@@ -213,7 +213,7 @@ class _Linear(torch.autograd.Function):
 def _sparse_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, sparse: SparseProducts
 ) -> Tensor:
-    if x.dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
+    if autocasts(x):
         x, weight, bias = cast(torch.get_autocast_dtype(x.device.type), x, weight, bias)
     found: Tensor = _Linear.apply(x, weight, bias, sparse)  # type: ignore[no-untyped-call]
     return found

@@ -216,6 +216,12 @@ def cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
     return [t if t is None or t.dtype is dtype else t.to(dtype) for t in tensors]
 
 
+def autocasts(x: Tensor) -> bool:
+    """Returns whether autocast chooses the dtype of the matrix products of ``x``."""
+    # The meta device has no autocast, and asking for its state is an error.
+    return x.dtype != torch.float64 and not x.is_meta and torch.is_autocast_enabled(x.device.type)
+
+
 def time_parallel_code(choice: TimeParallel) -> int:
     """Returns how the operators represent ``time_parallel``: -1 for "auto", else 0 or 1.
 

@@ -53,6 +53,12 @@ def factors(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     return grad, x, weight
 
 
+def test_without_onednn_torch_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", None)  # its operators do not exist then
+    assert product._slow_types() == ()
+
+
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.usefixtures("slow")
 def test_halves_are_multiplied_in_float32(dtype: torch.dtype, multiplied: Multiplied) -> None:
